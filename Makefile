@@ -1,0 +1,53 @@
+# `make` lists the targets. Everything that a target needs is installed into .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DISTRIBUTIONS := proto server workers client
+REQUIREMENTS := client server workers dev
+export SECATEUR_DATA_DIR ?= $(CURDIR)/.secateur
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test check lock proto bench clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
+
+install: $(STAMP)  ## Build .venv with all four distributions and every tool
+
+$(STAMP): requirements/dev.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation $(DISTRIBUTIONS:%=-e ./%)
+	@touch $@
+
+demo: install  ## Run the main job end to end on a private local stack
+	$(BIN)/python -m deploy.local.demo
+
+up: install  ## Start redis, server and worker; then `.venv/bin/secateur ...` works with no flags
+	$(BIN)/python -m deploy.local.up
+
+test: install  ## Run every test
+	$(BIN)/python -m pytest
+
+check: install  ## Lint, types, import contracts, proto drift, migrations drift
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python proto/generate.py --check
+	$(BIN)/python migrations/check.py
+
+lock: install  ## Resolve requirements/*.in into hashed requirements/*.txt
+	@for name in $(REQUIREMENTS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --prerelease if-necessary-or-explicit -o requirements/$$name.txt requirements/$$name.in || exit 1; done
+
+proto: install  ## Regenerate the Python code from the .proto files
+	$(BIN)/python proto/generate.py
+
+bench: install  ## Run the benchmarks; each prints its table and writes JSON
+	$(BIN)/python -m tests.benchmarks.overhead
+
+clean:  ## Remove .venv, caches and the local stack's data
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis $(SECATEUR_DATA_DIR)

@@ -1,0 +1,70 @@
+"""Registered data sets as data: what the control plane must know to refuse a misfit before a worker sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from secateur.core.errors import InvalidArgument
+from secateur.core.graph import LayerGraph
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A registered set of labelled images.
+
+    Args:
+        name: Id, for example "digits".
+        title: Name for people.
+        input_shape: Shape of one image: height, width, channels.
+        classes: Number of classes.
+        train_images: Images of the training split, validation images included.
+        test_images: Images of the test split.
+    """
+
+    name: str
+    title: str
+    input_shape: tuple[int, int, int]
+    classes: int
+    train_images: int
+    test_images: int
+
+
+DATASETS: Final = {
+    "digits": Dataset("digits", "scikit-learn's handwritten digits", (8, 8, 1), 10, 1437, 360),
+}
+
+
+def get(name: str) -> Dataset:
+    """Returns the named data set.
+
+    Raises:
+        InvalidArgument: DATASET_UNKNOWN, naming the known ones.
+    """
+    if name not in DATASETS:
+        raise InvalidArgument(
+            "DATASET_UNKNOWN",
+            f"There is no data set of that name; known: {', '.join(sorted(DATASETS))}. Received: {name}",
+            field="job.dataset",
+        )
+    return DATASETS[name]
+
+
+def check_fits(graph: LayerGraph, dataset: Dataset) -> None:
+    """Refuses a network whose input or output does not fit the data set.
+
+    Raises:
+        InvalidArgument: DATASET_SHAPE_MISMATCH.
+    """
+    if graph.input_shape != dataset.input_shape:
+        raise InvalidArgument(
+            "DATASET_SHAPE_MISMATCH",
+            f"The network takes images of shape {list(graph.input_shape)}, but {dataset.name} has {list(dataset.input_shape)}",
+            field="job.dataset",
+        )
+    if graph.classes != dataset.classes:
+        raise InvalidArgument(
+            "DATASET_SHAPE_MISMATCH",
+            f"The network tells {graph.classes} classes apart, but {dataset.name} has {dataset.classes}",
+            field="job.dataset",
+        )

@@ -1,0 +1,47 @@
+"""Errors that a caller can act on. Each has a machine-readable reason and a public message.
+
+The server maps the class to a gRPC status, the reason to `google.rpc.ErrorInfo`, and `field` to a `BadRequest` violation.
+Anything that is not a `SecateurError` is a defect and reaches the caller as "internal error" without details.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class SecateurError(Exception):
+    """Base of all errors that a caller can act on.
+
+    Args:
+        reason: UPPER_SNAKE_CASE, stable, for programs.
+        message: One sentence for people: what was wrong, what was received, what to do.
+        field: Offending request field, budget resource or layer; empty if none.
+        metadata: Further facts for programs, for example `{"smallest_reachable": "1234"}`.
+    """
+
+    def __init__(self, reason: str, message: str, *, field: str = "", metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.field = field
+        self.metadata = dict(metadata or {})
+
+
+class InvalidArgument(SecateurError):
+    """The request is wrong whatever the state of the system."""
+
+
+class NotFound(SecateurError):
+    """What was named does not exist, or not in this project."""
+
+
+class FailedPrecondition(SecateurError):
+    """The request is well-formed, but cannot be served as things stand."""
+
+
+class Infeasible(FailedPrecondition):
+    """No plan meets the budget. The metadata names the limit that binds and the smallest reachable value."""
+
+
+class Conflict(SecateurError):
+    """Somebody else changed the same thing first; read again and retry."""

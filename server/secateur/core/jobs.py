@@ -1,0 +1,72 @@
+"""Life cycle of a job: its states and the only moves between them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from secateur.core.errors import FailedPrecondition
+
+COMPRESS_TASK: Final = "secateur.compress"
+"""Celery task name. The server enqueues by name; a message carries a job id and nothing else."""
+
+MAX_ATTEMPTS: Final = 3
+"""How often a job is tried when workers are lost."""
+
+
+class JobState(StrEnum):
+    """State of a job."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    INFEASIBLE = "INFEASIBLE"
+    EXPIRED = "EXPIRED"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether no move leads out of the state."""
+        return not MOVES[self]
+
+
+class JobStage(StrEnum):
+    """What a running job does."""
+
+    PLANNING = "PLANNING"
+    TRAINING = "TRAINING"
+    EXPORTING = "EXPORTING"
+    MEASURING = "MEASURING"
+
+
+MOVES: Final[dict[JobState, frozenset[JobState]]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED, JobState.EXPIRED}),
+    JobState.RUNNING: frozenset(
+        {
+            JobState.QUEUED,  # its worker was lost; the next attempt starts over
+            JobState.SUCCEEDED,
+            JobState.FAILED,
+            JobState.CANCELLED,
+            JobState.INFEASIBLE,
+            JobState.EXPIRED,
+        }
+    ),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+    JobState.INFEASIBLE: frozenset(),
+    JobState.EXPIRED: frozenset(),
+}
+
+
+def check_move(current: JobState, target: JobState) -> None:
+    """Refuses a move that the life cycle does not have.
+
+    Raises:
+        FailedPrecondition: If `target` cannot follow `current`.
+    """
+    if target not in MOVES[current]:
+        raise FailedPrecondition(
+            "JOB_STATE", f"A job that is {current} cannot become {target}; allowed: {', '.join(sorted(MOVES[current])) or 'nothing'}"
+        )

@@ -1,0 +1,110 @@
+"""What the store hands out: frozen values, detached from any session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from secateur.core.cost import Cost
+from secateur.core.graph import LayerGraph
+from secateur.core.jobs import JobStage, JobState
+from secateur.core.reports import Progress, TargetReport
+from secateur.core.specs import JobSpec
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ArchitectureRecord:
+    """An uploaded architecture. Its id is the first 16 characters of the digest."""
+
+    project: str
+    digest: str
+    display_name: str
+    graph: LayerGraph
+    cost: Cost
+    create_time: datetime
+
+    @property
+    def id(self) -> str:
+        """Id within the project."""
+        return self.digest[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOutcome:
+    """A target that came to an end, and the model it left behind (None if nothing was trained)."""
+
+    report: TargetReport
+    model_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as of one moment. `version` grows with every change; times are aware, in UTC."""
+
+    id: str
+    project: str
+    display_name: str
+    labels: dict[str, str]
+    spec: JobSpec
+    state: JobState
+    stage: JobStage | None
+    attempt: int
+    progress: Progress | None
+    cancel_requested: bool
+    error_reason: str
+    error_message: str
+    create_time: datetime
+    start_time: datetime | None
+    end_time: datetime | None
+    version: int
+    last_sequence: int
+    outcomes: tuple[TargetOutcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """One event of a job; sequences run 1, 2, 3, ... without gap."""
+
+    job_id: str
+    sequence: int
+    time: datetime
+    state: JobState
+    stage: JobStage | None
+    attempt: int
+    message: str
+    progress: Progress | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """A trained model: the report of its target and where it came from."""
+
+    id: str
+    project: str
+    job_id: str
+    architecture: str
+    dataset: str
+    device_profile: str | None
+    report: TargetReport
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's right to run one attempt of a job. `attempt` is the fencing token."""
+
+    job_id: str
+    attempt: int
+    spec: JobSpec
+    graph: LayerGraph = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list and the opaque token of the next; an empty token ends the list."""
+
+    items: tuple[T, ...]
+    next_page_token: str
