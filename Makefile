@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DISTRIBUTIONS := proto server workers client
 REQUIREMENTS := client server workers dev
+# Where the local stack keeps database, blobs and socket.
 export SECATEUR_DATA_DIR ?= $(CURDIR)/.secateur
 
 .DEFAULT_GOAL := help
@@ -25,7 +26,9 @@ demo: install  ## Run the main job end to end on a private local stack
 	$(BIN)/python -m deploy.local.demo
 
 up: install  ## Start redis, server and worker; then `.venv/bin/secateur ...` works with no flags
-	$(BIN)/python -m deploy.local.up
+	@mkdir -p $(SECATEUR_DATA_DIR)
+	$(BIN)/python -m migrations.upgrade
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/honcho start --procfile deploy/local/Procfile
 
 test: install  ## Run every test
 	$(BIN)/python -m pytest

@@ -45,7 +45,7 @@ def get(name: str) -> Dataset:
         raise InvalidArgument(
             "DATASET_UNKNOWN",
             f"There is no data set of that name; known: {', '.join(sorted(DATASETS))}. Received: {name}",
-            field="job.dataset",
+            field="dataset",
         )
     return DATASETS[name]
 
@@ -60,11 +60,11 @@ def check_fits(graph: LayerGraph, dataset: Dataset) -> None:
         raise InvalidArgument(
             "DATASET_SHAPE_MISMATCH",
             f"The network takes images of shape {list(graph.input_shape)}, but {dataset.name} has {list(dataset.input_shape)}",
-            field="job.dataset",
+            field="dataset",
         )
     if graph.classes != dataset.classes:
         raise InvalidArgument(
             "DATASET_SHAPE_MISMATCH",
             f"The network tells {graph.classes} classes apart, but {dataset.name} has {dataset.classes}",
-            field="job.dataset",
+            field="dataset",
         )

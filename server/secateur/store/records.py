@@ -103,6 +103,23 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboxRecord:
+    """A message that the queue is owed: the id of a job that waits."""
+
+    id: int
+    job_id: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """What one round of recovery did: the state that each job with a lost worker went to, and the jobs announced again."""
+
+    ended: dict[str, JobState]
+    resent: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """One page of a list and the opaque token of the next; an empty token ends the list."""
 

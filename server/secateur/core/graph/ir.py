@@ -90,7 +90,7 @@ class LayerGraph:
         return self[self.outputs[0]].output_shape[-1]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the graph as JSON-ready data; `secateur.core.graph.from_dict` reverses it."""
+        """Returns the graph as JSON-ready data; `secateur.core.graph.from_data` reverses it."""
         return {"name": self.name, "layers": [layer.to_dict() for layer in self.layers], "outputs": list(self.outputs)}
 
     @cached_property

@@ -1,0 +1,81 @@
+"""Files of a model onto the disk: resumed where they broke off, verified, and never half there."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from secateur.client._data import to_data
+from secateur.client._transport import Transport
+from secateur.client.errors import DigestMismatch, SecateurError
+from secateur.client.values import Artifact, ModelSnapshot
+from secateur.v1 import model_service_pb2 as models_pb
+
+
+async def download_artifact(transport: Transport, artifact: Artifact, directory: Path) -> Path:
+    """Downloads one artifact to `{format}.tflite` in an existing directory.
+
+    Raises:
+        DigestMismatch: If the bytes are not those that the service promised. An older file of that name stays as it was.
+        SecateurError: If the service fails for good.
+    """
+    path = directory / f"{artifact.format}.tflite"
+    with _published(path) as file:
+        received = await _receive(transport, artifact, file)
+        if received != artifact.sha256:
+            raise DigestMismatch(
+                "DIGEST_MISMATCH",
+                f"{artifact.name} does not have the promised SHA-256, so nothing was kept; download it again. "
+                f"Expected: {artifact.sha256}. Received: {received}",
+                field=artifact.name,
+            )
+    return path
+
+
+def write_model_json(model: ModelSnapshot, directory: Path) -> Path:
+    """Writes everything that is known of a model, compliance and measurements included, to `model.json`."""
+    path = directory / "model.json"
+    with _published(path) as file:
+        file.write(json.dumps(to_data(model), indent=2).encode() + b"\n")
+    return path
+
+
+async def _receive(transport: Transport, artifact: Artifact, file: BinaryIO) -> str:
+    """Writes an artifact's bytes to `file` and returns their SHA-256; a broken stream goes on at the offset it reached."""
+    digest = hashlib.sha256()
+    attempts = transport.attempts()
+    offset = 0
+    while offset < artifact.size_bytes:
+        request = models_pb.DownloadArtifactRequest(name=artifact.name, read_offset=offset)
+        try:
+            async for response in transport.stream(transport.models.DownloadArtifact(request), idle=transport.timeout):
+                digest.update(response.data)
+                await asyncio.to_thread(file.write, response.data)
+                offset += len(response.data)
+                attempts.progressed()
+        except SecateurError as error:
+            await attempts.pause(error)
+        else:
+            break  # the service has sent all it has; the digest tells whether that is all there should be
+    return digest.hexdigest()
+
+
+@contextmanager
+def _published(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file that appears under its name, whole, when the block ends, and not at all when the block raises."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

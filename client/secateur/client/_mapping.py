@@ -1,0 +1,288 @@
+"""Protobuf messages to values. Nothing here raises on what a newer service may send."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Protocol
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from secateur.client import values as v
+from secateur.v1 import architecture_service_pb2 as architectures_pb
+from secateur.v1 import device_profile_service_pb2 as devices_pb
+from secateur.v1 import job_service_pb2 as jobs_pb
+from secateur.v1 import model_service_pb2 as models_pb
+from secateur.v1 import plan_service_pb2 as plans_pb
+from secateur.v1 import resources_pb2 as resources_pb
+
+
+class _Enum(Protocol):
+    """What protobuf generates for an enum."""
+
+    def Name(self, number: int) -> str: ...  # noqa: D102, N802 -- protobuf's own name
+
+
+def _name(enum: _Enum, number: int, prefix: str) -> str:
+    """Returns the name of an enum value without its prefix; empty if unset, "UNKNOWN(17)" if this SDK does not know it."""
+    if number == 0:
+        return ""
+    try:
+        return enum.Name(number).removeprefix(prefix)
+    except ValueError:
+        return f"UNKNOWN({number})"
+
+
+def resource(number: int) -> str:
+    """Returns the name of a resource, for example "flash_bytes"."""
+    return _lower(_name(resources_pb.Resource, number, "RESOURCE_"))
+
+
+def artifact_format(number: int) -> str:
+    """Returns the name of a format as artifacts have it in their resource names, for example "litert-int8"."""
+    return _lower(_name(models_pb.ArtifactFormat, number, "ARTIFACT_FORMAT_")).replace("_", "-")
+
+
+def plan_mode(number: int) -> str:
+    """Returns the name of a planning mode, for example "device"."""
+    return _lower(_name(plans_pb.PlanMode, number, "PLAN_MODE_"))
+
+
+def _lower(name: str) -> str:
+    return name if name.startswith("UNKNOWN(") else name.lower()
+
+
+def _time(message: Timestamp) -> datetime | None:
+    return message.ToDatetime(UTC) if message.ByteSize() else None
+
+
+def cost(message: resources_pb.Cost) -> v.Cost:
+    """Maps a cost."""
+    return v.Cost(
+        parameters=message.parameters,
+        macs=message.macs,
+        flops=message.flops,
+        weight_bytes=message.weight_bytes,
+        memory_bytes=message.memory_bytes,
+        peak_activation_bytes=message.peak_activation_bytes,
+        flash_bytes=message.flash_bytes,
+        ram_bytes=message.ram_bytes,
+    )
+
+
+def compliance(message: resources_pb.Compliance) -> v.Compliance:
+    """Maps how one limit came out."""
+    return v.Compliance(
+        resource=resource(message.resource),
+        asked=message.asked,
+        achieved=message.achieved,
+        margin=message.margin,
+        met=message.met,
+        method=message.method,
+        origin=message.origin,
+    )
+
+
+def limit(message: resources_pb.Limit) -> v.Limit:
+    """Maps a limit."""
+    return v.Limit(
+        resource=resource(message.resource),
+        value=message.value if message.HasField("value") else None,
+        fraction=message.fraction if message.HasField("fraction") else None,
+    )
+
+
+def plan(message: plans_pb.Plan) -> v.Plan:
+    """Maps a plan."""
+    return v.Plan(
+        digest=message.digest,
+        seed=message.seed,
+        mode=plan_mode(message.mode),
+        widths=tuple(v.GroupWidth(width.group, width.width, width.unpruned_width) for width in message.widths),
+        cost=cost(message.cost),
+    )
+
+
+def target_quote(message: plans_pb.TargetQuote) -> v.TargetQuote:
+    """Maps the quote of one target."""
+    return v.TargetQuote(
+        feasible=message.feasible,
+        plan=plan(message.plan) if message.HasField("plan") else None,
+        limits=tuple(
+            v.LimitQuote(
+                resource=resource(quote.resource),
+                asked=quote.asked,
+                unpruned=quote.unpruned,
+                predicted=quote.predicted,
+                smallest_reachable=quote.smallest_reachable,
+                met=quote.met,
+                origin=quote.origin,
+            )
+            for quote in message.limits
+        ),
+        binding_limit=resource(message.binding_limit),
+        message=message.message,
+        unchanged=message.unchanged,
+    )
+
+
+def architecture(message: architectures_pb.Architecture) -> v.Architecture:
+    """Maps an architecture."""
+    return v.Architecture(
+        name=message.name,
+        digest=message.digest,
+        display_name=message.display_name,
+        input_shape=tuple(message.input_shape),
+        classes=message.classes,
+        cost=cost(message.cost),
+        layers=tuple(
+            v.LayerSummary(
+                name=layer.name,
+                op=layer.op,
+                output_shape=tuple(layer.output_shape),
+                parameters=layer.parameters,
+                macs=layer.macs,
+                parameters_share=layer.parameters_share,
+                flops_share=layer.flops_share,
+                memory_share=layer.memory_share,
+                group=layer.group,
+            )
+            for layer in message.layers
+        ),
+        groups=tuple(
+            v.ChannelGroup(group.name, group.width, tuple(group.members), group.prunable, group.reason) for group in message.groups
+        ),
+        create_time=_time(message.create_time),
+    )
+
+
+def device_profile(message: devices_pb.DeviceProfile) -> v.DeviceProfile:
+    """Maps a device profile."""
+    return v.DeviceProfile(
+        name=message.name,
+        display_name=message.display_name,
+        clock_hz=message.clock_hz,
+        flash_bytes=message.flash_bytes,
+        ram_bytes=message.ram_bytes,
+        usable_flash_bytes=message.usable_flash_bytes,
+        usable_ram_bytes=message.usable_ram_bytes,
+        macs_per_second=message.macs_per_second,
+        runtime=_name(devices_pb.Runtime, message.runtime, "RUNTIME_"),
+        source=message.source,
+    )
+
+
+def progress(message: jobs_pb.JobProgress) -> v.JobProgress:
+    """Maps how far a job is."""
+    return v.JobProgress(
+        target_index=message.target_index,
+        epoch=message.epoch,
+        epochs=message.epochs,
+        loss=message.loss,
+        accuracy=message.accuracy,
+        eta=message.eta.ToTimedelta() if message.HasField("eta") else None,
+    )
+
+
+def job_event(message: jobs_pb.JobEvent) -> v.JobEvent:
+    """Maps one event of a job."""
+    return v.JobEvent(
+        sequence=message.sequence,
+        time=_time(message.time),
+        state=_name(jobs_pb.JobState, message.state, "JOB_STATE_"),
+        stage=_name(jobs_pb.JobStage, message.stage, "JOB_STAGE_"),
+        attempt=message.attempt,
+        message=message.message,
+        progress=progress(message.progress) if message.HasField("progress") else None,
+    )
+
+
+def _target_result(message: jobs_pb.TargetResult) -> v.TargetResult:
+    return v.TargetResult(
+        target_index=message.target_index,
+        model=message.model,
+        compliance=tuple(map(compliance, message.compliance)),
+        plan=plan(message.plan) if message.HasField("plan") else None,
+        met=message.met,
+        message=message.message,
+        plans_tried=message.plans_tried,
+    )
+
+
+def _recipe(message: jobs_pb.Recipe) -> v.Recipe:
+    return v.Recipe(
+        name=message.name,
+        epochs=message.epochs if message.HasField("epochs") else None,
+        batch_size=message.batch_size if message.HasField("batch_size") else None,
+        learning_rate=message.learning_rate if message.HasField("learning_rate") else None,
+    )
+
+
+def job(message: jobs_pb.Job) -> v.JobSnapshot:
+    """Maps a job."""
+    return v.JobSnapshot(
+        name=message.name,
+        display_name=message.display_name,
+        labels=dict(message.labels),
+        architecture=message.architecture,
+        dataset=message.dataset,
+        targets=tuple(
+            v.TargetSummary(target.device_profile, tuple(map(limit, target.budget.limits))) for target in message.targets
+        ),
+        mode=plan_mode(message.policy.mode),
+        round_to=message.policy.round_to,
+        recipe=_recipe(message.recipe),
+        seed=message.seed,
+        state=_name(jobs_pb.JobState, message.state, "JOB_STATE_"),
+        stage=_name(jobs_pb.JobStage, message.stage, "JOB_STAGE_"),
+        attempt=message.attempt,
+        progress=progress(message.progress) if message.HasField("progress") else None,
+        results=tuple(map(_target_result, message.results)),
+        error=v.JobFailure(message.error.reason, message.error.message) if message.HasField("error") else None,
+        create_time=_time(message.create_time),
+        start_time=_time(message.start_time),
+        end_time=_time(message.end_time),
+        etag=message.etag,
+        last_sequence=message.last_sequence,
+    )
+
+
+def artifact(message: models_pb.Artifact) -> v.Artifact:
+    """Maps one file of a model."""
+    return v.Artifact(
+        name=message.name,
+        format=artifact_format(message.format),
+        size_bytes=message.size_bytes,
+        sha256=message.sha256,
+        accuracy=message.accuracy,
+        test_images=message.test_images,
+    )
+
+
+def _measurement(message: models_pb.Measurement) -> v.Measurement:
+    return v.Measurement(
+        name=message.name,
+        value=message.value,
+        unit=message.unit,
+        method=message.method,
+        machine=message.machine,
+        format=artifact_format(message.format),
+        samples=tuple(message.samples),
+    )
+
+
+def model(message: models_pb.Model) -> v.ModelSnapshot:
+    """Maps a model."""
+    return v.ModelSnapshot(
+        name=message.name,
+        job=message.job,
+        target_index=message.target_index,
+        architecture=message.architecture,
+        dataset=message.dataset,
+        device_profile=message.device_profile,
+        plan=plan(message.plan) if message.HasField("plan") else None,
+        unpruned_cost=cost(message.unpruned_cost),
+        artifacts=tuple(map(artifact, message.artifacts)),
+        measurements=tuple(map(_measurement, message.measurements)),
+        compliance=tuple(map(compliance, message.compliance)),
+        create_time=_time(message.create_time),
+        met=message.met,
+    )

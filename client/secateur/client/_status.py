@@ -1,0 +1,42 @@
+"""gRPC errors to the SDK's exceptions."""
+
+from __future__ import annotations
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+from secateur.client.errors import CODES, INFEASIBLE_REASONS, Infeasible, SecateurError, Unavailable, Unknown
+
+
+def error_of(error: grpc.aio.AioRpcError, address: str) -> SecateurError:
+    """Returns the exception that stands for a failed call.
+
+    Reason and metadata come from `google.rpc.ErrorInfo`, the field from `google.rpc.BadRequest` or the metadata. An error
+    without details (from a proxy, or from gRPC itself) has the code as its reason.
+
+    Args:
+        error: What gRPC raised.
+        address: Where the call went, for the message.
+    """
+    code = error.code().name
+    reason, field, metadata = code, "", {}
+    for detail in _details(error):
+        info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        if detail.Unpack(info):
+            reason, metadata = info.reason, dict(info.metadata)
+        elif detail.Unpack(bad_request) and bad_request.field_violations:
+            field = bad_request.field_violations[0].field
+    kind = Infeasible if code == "FAILED_PRECONDITION" and reason in INFEASIBLE_REASONS else CODES.get(code, Unknown)
+    message = error.details() or "The server gave no message"
+    if kind is Unavailable:
+        message = f"Cannot reach the server at {address}; is it running? Set SECATEUR_ADDRESS or the address. Cause: {message}"
+    return kind(reason, message, field=field or metadata.get("field", ""), metadata=metadata, code=code)
+
+
+def _details(error: grpc.aio.AioRpcError) -> list[any_pb2.Any]:
+    try:
+        status: status_pb2.Status | None = rpc_status.from_call(error)
+    except ValueError:  # details that contradict the status: a broken proxy; the status is what counts
+        return []
+    return list(status.details) if status is not None else []

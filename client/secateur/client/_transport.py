@@ -1,0 +1,165 @@
+"""The channel to the server: one wrapper for every call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from functools import cached_property
+from typing import Final, TypeVar
+
+import grpc
+from secateur.client._retry import Attempts, Retry
+from secateur.client._status import error_of
+from secateur.client.errors import DeadlineExceeded, SecateurError, Unavailable, UsageError
+from secateur.v1 import (
+    architecture_service_pb2_grpc,
+    device_profile_service_pb2_grpc,
+    job_service_pb2_grpc,
+    model_service_pb2_grpc,
+    plan_service_pb2_grpc,
+)
+
+DEFAULT_ADDRESS: Final = "127.0.0.1:50551"
+
+_MAX_MESSAGE_BYTES: Final = 64 * 2**20
+"""Answers may carry many models with all their samples; files move in chunks of at most 1 MiB."""
+
+_OPTIONS: Final = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    # A server that restarts is found again at once: pauses are `Retry`'s business.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+
+_RequestT = TypeVar("_RequestT")
+_ResponseT = TypeVar("_ResponseT")
+_log = logging.getLogger("secateur.client")
+
+
+class Transport:
+    """Calls the services of one server. The channel opens with the first call, in the loop that makes it.
+
+    Args:
+        address: Server, `host:port`; None for SECATEUR_ADDRESS or else 127.0.0.1:50551.
+        timeout: Wall-clock bound of one logical call, retries included, in seconds.
+        retry: When to try again.
+    """
+
+    def __init__(self, address: str | None, timeout: float, retry: Retry) -> None:
+        self.address = address or os.environ.get("SECATEUR_ADDRESS") or DEFAULT_ADDRESS
+        self.timeout = timeout
+        self.retry = retry
+        self._answered = False
+        self._closed = False
+
+    @cached_property
+    def _channel(self) -> grpc.aio.Channel:
+        return grpc.aio.insecure_channel(self.address, options=_OPTIONS)
+
+    @cached_property
+    def architectures(self) -> architecture_service_pb2_grpc.ArchitectureServiceAsyncStub:
+        """Stub of ArchitectureService."""
+        return architecture_service_pb2_grpc.ArchitectureServiceStub(self._channel)
+
+    @cached_property
+    def device_profiles(self) -> device_profile_service_pb2_grpc.DeviceProfileServiceAsyncStub:
+        """Stub of DeviceProfileService."""
+        return device_profile_service_pb2_grpc.DeviceProfileServiceStub(self._channel)
+
+    @cached_property
+    def jobs(self) -> job_service_pb2_grpc.JobServiceAsyncStub:
+        """Stub of JobService."""
+        return job_service_pb2_grpc.JobServiceStub(self._channel)
+
+    @cached_property
+    def models(self) -> model_service_pb2_grpc.ModelServiceAsyncStub:
+        """Stub of ModelService."""
+        return model_service_pb2_grpc.ModelServiceStub(self._channel)
+
+    @cached_property
+    def plans(self) -> plan_service_pb2_grpc.PlanServiceAsyncStub:
+        """Stub of PlanService."""
+        return plan_service_pb2_grpc.PlanServiceStub(self._channel)
+
+    def attempts(self, timeout: float | None = None) -> Attempts:
+        """Returns the tries of one logical call that may take `timeout` seconds (None for any time).
+
+        Raises:
+            UsageError: If the client is closed.
+        """
+        if self._closed:
+            raise UsageError("CLIENT_CLOSED", "The client is closed; make a new one")
+        return Attempts(self.retry, lambda: self.retry.total if self._answered else self.retry.first_contact, timeout)
+
+    async def call(self, attempt: Callable[[float | None], Awaitable[_ResponseT]]) -> _ResponseT:
+        """Makes one logical call, trying again as `Retry` says.
+
+        Args:
+            attempt: Starts one try, given the seconds that it may take. It sends the same request each time.
+
+        Raises:
+            SecateurError: If the call fails for good.
+        """
+        attempts = self.attempts(self.timeout)
+        while True:
+            try:
+                response = await attempt(attempts.remaining)
+            except grpc.aio.AioRpcError as error:
+                failure = self.failure(error)
+            else:
+                self._answered = True
+                return response
+            await attempts.pause(failure)
+
+    async def unary(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[_RequestT, _ResponseT], request: _RequestT
+    ) -> _ResponseT:
+        """Makes one logical call of a method with one request and one response. Raises as `call` does."""
+        return await self.call(lambda timeout: method(request, timeout=timeout))
+
+    async def stream(self, responses: AsyncIterable[_ResponseT], *, idle: float | None = None) -> AsyncIterator[_ResponseT]:
+        """Yields what one try of a streaming call sends.
+
+        Args:
+            responses: The call.
+            idle: Longest silence between two responses, in seconds; None for any.
+
+        Raises:
+            SecateurError: If the stream breaks; starting again where it broke is up to the caller.
+        """
+        iterator = aiter(responses)
+        while True:
+            try:
+                async with asyncio.timeout(idle):
+                    response = await anext(iterator)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                failure: SecateurError = DeadlineExceeded("DEADLINE_EXCEEDED", f"The server sent nothing for {idle:g} s")
+                break
+            except grpc.aio.AioRpcError as error:
+                failure = self.failure(error)
+                break
+            self._answered = True
+            yield response
+        raise failure
+
+    def failure(self, error: grpc.aio.AioRpcError) -> SecateurError:
+        """Returns the exception for a failed try, and notes whether the server was there to fail it."""
+        failure = error_of(error, self.address)
+        self._answered |= not isinstance(failure, Unavailable)
+        _log.debug("call to %s failed: %s", self.address, failure)
+        return failure
+
+    async def close(self) -> None:
+        """Closes the channel. Closing twice is fine."""
+        opened = not self._closed and "_channel" in self.__dict__
+        self._closed = True
+        if opened:
+            await self._channel.close()

@@ -1,0 +1,130 @@
+"""Handle of a job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+
+from secateur.client import _mapping
+from secateur.client._transport import Transport
+from secateur.client._views import JobView
+from secateur.client.aio.models import Model
+from secateur.client.errors import SecateurError, WaitTimeout
+from secateur.client.values import FINAL_STATES, JobEvent, JobSnapshot
+from secateur.v1 import job_service_pb2 as jobs_pb
+
+
+class Job(JobView):
+    """A job. `Client` makes these.
+
+    The properties are what was last read; `refresh` and `wait` read again. As with `concurrent.futures`, `wait` only waits
+    and `result` raises what went wrong.
+    """
+
+    def __init__(self, transport: Transport, snapshot: JobSnapshot) -> None:
+        self._transport = transport
+        self._snapshot = snapshot
+
+    @classmethod
+    async def get(cls, transport: Transport, name: str) -> Job:
+        """Reads a job by its resource name."""
+        response = await transport.unary(transport.jobs.GetJob, jobs_pb.GetJobRequest(name=name))
+        return cls(transport, _mapping.job(response))
+
+    async def refresh(self) -> None:
+        """Reads the job again."""
+        request = jobs_pb.GetJobRequest(name=self.name)
+        self._snapshot = _mapping.job(await self._transport.unary(self._transport.jobs.GetJob, request))
+
+    async def cancel(self) -> None:
+        """Asks the service to end the job CANCELLED. A job that is done stays as it is."""
+        request = jobs_pb.CancelJobRequest(name=self.name)
+        self._snapshot = _mapping.job(await self._transport.unary(self._transport.jobs.CancelJob, request))
+
+    async def watch(self, after: int = 0, timeout: float | None = None) -> AsyncGenerator[JobEvent, None]:
+        """Yields the events of the job until it is done, reconnecting without gap or repeat when the connection breaks.
+
+        Args:
+            after: Sequence number of the last event already seen; 0 for all.
+            timeout: How long to watch, in seconds; None until the job is done.
+
+        Raises:
+            WaitTimeout: If the job is not done in time. It goes on.
+            SecateurError: If the service fails for good.
+        """
+        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        events = self._events(after)
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    event = await anext(events, None)
+            except TimeoutError:
+                break
+            if event is None:
+                return
+            yield event
+        raise WaitTimeout("WAIT_TIMEOUT", f"{self.name} was not done within {timeout:g} s; it goes on", metadata={"job": self.name})
+
+    async def wait(self, timeout: float | None = None, on_event: Callable[[JobEvent], object] | None = None) -> Job:
+        """Waits until the job is done, good or bad.
+
+        Args:
+            timeout: How long to wait, in seconds; None for as long as it takes.
+            on_event: Called with every event of the job, past ones first.
+
+        Returns:
+            The job itself, read again; `state` tells how it ended.
+
+        Raises:
+            WaitTimeout: If the job is not done in time. It goes on.
+            SecateurError: If the service fails for good.
+        """
+        async for event in self.watch(0 if on_event is not None else self._snapshot.last_sequence, timeout):
+            if on_event is not None:
+                on_event(event)
+        await self.refresh()
+        return self
+
+    async def result(self, timeout: float | None = None) -> list[Model]:
+        """Waits for the job and returns its models, one per target.
+
+        Args:
+            timeout: How long to wait, in seconds; None for as long as it takes.
+
+        Raises:
+            JobFailed: If the job failed.
+            JobCancelled: If it was cancelled.
+            JobInfeasible: If a limit could not be met; the message names it. `models` still returns the nearest models.
+            JobExpired: If it waited or ran longer than the service allows.
+            WaitTimeout: If it is not done in time. It goes on.
+            SecateurError: If the service fails for good.
+        """
+        await self.wait(timeout)
+        failure = self.exception()
+        if failure is not None:
+            raise failure
+        return await self.models()
+
+    async def models(self) -> list[Model]:
+        """Returns the models made so far, in the order of the targets."""
+        return [await Model.get(self._transport, result.model) for result in self.results if result.model]
+
+    async def _events(self, after: int) -> AsyncGenerator[JobEvent, None]:
+        """Yields events from `after` on; a stream that breaks, or ends before the job, is opened again where it ended."""
+        attempts = self._transport.attempts()
+        while True:
+            request = jobs_pb.WatchJobRequest(name=self.name, after_sequence=after)
+            try:
+                async for response in self._transport.stream(self._transport.jobs.WatchJob(request)):
+                    event = _mapping.job_event(response.event)
+                    after = event.sequence
+                    attempts.progressed()
+                    yield event
+                    if event.state in FINAL_STATES:
+                        return
+            except SecateurError as error:
+                await attempts.pause(error)
+                continue
+            await self.refresh()  # no final event: the job was done before `after`, or the server is shutting down
+            if self.done:
+                return

@@ -1,0 +1,126 @@
+"""What the caller asks for: budgets, targets and architectures of the zoo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from secateur.client import units
+from secateur.client.errors import UsageError
+from secateur.client.values import Limit
+
+Amount = str | float | None
+"""A bound as people write it: a number, or a number with a unit such as "64KiB"; None for no bound."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Limits that must all hold. Every limit but accuracy is an upper bound, and may be relative: "50%" of the unpruned network.
+
+    Args:
+        parameters: Weights, a count: 50000, "50k" or "50%".
+        macs: Multiply-accumulates of one inference, a count.
+        flops: Floating-point operations of one inference, a count; 2 x MACs.
+        memory: Weights plus every feature map at 32 bit: bytes, "1MiB" or "50%".
+        flash: Size of the int8 file: bytes, "64KiB" or "50%".
+        ram: Peak working memory of one inference: bytes, "40KiB" or "50%".
+        latency: Time of one inference: milliseconds, "20ms" or "50%".
+        accuracy: Floor of the top-1 accuracy of the int8 file: 0.95 or "95%".
+
+    Raises:
+        UsageError: If a bound cannot be read, or is not above zero.
+    """
+
+    parameters: Amount = None
+    macs: Amount = None
+    flops: Amount = None
+    memory: Amount = None
+    flash: Amount = None
+    ram: Amount = None
+    latency: Amount = None
+    accuracy: Amount = None
+
+    def __post_init__(self) -> None:
+        _ = self.limits  # raises what is wrong where it is written, not where it is sent
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """The limits that are set, absolute or as a fraction."""
+        return tuple(_limit(field, amount) for field in _RESOURCES if (amount := getattr(self, field)) is not None)
+
+
+@dataclass(frozen=True)
+class Target(Budget):
+    """A device class and what the model may cost there; of a limit that both give the tighter one counts.
+
+    Args:
+        profile: Device profile, for example "stm32f746"; empty for none.
+
+    Raises:
+        UsageError: If there is neither a profile nor a limit, or a bound cannot be read.
+    """
+
+    profile: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.limits and not self.profile:
+            raise UsageError(
+                "BUDGET_EMPTY",
+                "A target needs a device profile or at least one limit. "
+                f"Received: none; accepted limits: {', '.join(_RESOURCES)}",
+                field="target",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Zoo:
+    """A network of the service's built-in zoo.
+
+    Args:
+        name: Zoo name, for example "resnet20".
+        input_shape: Shape of the input without the batch: height, width, channels.
+        classes: Number of classes.
+
+    Raises:
+        UsageError: If the shape does not have three positive sizes, or there are fewer than two classes.
+    """
+
+    name: str
+    input_shape: tuple[int, int, int]
+    classes: int
+
+    def __post_init__(self) -> None:
+        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
+            raise UsageError(
+                "INPUT_SHAPE_INVALID",
+                "An input shape has three sizes above zero: height, width, channels, for example (32, 32, 3). "
+                f"Received: {self.input_shape}",
+                field="input_shape",
+            )
+        if self.classes < 2:
+            raise UsageError("CLASSES_INVALID", f"A classifier has at least two classes. Received: {self.classes}", field="classes")
+
+
+def _limit(field: str, amount: str | float) -> Limit:
+    resource, parse = _RESOURCES[field]
+    if resource != "accuracy" and units.is_relative(amount):
+        return Limit(resource, fraction=units.parse_fraction(amount, field=field))
+    return Limit(resource, value=parse(amount, field=field))
+
+
+class _Parser(Protocol):
+    def __call__(self, text: str | float, *, field: str = "") -> float: ...
+
+
+_RESOURCES: Final[Mapping[str, tuple[str, _Parser]]] = {
+    "parameters": ("parameters", units.parse_count),
+    "macs": ("macs", units.parse_count),
+    "flops": ("flops", units.parse_count),
+    "memory": ("memory_bytes", units.parse_bytes),
+    "flash": ("flash_bytes", units.parse_bytes),
+    "ram": ("ram_bytes", units.parse_bytes),
+    "latency": ("latency_ms", units.parse_milliseconds),
+    "accuracy": ("accuracy", units.parse_fraction),
+}
+"""Resource and parser of every field of a budget."""

@@ -1,0 +1,308 @@
+"""What the service answers, as frozen values.
+
+States, stages, resources and formats are plain strings, so that a newer service can add some: a value that this SDK does
+not know reads "UNKNOWN(17)". What is not set is empty or None. Fields are named as in the API; the unit is in the name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Generic, TypeVar
+
+ModelT = TypeVar("ModelT")
+
+FINAL_STATES: Final = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "INFEASIBLE", "EXPIRED"})
+"""States that a job never leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One bound on one resource: `value` in the unit of the resource, or `fraction` of the unpruned network's own value."""
+
+    resource: str
+    value: float | None = None
+    fraction: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one inference of a network costs, counted from its layer graph; flash and RAM are predictions for int8."""
+
+    parameters: int
+    macs: int
+    flops: int
+    weight_bytes: int
+    memory_bytes: int
+    peak_activation_bytes: int
+    flash_bytes: int
+    ram_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compliance:
+    """How one limit came out. `margin` is the room left as a fraction of the bound, negative when the limit is missed."""
+
+    resource: str
+    asked: float
+    achieved: float
+    margin: float
+    met: bool
+    method: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupWidth:
+    """Channels that a plan keeps of one channel group."""
+
+    group: str
+    width: int
+    unpruned_width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is kept of a network, and what that is predicted to cost."""
+
+    digest: str
+    seed: int
+    mode: str
+    widths: tuple[GroupWidth, ...]
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class LimitQuote:
+    """One limit of a target as predicted, and the smallest value that any plan could reach."""
+
+    resource: str
+    asked: float
+    unpruned: float
+    predicted: float
+    smallest_reachable: float
+    met: bool
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetQuote:
+    """Whether a target can be met, by which plan, and else which limit binds. Nothing is trained for it.
+
+    `unchanged` tells that the unpruned network meets every limit already; a job for such a target is refused.
+    """
+
+    feasible: bool
+    plan: Plan | None
+    limits: tuple[LimitQuote, ...]
+    binding_limit: str
+    message: str
+    unchanged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSummary:
+    """One layer of an architecture and its share of the whole."""
+
+    name: str
+    op: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    macs: int
+    parameters_share: float
+    flops_share: float
+    memory_share: float
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelGroup:
+    """Channels that must be cut together; `reason` tells why a group may not be cut."""
+
+    name: str
+    width: int
+    members: tuple[str, ...]
+    prunable: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """An uploaded layer graph; it never changes. Lists leave `layers` and `groups` empty."""
+
+    name: str
+    digest: str
+    display_name: str
+    input_shape: tuple[int, ...]
+    classes: int
+    cost: Cost
+    layers: tuple[LayerSummary, ...]
+    groups: tuple[ChannelGroup, ...]
+    create_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceProfile:
+    """A class of hardware; `usable_` sizes are what a model may take."""
+
+    name: str
+    display_name: str
+    clock_hz: int
+    flash_bytes: int
+    ram_bytes: int
+    usable_flash_bytes: int
+    usable_ram_bytes: int
+    macs_per_second: float
+    runtime: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSummary:
+    """A target as the service keeps it."""
+
+    device_profile: str
+    limits: tuple[Limit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a job trains; None means the recipe's own value."""
+
+    name: str
+    epochs: int | None
+    batch_size: int | None
+    learning_rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    """How far the training of one target is; `accuracy` is that on the validation split after the last epoch."""
+
+    target_index: int
+    epoch: int
+    epochs: int
+    loss: float
+    accuracy: float
+    eta: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetResult:
+    """How one target came out; of one that is not met, `model` is the nearest point, if one was trained."""
+
+    target_index: int
+    model: str
+    compliance: tuple[Compliance, ...]
+    plan: Plan | None
+    met: bool
+    message: str
+    plans_tried: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailure:
+    """Why a job failed: a reason for programs and a sentence for people."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """One thing that happened to a job, and the job's state after it. Sequences run 1, 2, 3, ... without gap."""
+
+    sequence: int
+    time: datetime | None
+    state: str
+    stage: str
+    attempt: int
+    message: str
+    progress: JobProgress | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobSnapshot:
+    """A job as of one moment."""
+
+    name: str
+    display_name: str
+    labels: Mapping[str, str]
+    architecture: str
+    dataset: str
+    targets: tuple[TargetSummary, ...]
+    mode: str
+    round_to: int
+    recipe: Recipe
+    seed: int
+    state: str
+    stage: str
+    attempt: int
+    progress: JobProgress | None
+    results: tuple[TargetResult, ...]
+    error: JobFailure | None
+    create_time: datetime | None
+    start_time: datetime | None
+    end_time: datetime | None
+    etag: str
+    last_sequence: int
+
+    @property
+    def done(self) -> bool:
+        """Whether the job has come to an end; also true of a final state that this SDK does not know."""
+        return self.state in FINAL_STATES or self.end_time is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One file of a model; `accuracy` is that of this very file on the test split."""
+
+    name: str
+    format: str
+    size_bytes: int
+    sha256: str
+    accuracy: float
+    test_images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One measured figure and how it was obtained; `value` is the median where there are samples."""
+
+    name: str
+    value: float
+    unit: str
+    method: str
+    machine: str
+    format: str
+    samples: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSnapshot:
+    """A model as the service keeps it. One that is not `met` is the nearest point of an infeasible target."""
+
+    name: str
+    job: str
+    target_index: int
+    architecture: str
+    dataset: str
+    device_profile: str
+    plan: Plan | None
+    unpruned_cost: Cost
+    artifacts: tuple[Artifact, ...]
+    measurements: tuple[Measurement, ...]
+    compliance: tuple[Compliance, ...]
+    create_time: datetime | None
+    met: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution(Generic[ModelT]):
+    """The answer to a device: the most accurate model that fits, its file, and every limit of the request against it."""
+
+    model: ModelT
+    artifact: Artifact
+    compliance: tuple[Compliance, ...]
+    fitting_models: int

@@ -1,0 +1,58 @@
+"""Fails if the migrations and the tables in the code have drifted apart: `python -m migrations.check`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+
+from migrations.upgrade import downgrade, upgrade
+from secateur.store.database import make_engine
+from secateur.store.tables import Base
+
+
+def differences(database_url: str) -> list[Any]:
+    """Returns what autogenerate would have to change so that the database has the tables of the code."""
+    engine = make_engine(database_url)
+    try:
+        with engine.connect() as connection:
+            options = {"compare_type": True, "compare_server_default": True}
+            return list(compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata))
+    finally:
+        engine.dispose()
+
+
+def leftovers(database_url: str) -> list[str]:
+    """Returns the tables that a database taken back to its base still has."""
+    engine = make_engine(database_url)
+    try:
+        return [name for name in inspect(engine).get_table_names() if name != "alembic_version"]
+    finally:
+        engine.dispose()
+
+
+def problems(database_url: str) -> list[str]:
+    """Migrates an empty database up, down and up again and returns what went wrong, one line each."""
+    upgrade(database_url)
+    found = [f"The migrations do not make the tables of the code: {difference}" for difference in differences(database_url)]
+    downgrade(database_url, "base")
+    found += [f"Taking all migrations back leaves a table behind: {name}" for name in leftovers(database_url)]
+    upgrade(database_url)
+    return found + [f"A second upgrade comes out differently: {difference}" for difference in differences(database_url)]
+
+
+def main() -> int:
+    """Checks the migrations on a temporary SQLite file and returns the exit status."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = problems(f"sqlite:///{Path(folder) / 'check.db'}")
+    sys.stderr.writelines(f"{line}\n" for line in found)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The control plane: gRPC services over the domain core and the store."""

@@ -1,0 +1,1 @@
+"""ArchitectureService: `service` is transport, `handlers` logic, `mapping` proto <-> domain."""

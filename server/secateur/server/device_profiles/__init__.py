@@ -1,0 +1,1 @@
+"""DeviceProfileService: `service` is transport, `handlers` logic, `mapping` proto <-> domain."""

@@ -1,0 +1,94 @@
+"""The one table from domain errors to gRPC statuses, and the `google.rpc.Status` that goes over the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from secateur.core.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, SecateurError
+
+DOMAIN: Final = "secateur"
+"""`ErrorInfo.domain` of every error."""
+
+INTERNAL_MESSAGE: Final = "Internal server error."
+"""All that a caller learns of a defect, beside the request id."""
+
+
+class RequestInvalid(InvalidArgument):
+    """The request breaks rules of the .proto files.
+
+    Args:
+        violations: Every broken rule as (field path, what is wrong), at least one.
+    """
+
+    def __init__(self, violations: Sequence[tuple[str, str]]) -> None:
+        message = "; ".join(f"{path}: {description}" for path, description in violations)
+        super().__init__("REQUEST_INVALID", message, field=violations[0][0])
+        self.violations = tuple(violations)
+
+
+class Unavailable(SecateurError):
+    """The server cannot answer now; the same request may be sent again."""
+
+
+STATUS_CODES: Final[dict[type[SecateurError], grpc.StatusCode]] = {
+    InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
+    Conflict: grpc.StatusCode.ABORTED,
+    Unavailable: grpc.StatusCode.UNAVAILABLE,
+}
+"""Status of each kind of error; a subclass has that of its nearest base. Anything else is a defect: INTERNAL."""
+
+
+def code_of(error: Exception) -> grpc.StatusCode:
+    """Returns the gRPC status code that an error maps to."""
+    for kind in type(error).__mro__:
+        if kind in STATUS_CODES:
+            return STATUS_CODES[kind]
+    return grpc.StatusCode.INTERNAL
+
+
+def status_of(error: Exception, *, request_id: str) -> status_pb2.Status:
+    """Returns what the caller is told of an error.
+
+    Args:
+        error: What was raised. Only a `SecateurError` from the table tells anything of itself.
+        request_id: Named in the metadata of a defect, so that the caller can quote it and the log line can be found.
+    """
+    code = code_of(error)
+    if not isinstance(error, SecateurError) or code is grpc.StatusCode.INTERNAL:
+        info = error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN, metadata={"request_id": request_id})
+        return _status(grpc.StatusCode.INTERNAL, INTERNAL_MESSAGE, info)
+    metadata = {**error.metadata, "field": error.field} if error.field else error.metadata
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
+    violations = _violations(error)
+    if not violations:
+        return _status(code, error.message, info)
+    return _status(code, error.message, info, error_details_pb2.BadRequest(field_violations=violations))
+
+
+def _violations(error: SecateurError) -> list[error_details_pb2.BadRequest.FieldViolation]:
+    if isinstance(error, RequestInvalid):
+        found: Sequence[tuple[str, str]] = error.violations
+    else:
+        found = [(error.field, error.message)] if error.field else []
+    return [
+        error_details_pb2.BadRequest.FieldViolation(field=path, description=description, reason=error.reason)
+        for path, description in found
+    ]
+
+
+def _status(
+    code: grpc.StatusCode, message: str, *details: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest
+) -> status_pb2.Status:
+    status = status_pb2.Status(code=code.value[0], message=message)
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status

@@ -1,0 +1,1 @@
+"""JobService: `service` is transport, `handlers` logic, `mapping` proto <-> domain."""

@@ -1,0 +1,220 @@
+"""Creates, shows and cancels jobs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from secateur.core import datasets, recipes
+from secateur.core.errors import FailedPrecondition, Infeasible
+from secateur.core.graph import LayerGraph
+from secateur.core.jobs import JobState
+from secateur.core.planning import TargetQuote
+from secateur.core.serial import digest_of, to_data
+from secateur.core.specs import JobSpec, PlanPolicy, Target
+from secateur.server.fields import under
+from secateur.server.plans.handlers import quotes
+from secateur.store import Store
+from secateur.store.records import JobRecord, Page
+from secateur.store.wakeups import Wakeups
+
+TOOLCHAIN: Final = f"secateur {importlib.metadata.version('secateur-server')}"
+"""Versions that may change the result of equal work."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeChoice:
+    """A recipe by name, and what to override of it; None keeps the recipe's own value."""
+
+    name: str = ""
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What a client asks for, names resolved to ids but nothing looked up: the part that an idempotency key stands for.
+
+    Args:
+        project: Project that the job is made in.
+        architecture: Project and id of the architecture.
+        dataset: Id of the data set.
+        targets: What to make a model for.
+        policy: How to plan.
+        recipe: How to train.
+        seed: Seed of planner, initialisation, splits and shuffling.
+        display_name: Name for people.
+        labels: Labels.
+    """
+
+    project: str
+    architecture: tuple[str, str]
+    dataset: str
+    targets: tuple[Target, ...]
+    policy: PlanPolicy
+    recipe: RecipeChoice
+    seed: int
+    display_name: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CreateJob:
+    """A request to create a job.
+
+    Args:
+        job: What is asked for.
+        request_id: Idempotency key; empty for none.
+        validate_only: Only check and answer.
+    """
+
+    job: JobRequest
+    request_id: str
+    validate_only: bool
+
+
+def create_job(command: CreateJob, *, store: Store) -> JobRecord:
+    """Checks everything, then creates the job, its first event and its queue message in one transaction.
+
+    Returns:
+        The new job; or the one that does the same work already, or that the same `request_id` made. With `validate_only`
+        the job as it would be made, with an empty id.
+
+    Raises:
+        NotFound: ARCHITECTURE_NOT_FOUND.
+        InvalidArgument: DATASET_UNKNOWN, DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, BUDGET_EMPTY or
+            REQUEST_ID_REUSED.
+        FailedPrecondition: BUDGET_INFEASIBLE or PRUNING_NO_EFFECT, naming the target.
+    """
+    request = command.job
+    with under("job"):
+        spec = _resolve(request, store=store)
+    if command.validate_only:
+        return _preview(request, spec)
+    with store.unit_of_work() as work:
+        job = work.jobs.create(
+            project=request.project,
+            spec=spec,
+            display_name=request.display_name,
+            labels=dict(request.labels),
+            work_key=spec.work_key(TOOLCHAIN),
+            request_id=command.request_id,
+            fingerprint=digest_of(to_data(request)),
+        )
+        work.commit()
+    return job
+
+
+def get_job(project: str, job_id: str, *, store: Store) -> JobRecord:
+    """Returns a job.
+
+    Raises:
+        NotFound: JOB_NOT_FOUND.
+    """
+    with store.read() as work:
+        return work.jobs.get(project, job_id)
+
+
+def list_jobs(project: str, page_size: int, page_token: str, *, store: Store) -> Page[JobRecord]:
+    """Returns one page of a project's jobs, newest first.
+
+    Raises:
+        InvalidArgument: PAGE_TOKEN_INVALID.
+    """
+    with store.read() as work:
+        return work.jobs.list(project, page_size, page_token)
+
+
+def cancel_job(project: str, job_id: str, *, store: Store, wakeups: Wakeups) -> JobRecord:
+    """Cancels a job: a queued one at once, a running one as soon as its worker notices. A finished one stays as it is.
+
+    Raises:
+        NotFound: JOB_NOT_FOUND.
+    """
+    with store.unit_of_work() as work:
+        job = work.jobs.cancel(project, job_id)
+        work.commit()
+    wakeups.publish([job.id])
+    return job
+
+
+def _resolve(request: JobRequest, *, store: Store) -> JobSpec:
+    project, architecture_id = request.architecture
+    with store.read() as work, under("architecture"):
+        architecture = work.architectures.get(project, architecture_id)
+    dataset = datasets.get(request.dataset)
+    datasets.check_fits(architecture.graph, dataset)
+    recipe = recipes.resolve(
+        request.recipe.name,
+        epochs=request.recipe.epochs,
+        batch_size=request.recipe.batch_size,
+        learning_rate=request.recipe.learning_rate,
+    )
+    _check_targets(architecture.graph, request)
+    return JobSpec(
+        architecture=architecture.digest,
+        dataset=dataset.name,
+        targets=request.targets,
+        recipe=recipe,
+        policy=request.policy,
+        seed=request.seed,
+    )
+
+
+def _check_targets(graph: LayerGraph, request: JobRequest) -> None:
+    for index, quote in enumerate(quotes(graph, request.targets, request.policy, request.seed)):
+        if not quote.feasible:
+            raise _infeasible(index, quote)
+        if quote.unchanged:
+            raise FailedPrecondition(
+                "PRUNING_NO_EFFECT",
+                f"The unpruned network already meets every limit of target {index}: there is nothing to prune. Deploy it as it is, "
+                "or ask for less",
+                field=f"targets[{index}]",
+                metadata={"target_index": str(index)},
+            )
+
+
+def _infeasible(index: int, quote: TargetQuote) -> Infeasible:
+    binding = next(limit for limit in quote.limits if limit.resource is quote.binding)
+    return Infeasible(
+        "BUDGET_INFEASIBLE",
+        f"Target {index}: {quote.message}",
+        field=f"targets[{index}].budget",
+        metadata={
+            "target_index": str(index),
+            "limit": binding.resource.value,
+            "asked": _figure(binding.asked),
+            "smallest_reachable": _figure(binding.smallest_reachable),
+        },
+    )
+
+
+def _figure(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else repr(value)
+
+
+def _preview(request: JobRequest, spec: JobSpec) -> JobRecord:
+    return JobRecord(
+        id="",
+        project=request.project,
+        display_name=request.display_name,
+        labels=dict(request.labels),
+        spec=spec,
+        state=JobState.QUEUED,
+        stage=None,
+        attempt=0,
+        progress=None,
+        cancel_requested=False,
+        error_reason="",
+        error_message="",
+        create_time=datetime.now(UTC),
+        start_time=None,
+        end_time=None,
+        version=0,
+        last_sequence=0,
+    )

@@ -1,0 +1,158 @@
+"""Jobs and their events between proto and domain (job_service.proto)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from google.protobuf import duration_pb2
+
+from secateur.core.jobs import JobStage, JobState
+from secateur.core.reports import Progress
+from secateur.core.specs import Recipe
+from secateur.server import names
+from secateur.server.fields import under
+from secateur.server.jobs.handlers import CreateJob, JobRequest, RecipeChoice
+from secateur.server.plans.mapping import (
+    plan_to_proto,
+    policy_from_proto,
+    policy_to_proto,
+    target_to_proto,
+    targets_from_proto,
+)
+from secateur.server.vocabulary import compliance_to_proto, timestamp
+from secateur.store.records import EventRecord, JobRecord, Page, TargetOutcome
+from secateur.v1 import job_service_pb2
+
+
+def create_from_proto(request: job_service_pb2.CreateJobRequest) -> CreateJob:
+    """Returns the command of a request.
+
+    Raises:
+        InvalidArgument: LIMIT_INVALID or LIMIT_DUPLICATE.
+    """
+    job = request.job
+    with under("job"):
+        targets = targets_from_proto(job.targets)
+    return CreateJob(
+        job=JobRequest(
+            project=names.project_of(request.parent),
+            architecture=names.in_project(job.architecture, "architectures"),
+            dataset=names.parse(job.dataset, "datasets")[0],
+            targets=targets,
+            policy=policy_from_proto(job.policy),
+            recipe=_recipe_from_proto(job.recipe),
+            seed=job.seed,
+            display_name=job.display_name,
+            labels=dict(job.labels),
+        ),
+        request_id=request.request_id,
+        validate_only=request.validate_only,
+    )
+
+
+def job_to_proto(job: JobRecord) -> job_service_pb2.Job:
+    """Returns the message of a job; the name of one that was not created is empty."""
+    spec = job.spec
+    return job_service_pb2.Job(
+        name=names.job(job.project, job.id) if job.id else "",
+        display_name=job.display_name,
+        labels=job.labels,
+        architecture=names.architecture(job.project, spec.architecture),
+        dataset=names.dataset(spec.dataset),
+        targets=[target_to_proto(target) for target in spec.targets],
+        policy=policy_to_proto(spec.policy),
+        recipe=_recipe_to_proto(spec.recipe),
+        seed=spec.seed,
+        state=_state_to_proto(job.state),
+        stage=_stage_to_proto(job.stage),
+        attempt=job.attempt,
+        progress=_progress_to_proto(job.progress),
+        results=[_result_to_proto(job.project, outcome) for outcome in job.outcomes],
+        error=_error_to_proto(job),
+        create_time=timestamp(job.create_time),
+        start_time=timestamp(job.start_time),
+        end_time=timestamp(job.end_time),
+        etag=str(job.version),
+        last_sequence=job.last_sequence,
+    )
+
+
+def page_to_proto(page: Page[JobRecord]) -> job_service_pb2.ListJobsResponse:
+    """Returns one page of jobs."""
+    return job_service_pb2.ListJobsResponse(
+        jobs=[job_to_proto(job) for job in page.items], next_page_token=page.next_page_token
+    )
+
+
+def event_to_proto(event: EventRecord) -> job_service_pb2.WatchJobResponse:
+    """Returns one message of a watch stream."""
+    return job_service_pb2.WatchJobResponse(
+        event=job_service_pb2.JobEvent(
+            sequence=event.sequence,
+            time=timestamp(event.time),
+            state=_state_to_proto(event.state),
+            stage=_stage_to_proto(event.stage),
+            attempt=event.attempt,
+            message=event.message,
+            progress=_progress_to_proto(event.progress),
+        )
+    )
+
+
+def _recipe_from_proto(message: job_service_pb2.Recipe) -> RecipeChoice:
+    return RecipeChoice(
+        name=message.name,
+        epochs=message.epochs if message.HasField("epochs") else None,
+        batch_size=message.batch_size if message.HasField("batch_size") else None,
+        learning_rate=message.learning_rate if message.HasField("learning_rate") else None,
+    )
+
+
+def _recipe_to_proto(recipe: Recipe) -> job_service_pb2.Recipe:
+    return job_service_pb2.Recipe(
+        name=recipe.name, epochs=recipe.epochs, batch_size=recipe.batch_size, learning_rate=recipe.learning_rate
+    )
+
+
+def _state_to_proto(state: JobState) -> job_service_pb2.JobState.ValueType:
+    return job_service_pb2.JobState.Value(f"JOB_STATE_{state.name}")
+
+
+def _stage_to_proto(stage: JobStage | None) -> job_service_pb2.JobStage.ValueType:
+    if stage is None:
+        return job_service_pb2.JOB_STAGE_UNSPECIFIED
+    return job_service_pb2.JobStage.Value(f"JOB_STAGE_{stage.name}")
+
+
+def _progress_to_proto(progress: Progress | None) -> job_service_pb2.JobProgress | None:
+    if progress is None:
+        return None
+    eta = duration_pb2.Duration()
+    eta.FromTimedelta(timedelta(seconds=progress.eta_seconds))
+    return job_service_pb2.JobProgress(
+        target_index=progress.target_index,
+        epoch=progress.epoch,
+        epochs=progress.epochs,
+        loss=progress.loss,
+        accuracy=progress.accuracy,
+        eta=eta,
+    )
+
+
+def _result_to_proto(project: str, outcome: TargetOutcome) -> job_service_pb2.TargetResult:
+    report = outcome.report
+    return job_service_pb2.TargetResult(
+        target_index=report.target_index,
+        model=names.model(project, outcome.model_id) if outcome.model_id else "",
+        compliance=compliance_to_proto(report.compliance),
+        plan=plan_to_proto(report.plan),
+        met=report.met,
+        message=report.message,
+        plans_tried=report.plans_tried,
+    )
+
+
+def _error_to_proto(job: JobRecord) -> job_service_pb2.JobError | None:
+    if not job.error_reason:
+        return None
+    return job_service_pb2.JobError(reason=job.error_reason, message=job.error_message)

@@ -1,0 +1,77 @@
+"""JobService over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from secateur.server import names
+from secateur.server.jobs import handlers, mapping
+from secateur.server.jobs.watch import WatchJob, watch_job
+from secateur.server.rpc import Context
+from secateur.server.threads import Threads
+from secateur.server.watchers import Watchers
+from secateur.store import Store
+from secateur.store.wakeups import Wakeups
+from secateur.v1 import job_service_pb2, job_service_pb2_grpc
+
+
+class JobService(job_service_pb2_grpc.JobServiceServicer):
+    """Runs jobs.
+
+    Args:
+        store: Where jobs are.
+        threads: Where handlers run.
+        wakeups: Tells other processes of a change.
+        watchers: Tells watch streams of a change.
+        send_soon: Called when a job may wait for its queue message.
+    """
+
+    def __init__(
+        self, *, store: Store, threads: Threads, wakeups: Wakeups, watchers: Watchers, send_soon: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._threads = threads
+        self._wakeups = wakeups
+        self._watchers = watchers
+        self._send_soon = send_soon
+
+    async def CreateJob(self, request: job_service_pb2.CreateJobRequest, context: Context) -> job_service_pb2.Job:
+        """Creates a job."""
+        command = mapping.create_from_proto(request)
+        job = await self._threads.run(handlers.create_job, command, store=self._store)
+        self._send_soon()
+        return mapping.job_to_proto(job)
+
+    async def GetJob(self, request: job_service_pb2.GetJobRequest, context: Context) -> job_service_pb2.Job:
+        """Returns one job."""
+        project, job_id = names.in_project(request.name, "jobs")
+        job = await self._threads.run(handlers.get_job, project, job_id, store=self._store)
+        return mapping.job_to_proto(job)
+
+    async def ListJobs(
+        self, request: job_service_pb2.ListJobsRequest, context: Context
+    ) -> job_service_pb2.ListJobsResponse:
+        """Lists jobs, newest first."""
+        project = names.project_of(request.parent)
+        page = await self._threads.run(
+            handlers.list_jobs, project, request.page_size, request.page_token, store=self._store
+        )
+        return mapping.page_to_proto(page)
+
+    async def CancelJob(self, request: job_service_pb2.CancelJobRequest, context: Context) -> job_service_pb2.Job:
+        """Cancels a job."""
+        project, job_id = names.in_project(request.name, "jobs")
+        job = await self._threads.run(handlers.cancel_job, project, job_id, store=self._store, wakeups=self._wakeups)
+        return mapping.job_to_proto(job)
+
+    async def WatchJob(
+        self, request: job_service_pb2.WatchJobRequest, context: Context
+    ) -> AsyncGenerator[job_service_pb2.WatchJobResponse, None]:
+        """Streams the events of a job."""
+        project, job_id = names.in_project(request.name, "jobs")
+        query = WatchJob(project=project, job=job_id, after_sequence=request.after_sequence)
+        events = watch_job(query, store=self._store, watchers=self._watchers, threads=self._threads)
+        async with aclosing(events):
+            async for event in events:
+                yield mapping.event_to_proto(event)

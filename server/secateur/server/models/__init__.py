@@ -1,0 +1,1 @@
+"""ModelService: `service` is transport, `handlers` logic, `mapping` proto <-> domain."""

@@ -1,0 +1,1 @@
+"""PlanService: `service` is transport, `handlers` logic, `mapping` proto <-> domain."""

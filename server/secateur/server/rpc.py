@@ -1,0 +1,124 @@
+"""The one wrapper around every RPC: request id, log line, validation and error mapping, for unary calls and streams alike.
+
+Order, from the outside in: bind the request id to the log context, log the outcome, map errors, validate, call the service.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Final, TypeAlias
+
+import grpc
+import grpc.aio
+import structlog
+from google.protobuf.message import Message
+from grpc_status import rpc_status
+
+from secateur.server import errors, validation
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+"""Context of one RPC, as services receive it."""
+
+REQUEST_ID: Final = "x-request-id"
+"""Metadata key of the request id, received from the client if it sends one and always returned in the trailing metadata."""
+
+_OURS: Final = "/secateur."
+"""Start of the method names that are wrapped; health probes and reflection are left alone."""
+
+_REQUEST_ID_FORM: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+_FACTORIES: Final = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+"""Makers of method handlers by (request streams, response streams)."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class RpcInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps every RPC of the API."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Returns the wrapped handler of the method that is called."""
+        handler = await continuation(handler_call_details)
+        method: str = handler_call_details.method
+        if handler is None or not method.startswith(_OURS):
+            return handler
+        return _wrap(handler, method)
+
+
+def _wrap(handler: Any, method: str) -> grpc.RpcMethodHandler[Any, Any]:
+    behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    checked: Callable[[Any], Any] = _checked_stream if handler.request_streaming else _checked
+
+    async def respond(request: Any, context: Context) -> Any:
+        async with _rpc(method, context):
+            return await behaviour(checked(request), context)
+
+    async def stream(request: Any, context: Context) -> AsyncGenerator[Any, None]:
+        async with _rpc(method, context), aclosing(behaviour(checked(request), context)) as responses:
+            async for response in responses:
+                yield response
+
+    factory: Any = _FACTORIES[handler.request_streaming, handler.response_streaming]
+    wrapped: grpc.RpcMethodHandler[Any, Any] = factory(
+        stream if handler.response_streaming else respond,
+        request_deserializer=handler.request_deserializer,
+        response_serializer=handler.response_serializer,
+    )
+    return wrapped
+
+
+@asynccontextmanager
+async def _rpc(method: str, context: Context) -> AsyncGenerator[None, None]:
+    request_id = _request_id(context)
+    context.set_trailing_metadata(((REQUEST_ID, request_id),))
+    started = time.perf_counter()
+    outcome: dict[str, str] = {"status": grpc.StatusCode.OK.name}
+    with structlog.contextvars.bound_contextvars(request_id=request_id, method=method):
+        try:
+            yield
+        except Exception as error:
+            status = errors.status_of(error, request_id=request_id)
+            outcome = {"status": errors.code_of(error).name, "error": status.message}
+            if errors.code_of(error) is grpc.StatusCode.INTERNAL:
+                _log.exception("an RPC met a defect")
+            await _abort(context, rpc_status.to_status(status), request_id)
+        except BaseException:  # the client went away, or its deadline passed
+            outcome = {"status": grpc.StatusCode.CANCELLED.name}
+            raise
+        finally:
+            _log.info("rpc", **outcome, duration_ms=round((time.perf_counter() - started) * 1000, 1))
+
+
+async def _abort(context: Context, status: grpc.Status, request_id: str) -> None:
+    # grpc.aio has no working abort_with_status, and abort() replaces the trailing metadata: the request id goes along.
+    await context.abort(status.code, status.details, (*status.trailing_metadata, (REQUEST_ID, request_id)))
+
+
+def _request_id(context: Context) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID and isinstance(value, str) and _REQUEST_ID_FORM.fullmatch(value):
+            return value
+    return str(uuid.uuid4())
+
+
+def _checked(request: Message) -> Message:
+    validation.check(request)
+    return request
+
+
+async def _checked_stream(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
+    async for request in requests:
+        yield _checked(request)

@@ -1,0 +1,91 @@
+"""Shared vocabulary between proto and domain: resources, limits, budgets, costs and compliance (resources.proto)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from google.protobuf import timestamp_pb2
+
+from secateur.core.cost import Cost
+from secateur.core.resources import Budget, Compliance, Limit, Resource
+from secateur.server.fields import under
+from secateur.v1 import resources_pb2
+
+
+def resource_to_proto(resource: Resource) -> resources_pb2.Resource.ValueType:
+    """Returns the enum value of a resource."""
+    return resources_pb2.Resource.Value(f"RESOURCE_{resource.name}")
+
+
+def resource_from_proto(value: resources_pb2.Resource.ValueType) -> Resource:
+    """Returns the resource of a set, known enum value."""
+    return Resource[resources_pb2.Resource.Name(value).removeprefix("RESOURCE_")]
+
+
+def budget_from_proto(message: resources_pb2.Budget) -> Budget:
+    """Returns the budget.
+
+    Raises:
+        InvalidArgument: LIMIT_INVALID or LIMIT_DUPLICATE.
+    """
+    return Budget(tuple(_limit_from_proto(index, limit) for index, limit in enumerate(message.limits)))
+
+
+def _limit_from_proto(index: int, message: resources_pb2.Limit) -> Limit:
+    resource = resource_from_proto(message.resource)
+    with under(f"budget.limits[{index}]"):
+        if message.WhichOneof("bound") == "fraction":
+            return Limit(resource, fraction=message.fraction)
+        return Limit(resource, value=message.value)
+
+
+def budget_to_proto(budget: Budget) -> resources_pb2.Budget:
+    """Returns the message of a budget."""
+    return resources_pb2.Budget(limits=[_limit_to_proto(limit) for limit in budget.limits])
+
+
+def _limit_to_proto(limit: Limit) -> resources_pb2.Limit:
+    resource = resource_to_proto(limit.resource)
+    if limit.fraction is not None:
+        return resources_pb2.Limit(resource=resource, fraction=limit.fraction)
+    return resources_pb2.Limit(resource=resource, value=limit.value)
+
+
+def cost_to_proto(cost: Cost) -> resources_pb2.Cost:
+    """Returns the message of a cost."""
+    return resources_pb2.Cost(
+        parameters=cost.parameters,
+        macs=cost.macs,
+        flops=cost.flops,
+        weight_bytes=cost.weight_bytes,
+        memory_bytes=cost.memory_bytes,
+        peak_activation_bytes=cost.peak_activation_bytes,
+        flash_bytes=cost.flash_bytes,
+        ram_bytes=cost.ram_bytes,
+    )
+
+
+def compliance_to_proto(compliance: Iterable[Compliance]) -> list[resources_pb2.Compliance]:
+    """Returns one message per limit."""
+    return [
+        resources_pb2.Compliance(
+            resource=resource_to_proto(limit.resource),
+            asked=limit.asked,
+            achieved=limit.achieved,
+            margin=limit.margin,
+            met=limit.met,
+            method=limit.method,
+            origin=limit.origin,
+        )
+        for limit in compliance
+    ]
+
+
+def timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
+    """Returns the message of an aware time; None stays unset."""
+    if moment is None:
+        return None
+    message = timestamp_pb2.Timestamp()
+    message.FromDatetime(moment)
+    return message

@@ -1,0 +1,116 @@
+"""Files kept under the SHA-256 of their bytes, in a folder or in any store that fsspec knows."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import fsspec.core
+from fsspec.implementations.local import LocalFileSystem
+
+from secateur.core.errors import InvalidArgument, NotFound
+
+CHUNK_BYTES: Final = 1024 * 1024
+"""Bytes that `BlobStore.read` yields at once."""
+
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
+
+
+class BlobStore:
+    """A content-addressed store: a blob is immutable, complete or absent, and kept once however often it is put.
+
+    Args:
+        url: Root folder as fsspec writes it, for example "file:///var/lib/secateur/blobs" or "s3://bucket/prefix".
+    """
+
+    def __init__(self, url: str) -> None:
+        self._fs, self._root = fsspec.core.url_to_fs(url)
+
+    def put(self, data: bytes | Path) -> str:
+        """Stores bytes, or the contents of a file, and returns their SHA-256, hexadecimal."""
+        with BytesIO(data) if isinstance(data, bytes) else data.open("rb") as source:
+            digest = hashlib.file_digest(source, "sha256").hexdigest()
+            path = self._path(digest)
+            if not self._fs.exists(path):
+                source.seek(0)
+                self._publish(source, path)
+        return digest
+
+    def size(self, digest: str) -> int:
+        """Returns the length of a blob in bytes.
+
+        Raises:
+            NotFound: BLOB_MISSING.
+        """
+        try:
+            return int(self._fs.size(self._path(digest)))
+        except FileNotFoundError:
+            raise _missing(digest) from None
+
+    def read(self, digest: str, offset: int = 0, limit: int | None = None) -> Iterator[bytes]:
+        """Returns the bytes of a blob in chunks of at most `CHUNK_BYTES`.
+
+        Args:
+            digest: SHA-256 of the blob, hexadecimal.
+            offset: First byte to read; the length of the blob reads nothing.
+            limit: Most bytes to read; None for all.
+
+        Raises:
+            NotFound: BLOB_MISSING. At the call, not at the first chunk.
+            InvalidArgument: BLOB_OFFSET, if `offset` lies outside the blob.
+        """
+        size = self.size(digest)
+        if not 0 <= offset <= size:
+            raise InvalidArgument(
+                "BLOB_OFFSET", f"The file has {size} bytes; the offset must lie within. Received: {offset}", field="read_offset"
+            )
+        end = size if limit is None else min(size, offset + limit)
+        return self._chunks(self._path(digest), offset, end)
+
+    def _chunks(self, path: str, offset: int, end: int) -> Iterator[bytes]:
+        with self._fs.open(path, "rb") as file:
+            file.seek(offset)
+            while offset < end:
+                chunk = file.read(min(CHUNK_BYTES, end - offset))
+                if not chunk:
+                    raise EOFError(f"The blob {path} ends {end - offset} bytes early")
+                offset += len(chunk)
+                yield chunk
+
+    def _path(self, digest: str) -> str:
+        # The digest may come from a client: nothing but hexadecimal digits ever reaches a path.
+        if not _DIGEST.fullmatch(digest):
+            raise _missing(digest)
+        return f"{self._root}/sha256/{digest[:2]}/{digest[2:]}"
+
+    def _publish(self, source: BinaryIO, path: str) -> None:
+        if isinstance(self._fs, LocalFileSystem):
+            _publish_locally(source, Path(path), Path(self._root) / "incoming")
+        else:
+            with self._fs.open(path, "wb") as file:  # object stores show an object only once it is complete
+                shutil.copyfileobj(source, file, CHUNK_BYTES)
+
+
+def _publish_locally(source: BinaryIO, path: Path, incoming: Path) -> None:
+    incoming.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = incoming / uuid.uuid4().hex
+    try:
+        with unfinished.open("xb") as file:
+            shutil.copyfileobj(source, file, CHUNK_BYTES)
+            file.flush()
+            os.fsync(file.fileno())  # the name must not survive a power cut that the bytes do not
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _missing(digest: str) -> NotFound:
+    return NotFound("BLOB_MISSING", f"There is no stored file with this SHA-256. Received: {digest}")

@@ -1,0 +1,120 @@
+"""The only place that moves a job: state, event and queue message change together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from secateur.core.jobs import MAX_ATTEMPTS, JobStage, JobState, check_move
+from secateur.core.reports import Progress
+from secateur.core.serial import to_data
+from secateur.store.tables import JobEventRow, JobRow, OutboxRow
+
+WORKER_LOST = "WORKER_LOST"
+"""Reason of a job that failed because every attempt lost its worker."""
+
+
+class Journal:
+    """Changes jobs inside one transaction and remembers which, so that their watchers can be woken after the commit.
+
+    Every method takes a row that the transaction holds locked (`lock`), hence the sequence numbers have no gap.
+
+    Args:
+        session: Session of the transaction.
+        clock: Returns the current time, aware.
+    """
+
+    def __init__(self, session: Session, clock: Callable[[], datetime]) -> None:
+        self._session = session
+        self._clock = clock
+        self.touched: set[str] = set()
+
+    def now(self) -> datetime:
+        """Returns the current time."""
+        return self._clock()
+
+    def lock(self, job_id: str) -> JobRow | None:
+        """Returns the job as it now is, and keeps everybody else from changing it until the transaction ends."""
+        return self._session.get(JobRow, job_id, populate_existing=True, with_for_update=True)
+
+    def open(self, job: JobRow) -> None:
+        """Adds a new job, its first event and its queue message."""
+        self._session.add(job)
+        self._session.flush()
+        self.record(job, "Waiting for a worker")
+        self.owe_message(job)
+
+    def record(self, job: JobRow, message: str, progress: Progress | None = None) -> None:
+        """Appends an event that shows the job as it now is."""
+        job.last_sequence += 1
+        self._session.add(
+            JobEventRow(
+                job_id=job.id,
+                sequence=job.last_sequence,
+                time=self.now(),
+                state=job.state,
+                stage=job.stage,
+                attempt=job.attempt,
+                message=message,
+                progress=to_data(progress) if progress is not None else None,
+            )
+        )
+        # Now, in this order: an event must exist for every number that the job says it has given out.
+        self._session.flush()
+        self.touched.add(job.id)
+
+    def move(self, job: JobRow, state: JobState, message: str, *, reason: str = "") -> None:
+        """Moves the job and records it.
+
+        Args:
+            job: Locked row.
+            state: Where to.
+            message: One sentence for people.
+            reason: Why it failed, UPPER_SNAKE_CASE; empty unless it did.
+
+        Raises:
+            FailedPrecondition: JOB_STATE, if the life cycle has no such move.
+        """
+        check_move(job.state, state)
+        if job.state is JobState.QUEUED:  # delivered or obsolete
+            self._session.execute(delete(OutboxRow).where(OutboxRow.job_id == job.id))
+        job.state = state
+        job.stage = JobStage.PLANNING if state is JobState.RUNNING else None
+        job.progress = None
+        if state is not JobState.RUNNING:
+            job.lease_owner = job.lease_expires = None
+        if state.is_terminal:
+            job.end_time = self.now()
+            if reason:
+                job.error_reason, job.error_message = reason, message
+            if state is not JobState.SUCCEEDED:
+                job.live_work_key = None
+        self.record(job, message)
+        if state is JobState.QUEUED:
+            self.owe_message(job)
+
+    def request_cancel(self, job: JobRow) -> None:
+        """Cancels a queued job, asks the worker of a running one to stop, and leaves a finished one alone."""
+        if job.state is JobState.QUEUED:
+            self.move(job, JobState.CANCELLED, "Cancelled before it started")
+        elif job.state is JobState.RUNNING and not job.cancel_requested:
+            job.cancel_requested = True
+            job.live_work_key = None  # whoever asks for the same work from now on wants it done
+            self.record(job, "Cancellation requested")
+
+    def give_back(self, job: JobRow, message: str) -> JobState:
+        """Ends a running attempt that will not go on: the job waits for the next, unless it was cancelled or had its last."""
+        if job.cancel_requested:
+            self.move(job, JobState.CANCELLED, "Cancelled")
+        elif job.attempt >= MAX_ATTEMPTS:
+            self.move(job, JobState.FAILED, f"Gave up after {job.attempt} attempts: {message}", reason=WORKER_LOST)
+        else:
+            self.move(job, JobState.QUEUED, message)
+        return job.state
+
+    def owe_message(self, job: JobRow) -> None:
+        """Leaves a message for the queue; the relay sends it after the commit."""
+        self._session.add(OutboxRow(job_id=job.id, create_time=self.now()))

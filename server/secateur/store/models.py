@@ -1,0 +1,124 @@
+"""Models: what jobs left behind and what was measured of it."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from secateur.core.errors import NotFound
+from secateur.core.reports import ArtifactFormat, ArtifactReport, TargetReport
+from secateur.core.resources import Resource
+from secateur.core.serial import from_data, to_data
+from secateur.store.paging import read_page
+from secateur.store.records import ModelRecord, Page
+from secateur.store.tables import ArtifactRow, JobRow, ModelRow
+
+
+class ModelRepository:
+    """Reads and writes models inside one transaction.
+
+    Args:
+        session: Session of the transaction.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, job: JobRow, device_profile: str | None, report: TargetReport, now: datetime) -> str:
+        """Adds the model that a target left behind and returns its id.
+
+        Args:
+            job: The job, locked.
+            device_profile: Device profile of the target.
+            report: The target's report; it has a plan and at least one artifact.
+            now: Current time.
+
+        Raises:
+            ValueError: If the report has artifacts but no plan: nobody could say what they are.
+        """
+        if report.plan is None:
+            raise ValueError(
+                f"A report with artifacts needs the plan they came from. Received: target {report.target_index} without one"
+            )
+        device_file = _device_file(report)
+        model = ModelRow(
+            id=str(uuid.uuid4()),
+            project=job.project,
+            job_id=job.id,
+            target_index=report.target_index,
+            architecture=job.architecture,
+            dataset=job.spec["dataset"],
+            device_profile=device_profile,
+            create_time=now,
+            report=to_data(report),
+            accuracy=device_file.accuracy,
+            flash_bytes=device_file.size_bytes,
+            ram_bytes=_measured(report, Resource.RAM_BYTES),
+            parameters=report.plan.cost.parameters,
+            macs=report.plan.cost.macs,
+        )
+        self._session.add(model)
+        self._session.flush()
+        self._session.add_all(
+            ArtifactRow(model_id=model.id, format=file.format, sha256=file.sha256, size_bytes=file.size_bytes)
+            for file in report.artifacts
+        )
+        return model.id
+
+    def get(self, project: str, model_id: str) -> ModelRecord:
+        """Returns one model.
+
+        Raises:
+            NotFound: MODEL_NOT_FOUND, also for a model of another project.
+        """
+        row = self._session.get(ModelRow, model_id)
+        if row is None or row.project != project:
+            raise NotFound(
+                "MODEL_NOT_FOUND", f"There is no such model in project {project}. Received: {model_id}", field="name"
+            )
+        return _record(row)
+
+    def list(self, project: str, *, page_size: int = 0, page_token: str = "") -> Page[ModelRecord]:
+        """Returns one page of a project's models, newest first; see `secateur.store.paging.read_page`."""
+        rows, token = read_page(self._session, ModelRow, project, page_size, page_token)
+        return Page(tuple(_record(row) for row in rows), token)
+
+    def family(self, project: str, architecture: str, dataset: str) -> tuple[ModelRecord, ...]:
+        """Returns every model of a family, the most accurate first; empty if it has none.
+
+        Args:
+            project: Project to search.
+            architecture: Digest of the architecture.
+            dataset: Id of the data set.
+        """
+        rows = self._session.scalars(
+            select(ModelRow)
+            .where(ModelRow.project == project, ModelRow.architecture == architecture, ModelRow.dataset == dataset)
+            .order_by(ModelRow.accuracy.desc(), ModelRow.create_time, ModelRow.id)
+        )
+        return tuple(_record(row) for row in rows)
+
+
+def _device_file(report: TargetReport) -> ArtifactReport:
+    """The file that goes onto the device: int8 where there is one."""
+    return next((file for file in report.artifacts if file.format is ArtifactFormat.LITERT_INT8), report.artifacts[0])
+
+
+def _measured(report: TargetReport, resource: Resource) -> int | None:
+    return next((int(figure.value) for figure in report.measurements if figure.name == resource.value), None)
+
+
+def _record(row: ModelRow) -> ModelRecord:
+    return ModelRecord(
+        id=row.id,
+        project=row.project,
+        job_id=row.job_id,
+        architecture=row.architecture,
+        dataset=row.dataset,
+        device_profile=row.device_profile,
+        report=from_data(TargetReport, row.report),
+        create_time=row.create_time,
+    )

@@ -1,0 +1,35 @@
+"""The outbox: messages that the queue is owed, written with the change that causes them and sent after its commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from secateur.store.records import OutboxRecord
+from secateur.store.tables import OutboxRow
+
+
+class OutboxRepository:
+    """Reads and marks messages inside one transaction.
+
+    A message may be sent twice: by two relays at once, or again after a crash between sending and marking. That is harmless,
+    since the job's row decides who runs.
+
+    Args:
+        session: Session of the transaction.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def unsent(self, limit: int) -> tuple[OutboxRecord, ...]:
+        """Returns up to `limit` messages that were not sent yet, oldest first."""
+        rows = self._session.scalars(select(OutboxRow).where(OutboxRow.sent_time.is_(None)).order_by(OutboxRow.id).limit(limit))
+        return tuple(OutboxRecord(row.id, row.job_id, row.create_time) for row in rows)
+
+    def mark_sent(self, ids: Iterable[int], now: datetime) -> None:
+        """Remembers that messages were sent. One whose job has left the queue meanwhile is gone, and stays so."""
+        self._session.execute(update(OutboxRow).where(OutboxRow.id.in_(tuple(ids))).values(sent_time=now))

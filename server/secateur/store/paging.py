@@ -1,0 +1,77 @@
+"""Pages that do not shift when rows are added: each token names the last row seen."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, TypeVar
+
+from sqlalchemy import literal, select, tuple_
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.base import ExecutableOption
+
+from secateur.core.errors import InvalidArgument
+from secateur.store.columns import UtcDateTime
+from secateur.store.tables import ArchitectureRow, JobRow, ModelRow
+
+DEFAULT_PAGE_SIZE: Final = 50
+MAX_PAGE_SIZE: Final = 200
+
+
+_R = TypeVar("_R", ArchitectureRow, JobRow, ModelRow)
+
+
+def read_page(
+    session: Session, kind: type[_R], project: str, page_size: int, page_token: str, *, options: Sequence[ExecutableOption] = ()
+) -> tuple[Sequence[_R], str]:
+    """Returns one page of a project's rows, newest first, and the token of the next page, empty at the end.
+
+    Args:
+        session: Session to read with.
+        kind: Row class; `create_time` and `id` order its rows.
+        project: Project whose rows are listed.
+        page_size: Most rows in the page; 0 means 50, more than 200 is read as 200.
+        page_token: Token of the page before; empty for the first.
+        options: Loader options.
+
+    Raises:
+        InvalidArgument: PAGE_SIZE_INVALID or PAGE_TOKEN_INVALID.
+    """
+    if page_size < 0:
+        raise InvalidArgument("PAGE_SIZE_INVALID", f"A page size is at least 0. Received: {page_size}", field="page_size")
+    size = min(page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+    scope = f"{kind.__tablename__}/{project}"
+    statement = select(kind).where(kind.project == project).options(*options)
+    if page_token:
+        time, last_id = _decode(page_token, scope)
+        statement = statement.where(tuple_(kind.create_time, kind.id) < tuple_(literal(time, UtcDateTime()), literal(last_id)))
+    # One row more than asked for tells whether there is a next page.
+    rows = session.scalars(statement.order_by(kind.create_time.desc(), kind.id.desc()).limit(size + 1)).all()
+    if len(rows) <= size:
+        return rows, ""
+    last = rows[size - 1]
+    return rows[:size], _encode(scope, last.create_time, last.id)
+
+
+def _encode(scope: str, time: datetime, last_id: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([scope, time.isoformat(), last_id]).encode()).decode()
+
+
+def _decode(token: str, scope: str) -> tuple[datetime, str]:
+    try:
+        token_scope, time, last_id = json.loads(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
+        position = datetime.fromisoformat(time), str(last_id)
+    except (ValueError, TypeError, binascii.Error):
+        raise _bad_token("This is not a page token of this service") from None
+    if token_scope != scope or position[0].tzinfo is None:
+        raise _bad_token("This page token belongs to another list")
+    return position
+
+
+def _bad_token(problem: str) -> InvalidArgument:
+    return InvalidArgument(
+        "PAGE_TOKEN_INVALID", f"{problem}; pass on what the answer before gave, or leave it empty", field="page_token"
+    )

@@ -1,0 +1,41 @@
+"""Where the store's parts are: every process reads the same environment variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _under_data_dir(pattern: str) -> Any:
+    return Field(default_factory=lambda known: pattern.format(known["data_dir"]))
+
+
+class Settings(BaseSettings):
+    """Settings shared by server, workers and migrations; `SECATEUR_DATABASE_URL` and so on override the defaults.
+
+    Args:
+        data_dir: Folder of everything that has no URL of its own.
+        database_url: SQLAlchemy URL.
+        redis_url: Redis for the queue and the wake-ups; `unix://` for a socket.
+        blob_url: Folder of the blob store as fsspec writes it.
+        lease_seconds: How long a worker may stay silent before its job goes to another.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SECATEUR_", frozen=True)
+
+    data_dir: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = Field(
+        default=Path("~/.local/share/secateur"), validate_default=True
+    )
+    database_url: str = _under_data_dir("sqlite:///{}/secateur.db")
+    redis_url: str = _under_data_dir("unix://{}/redis.sock")
+    blob_url: str = _under_data_dir("file://{}/blobs")
+    lease_seconds: float = Field(default=30.0, gt=0)
+
+    @property
+    def celery_broker_url(self) -> str:
+        """The Redis URL as Celery writes it."""
+        scheme, _, rest = self.redis_url.partition("://")
+        return f"redis+socket://{rest}" if scheme == "unix" else self.redis_url

@@ -1,0 +1,196 @@
+"""The tables. Rows never leave the store: repositories hand out the frozen values of `secateur.store.records`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, Index, MetaData, String, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from secateur.core.jobs import JobStage, JobState
+from secateur.core.reports import ArtifactFormat
+from secateur.store.columns import JsonData, SerialKey, UtcDateTime, enum_by_value
+
+Project = String(63)
+Identifier = String(63)
+Digest = String(64)
+
+_UNSENT = text("sent_time IS NULL")
+
+
+class Base(DeclarativeBase):
+    """Base of all rows. Every constraint has a name, so that a migration can drop it."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime,
+        dict[str, Any]: JsonData,
+        JobState: enum_by_value(JobState),
+        JobStage: enum_by_value(JobStage),
+        ArtifactFormat: enum_by_value(ArtifactFormat),
+    }
+
+
+class ArchitectureRow(Base):
+    """An uploaded architecture; never changed."""
+
+    __tablename__ = "architectures"
+    __table_args__ = (Index(None, "project", "create_time", "id"), UniqueConstraint("project", "digest"))
+
+    project: Mapped[str] = mapped_column(Project, primary_key=True)
+    id: Mapped[str] = mapped_column(Identifier, primary_key=True)
+    digest: Mapped[str] = mapped_column(Digest)
+    display_name: Mapped[str] = mapped_column(Identifier)
+    graph: Mapped[dict[str, Any]]
+    cost: Mapped[dict[str, Any]]
+    create_time: Mapped[datetime]
+
+
+class JobRow(Base):
+    """A job. Its state moves through `secateur.store.journal` alone."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        ForeignKeyConstraint(["project", "architecture"], ["architectures.project", "architectures.digest"]),
+        # At most one live job per work, whatever races: NULLs do not count.
+        UniqueConstraint("project", "live_work_key"),
+        Index(None, "project", "create_time", "id"),
+        Index(None, "state", "lease_expires"),
+    )
+
+    # What was asked; never changed
+    id: Mapped[str] = mapped_column(Identifier, primary_key=True)
+    project: Mapped[str] = mapped_column(Project)
+    display_name: Mapped[str] = mapped_column(Identifier)
+    labels: Mapped[dict[str, Any]]
+    architecture: Mapped[str] = mapped_column(Digest)
+    spec: Mapped[dict[str, Any]]
+    work_key: Mapped[str] = mapped_column(Digest)
+    create_time: Mapped[datetime]
+
+    # Life cycle
+    state: Mapped[JobState]
+    stage: Mapped[JobStage | None]
+    progress: Mapped[dict[str, Any] | None]
+    cancel_requested: Mapped[bool]
+    error_reason: Mapped[str] = mapped_column(String(63))
+    error_message: Mapped[str]
+    start_time: Mapped[datetime | None]
+    end_time: Mapped[datetime | None]
+
+    # Who runs it: `attempt` is the fencing token
+    attempt: Mapped[int]
+    lease_owner: Mapped[str | None] = mapped_column(String(255))
+    lease_expires: Mapped[datetime | None]
+
+    # Joining equal work: the work key while a new request may join the job, else NULL
+    live_work_key: Mapped[str | None] = mapped_column(Digest)
+
+    # Bookkeeping
+    version: Mapped[int] = mapped_column(BigInteger)
+    last_sequence: Mapped[int] = mapped_column(BigInteger)
+
+    outcomes: Mapped[list[OutcomeRow]] = relationship(order_by="OutcomeRow.target_index", lazy="raise", viewonly=True)
+
+    # SQLAlchemy counts the version up with every change of the row and refuses to write over somebody else's.
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy's protocol
+
+
+class JobEventRow(Base):
+    """One event of a job; only ever appended."""
+
+    __tablename__ = "job_events"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    time: Mapped[datetime]
+    state: Mapped[JobState]
+    stage: Mapped[JobStage | None]
+    attempt: Mapped[int]
+    message: Mapped[str]
+    progress: Mapped[dict[str, Any] | None]
+
+
+class OutboxRow(Base):
+    """A message owed to the queue for a job that is QUEUED; gone once the job leaves that state."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (Index("ix_outbox_unsent", "id", sqlite_where=_UNSENT, postgresql_where=_UNSENT),)
+
+    id: Mapped[int] = mapped_column(SerialKey, primary_key=True, autoincrement=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    create_time: Mapped[datetime]
+    sent_time: Mapped[datetime | None]
+
+
+class ModelRow(Base):
+    """A trained model; never changed."""
+
+    __tablename__ = "models"
+    __table_args__ = (
+        UniqueConstraint("job_id", "target_index"),
+        Index(None, "project", "create_time", "id"),
+        Index(None, "project", "architecture", "dataset"),
+    )
+
+    # Where it came from
+    id: Mapped[str] = mapped_column(Identifier, primary_key=True)
+    project: Mapped[str] = mapped_column(Project)
+    job_id: Mapped[str] = mapped_column(Identifier)  # no foreign key: a model outlives its job
+    target_index: Mapped[int]
+    architecture: Mapped[str] = mapped_column(Digest)
+    dataset: Mapped[str] = mapped_column(Identifier)
+    device_profile: Mapped[str | None] = mapped_column(Identifier)
+    create_time: Mapped[datetime]
+
+    # What was measured of it: all of it, and the figures that a query selects by
+    report: Mapped[dict[str, Any]]
+    accuracy: Mapped[float]
+    flash_bytes: Mapped[int] = mapped_column(BigInteger)
+    ram_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    parameters: Mapped[int] = mapped_column(BigInteger)
+    macs: Mapped[int] = mapped_column(BigInteger)
+
+
+class ArtifactRow(Base):
+    """A file of a model: which blobs are in use, and by whom."""
+
+    __tablename__ = "artifacts"
+
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"), primary_key=True)
+    format: Mapped[ArtifactFormat] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(Digest, index=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class OutcomeRow(Base):
+    """A target of a job that came to an end."""
+
+    __tablename__ = "outcomes"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    target_index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    report: Mapped[dict[str, Any]]
+    model_id: Mapped[str | None] = mapped_column(ForeignKey("models.id"))
+
+
+class RequestRow(Base):
+    """An idempotency key that was used, and what came of it."""
+
+    __tablename__ = "requests"
+
+    project: Mapped[str] = mapped_column(Project, primary_key=True)
+    method: Mapped[str] = mapped_column(String(63), primary_key=True)
+    request_id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(Digest)
+    resource_id: Mapped[str] = mapped_column(Identifier)
+    create_time: Mapped[datetime]

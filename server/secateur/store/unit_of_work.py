@@ -1,0 +1,93 @@
+"""The store's door: one transaction at a time, all repositories inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from sqlalchemy.orm import Session
+
+from secateur.store.architectures import ArchitectureRepository
+from secateur.store.database import make_engine, read_only
+from secateur.store.jobs import JobRepository
+from secateur.store.journal import Journal
+from secateur.store.models import ModelRepository
+from secateur.store.outbox import OutboxRepository
+from secateur.store.wakeups import Wakeups
+
+
+def utc_now() -> datetime:
+    """Returns the current time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class Snapshot:
+    """The repositories inside one transaction that is only read from.
+
+    Attributes:
+        architectures: Architectures.
+        jobs: Jobs.
+        models: Models.
+        outbox: Messages that the queue is owed.
+    """
+
+    def __init__(self, session: Session, clock: Callable[[], datetime]) -> None:
+        self.journal = Journal(session, clock)
+        self.architectures = ArchitectureRepository(session, clock)
+        self.jobs = JobRepository(session, self.journal)
+        self.models = ModelRepository(session)
+        self.outbox = OutboxRepository(session)
+
+
+class UnitOfWork(Snapshot):
+    """The repositories inside one transaction. What is not committed is rolled back.
+
+    Attributes:
+        session: Session of the transaction; for the store's own modules.
+        journal: Moves jobs; for the store's own modules.
+    """
+
+    def __init__(self, session: Session, clock: Callable[[], datetime], wakeups: Wakeups | None) -> None:
+        super().__init__(session, clock)
+        self.session = session
+        self._wakeups = wakeups
+
+    def commit(self) -> None:
+        """Makes all changes durable, then wakes whoever watches a changed job."""
+        self.session.commit()
+        if self._wakeups is not None:
+            self._wakeups.publish(*self.journal.touched)
+        self.journal.touched.clear()
+
+
+class Store:
+    """Everything that is kept in the database. Safe to share between threads.
+
+    Args:
+        database_url: SQLAlchemy URL of a migrated SQLite file or PostgreSQL database.
+        wakeups: Told about changed jobs after each commit; None if nobody watches.
+        clock: Returns the current time, aware.
+    """
+
+    def __init__(self, database_url: str, *, wakeups: Wakeups | None = None, clock: Callable[[], datetime] = utc_now) -> None:
+        self._engine = make_engine(database_url)
+        self._read_engine = read_only(self._engine)
+        self._wakeups = wakeups
+        self._clock = clock
+
+    @contextmanager
+    def unit_of_work(self) -> Iterator[UnitOfWork]:
+        """Opens a transaction; call `commit` in it to keep what it did. It excludes other writers where that is needed."""
+        with Session(self._engine, expire_on_commit=False) as session:
+            yield UnitOfWork(session, self._clock, self._wakeups)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Opens a transaction that only reads: it sees one unchanging moment and never waits for a writer."""
+        with Session(self._read_engine) as session:
+            yield Snapshot(session, self._clock)
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()

@@ -1,0 +1,90 @@
+"""The Celery worker: its one task claims a job, runs it in a child process and settles it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+import structlog
+from celery import Celery, signals
+
+from secateur.core.jobs import COMPRESS_TASK
+from secateur.store import JobLedger, Store, Wakeups
+from secateur.store.logs import configure_logs
+from secateur.workers.attempt import run_attempt
+from secateur.workers.children import ChildPool
+from secateur.workers.settings import WorkerSettings
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Claims jobs and runs each in a child process, one at a time.
+
+    Args:
+        settings: Where the store is, and the limits of an attempt.
+        ledger: Claims, reports and settlements.
+        children: Where the child processes come from.
+    """
+
+    def __init__(self, settings: WorkerSettings, ledger: JobLedger, children: ChildPool) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._children = children
+        self._stopping = threading.Event()
+
+    def compress(self, job_id: str) -> None:
+        """Runs one attempt of a job; does nothing if the job is not to be had, so a duplicated message is harmless."""
+        claim = self._ledger.claim(job_id, worker=self._settings.worker_name, lease_seconds=self._settings.lease_seconds)
+        if claim is None:
+            log.info("nothing to claim", job=job_id)
+            return
+        log.info("attempt started", job=job_id, attempt=claim.attempt)
+        try:
+            run_attempt(
+                claim, self._children.take(), ledger=self._ledger, settings=self._settings, stopping=self._stopping
+            )
+        finally:
+            if not self._stopping.is_set():
+                self._children.warm()
+        log.info("attempt ended", job=job_id, attempt=claim.attempt)
+
+    def stop(self, **_signal: Any) -> None:
+        """Lets a running attempt go back to the queue."""
+        self._stopping.set()
+
+
+def create_app(broker_url: str, worker: Worker) -> Celery:
+    """Builds the Celery application around a worker.
+
+    Args:
+        broker_url: Redis, as Celery writes it.
+        worker: What the task calls.
+    """
+    app = Celery("secateur", broker=broker_url)
+    app.conf.update(
+        broker_connection_retry_on_startup=True,
+        task_acks_late=True,
+        task_ignore_result=True,
+        task_reject_on_worker_lost=True,
+        worker_hijack_root_logger=False,
+        worker_prefetch_multiplier=1,
+    )
+    app.task(worker.compress, name=COMPRESS_TASK)
+    # Celery waits for running tasks before it exits; this makes the running one end soon.
+    signals.worker_shutting_down.connect(worker.stop, weak=False)
+    return app
+
+
+def main() -> None:
+    """Runs a worker until it is told to stop. Entry point of `secateur-worker`."""
+    configure_logs()
+    settings = WorkerSettings()
+    store = Store(settings.database_url, wakeups=Wakeups(settings.redis_url))
+    with ChildPool() as children:
+        worker = Worker(settings, JobLedger(store), children)
+        app = create_app(settings.celery_broker_url, worker)
+        # One job at a time per worker: a thread, because the parent only waits, and the main thread must stay responsive.
+        options = ["--pool=threads", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=WARNING"]
+        app.worker_main(["worker", *options, *sys.argv[1:]])

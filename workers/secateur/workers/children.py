@@ -1,0 +1,113 @@
+"""Child processes: one per attempt, started ahead so that a job does not pay the framework's import."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+import threading
+from types import TracebackType
+
+from secateur.workers.protocol import Job, Message, Ready, decode, encode
+
+
+class Child:
+    """One spawned child process. It imports the framework at once and then waits for its only job."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", "secateur.workers.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, name=f"child-{self.pid}", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
+
+    def send(self, job: Job) -> None:
+        """Hands the child its job. A child that has died meanwhile shows at the next `receive`."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(encode(job))
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return
+
+    def receive(self, timeout: float) -> Message | None:
+        """Returns the next message.
+
+        Args:
+            timeout: Seconds to wait.
+
+        Raises:
+            TimeoutError: If no message came in time.
+            EOFError: If the child has died; the text says how.
+        """
+        try:
+            message = self._messages.get(timeout=timeout)
+        except queue.Empty:
+            raise TimeoutError from None
+        if message is None:
+            raise EOFError(f"the training process ended with status {self._process.wait()}")
+        return message
+
+    def kill(self) -> None:
+        """Ends the process at once, whatever it does, and frees its pipes."""
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            return
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                message = decode(line)
+                if not isinstance(message, Ready):
+                    self._messages.put(message)
+        self._messages.put(None)
+
+
+class ChildPool:
+    """Keeps one child warm and hands it out."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._spare: Child | None = Child()
+
+    def take(self) -> Child:
+        """Returns the warm child, or a new one if it has died or been taken."""
+        with self._lock:
+            child, self._spare = self._spare, None
+        if child is None or not child.is_alive:
+            return Child()
+        return child
+
+    def warm(self) -> None:
+        """Starts the next child, unless one is waiting already."""
+        with self._lock:
+            if self._spare is None or not self._spare.is_alive:
+                self._spare = Child()
+
+    def close(self) -> None:
+        """Ends the waiting child."""
+        with self._lock:
+            if self._spare is not None:
+                self._spare.kill()
+                self._spare = None
+
+    def __enter__(self) -> ChildPool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

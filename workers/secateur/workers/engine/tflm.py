@@ -1,0 +1,114 @@
+"""Runs model files on the real interpreter of TensorFlow Lite Micro, and finds how much working memory it needs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from tflite_micro import runtime
+
+from secateur.core.errors import FailedPrecondition
+from secateur.workers.engine.quantize import encode
+from secateur.workers.engine.streams import captured_stderr
+
+_ALIGNMENT: Final = 16
+"""TensorFlow Lite Micro aligns its arena to this many bytes, so sizes in between make no difference."""
+_LARGEST: Final = 1 << 28
+_RECORDED: Final = re.compile(r"Arena allocation (total|head|tail) (\d+) bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """Memory of one model on TensorFlow Lite Micro, in bytes.
+
+    The host's pointers are 64 bits wide and the recording allocator keeps its own books in the arena, so a 32-bit device
+    needs no more than this.
+
+    Args:
+        smallest: Smallest arena in which the interpreter starts. This is the figure to hold against a limit: with one step
+            less the model does not run.
+        recorded: What the interpreter records as in use after the start. Up to about a kilobyte below `smallest`, because
+            planning the memory needs room that is free again afterwards.
+        head: Share of `recorded` for feature maps and scratch buffers.
+        tail: Share of `recorded` that lives as long as the interpreter.
+    """
+
+    smallest: int
+    recorded: int
+    head: int
+    tail: int
+
+
+def classify_on_tflm(model: bytes, images: NDArray[np.float32], *, arena_bytes: int | None = None) -> NDArray[np.int64]:
+    """Returns the label of every image, shape (n,), as TensorFlow Lite Micro's reference kernels compute it.
+
+    Args:
+        model: Bytes of a .tflite file with batch 1.
+        images: Shape (n, height, width, channels), values in [0, 1].
+        arena_bytes: Size of the tensor arena; None for ten times the file.
+
+    Raises:
+        RuntimeError: If the arena is too small.
+    """
+    interpreter = runtime.Interpreter.from_bytes(model, arena_size=arena_bytes)
+    details = interpreter.get_input_details(0)
+    parameters = details["quantization_parameters"]
+    quantized = len(parameters["scales"]) > 0
+    scale, zero_point = (parameters["scales"][0], parameters["zero_points"][0]) if quantized else (1.0, 0)
+    labels = np.empty(len(images), np.int64)
+    for index, image in enumerate(encode(images, details["dtype"], scale, zero_point)):
+        interpreter.set_input(image[np.newaxis], 0)
+        interpreter.invoke()
+        labels[index] = interpreter.get_output(0)[0].argmax()
+    return labels
+
+
+def measure_arena(model: bytes) -> Arena:
+    """Measures the tensor arena of a .tflite file.
+
+    Raises:
+        FailedPrecondition: TFLM_UNSUPPORTED, if the interpreter does not start even with a very large arena.
+    """
+    with captured_stderr() as log:
+        enough = _enough_for(model)
+        if enough is not None:
+            runtime.Interpreter.from_bytes(model, arena_size=enough).print_allocations()
+    if enough is None:
+        raise FailedPrecondition(
+            "TFLM_UNSUPPORTED", f"TensorFlow Lite Micro cannot start this model. It says: {log.text.strip().splitlines()[-1]}"
+        )
+    recorded = {part: int(size) for part, size in _RECORDED.findall(log.text)}
+    with captured_stderr():  # every arena that is too small is reported there
+        smallest = _smallest_between(model, recorded["total"] // _ALIGNMENT - 1, enough // _ALIGNMENT)
+    return Arena(smallest * _ALIGNMENT, recorded["total"], recorded["head"], recorded["tail"])
+
+
+def _enough_for(model: bytes) -> int | None:
+    size = 1 << 16
+    while not _starts(model, size):
+        size *= 2
+        if size > _LARGEST:
+            return None
+    return size
+
+
+def _smallest_between(model: bytes, too_small: int, enough: int) -> int:
+    """Returns the smallest arena above `too_small` and up to `enough` that works, all in units of the alignment."""
+    while enough - too_small > 1:
+        middle = (too_small + enough) // 2
+        if _starts(model, middle * _ALIGNMENT):
+            enough = middle
+        else:
+            too_small = middle
+    return enough
+
+
+def _starts(model: bytes, size: int) -> bool:
+    try:
+        runtime.Interpreter.from_bytes(model, arena_size=size)
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,124 @@
+"""Messages between a worker and its child process: one JSON object per line, over the child's stdin and stdout.
+
+The worker sends one `Job`. The child sends `Ready` once its frameworks are loaded, then, for the job, `StageChanged` and
+`ProgressMade` as it goes, one `TargetDone` per target, and at last `Done` or `Failed`. The child ends when its stdin does.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from secateur.core import graph as graphs
+from secateur.core.graph import LayerGraph
+from secateur.core.jobs import JobStage
+from secateur.core.reports import Progress, TargetReport
+from secateur.core.serial import from_data, to_data
+from secateur.core.specs import JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Worker to child: the work.
+
+    Args:
+        spec: What to do.
+        graph: The architecture that the spec names, as `LayerGraph.to_dict` gives it.
+        blob_url: Blob store that the artifacts go to.
+    """
+
+    spec: JobSpec
+    graph: dict[str, Any]
+    blob_url: str
+
+    @classmethod
+    def of(cls, spec: JobSpec, graph: LayerGraph, blob_url: str) -> Job:
+        """Makes the message of a job."""
+        return cls(spec, graph.to_dict(), blob_url)
+
+    def layer_graph(self) -> LayerGraph:
+        """Returns the architecture, checked again."""
+        return graphs.from_data(self.graph)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Child to worker: the frameworks are loaded; a job would start at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageChanged:
+    """Child to worker: a target enters a stage. `message` is one sentence for people."""
+
+    target_index: int
+    stage: JobStage
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressMade:
+    """Child to worker: an epoch of training is done."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class TargetDone:
+    """Child to worker: a target has come to an end; its artifacts are in the blob store."""
+
+    report: TargetReport
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Child to worker: every target has been reported. The last message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Child to worker: the job cannot be finished. The last message.
+
+    Args:
+        reason: UPPER_SNAKE_CASE; "INTERNAL" for a defect, whose details are on the child's stderr.
+        message: One sentence for people.
+        internal: Whether it is a defect of ours, rather than something that the caller can act on.
+    """
+
+    reason: str
+    message: str
+    internal: bool
+
+
+Message = Job | Ready | StageChanged | ProgressMade | TargetDone | Done | Failed
+
+_KINDS: Final[dict[str, type[Message]]] = {
+    "job": Job,
+    "ready": Ready,
+    "stage": StageChanged,
+    "progress": ProgressMade,
+    "target": TargetDone,
+    "done": Done,
+    "error": Failed,
+}
+_TYPES: Final = {kind: name for name, kind in _KINDS.items()}
+
+
+def encode(message: Message) -> bytes:
+    """Returns a message as one line, its end included."""
+    data = {"type": _TYPES[type(message)], **to_data(message)}
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """Returns the message that a line holds.
+
+    Raises:
+        ValueError: If the line is no message.
+    """
+    try:
+        data = json.loads(line)
+        kind = _KINDS[data.pop("type")]
+        return from_data(kind, data)
+    except Exception as error:  # cattrs, json and a missing type each raise their own
+        raise ValueError(f"This line is no message between worker and child. Received: {line[:200]!r}") from error

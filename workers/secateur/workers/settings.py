@@ -1,0 +1,24 @@
+"""Settings of a worker."""
+
+from __future__ import annotations
+
+import socket
+from os import getpid
+
+from pydantic import Field
+
+from secateur.store.settings import Settings
+
+
+class WorkerSettings(Settings):
+    """Settings of a worker, beside those of the store; all from `SECATEUR_*` environment variables.
+
+    Args:
+        worker_name: Who holds a lease, for people.
+        poll_seconds: How often a running attempt looks for a cancel and renews its lease.
+        max_run_seconds: How long one attempt may run before the job ends EXPIRED.
+    """
+
+    worker_name: str = Field(default_factory=lambda: f"{socket.gethostname()}/{getpid()}")
+    poll_seconds: float = Field(default=1.0, gt=0)
+    max_run_seconds: float = Field(default=24 * 3600.0, gt=0)
