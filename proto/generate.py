@@ -10,7 +10,6 @@ import argparse
 import filecmp
 import os
 import shutil
-
 import subprocess
 import sys
 import tempfile
@@ -68,7 +67,9 @@ def check(image: Path, fresh: Path) -> None:
     stale = sorted(
         str(path)
         for path in generated(fresh) | generated(ROOT)
-        if not (ROOT / path).exists() or not (fresh / path).exists() or not filecmp.cmp(ROOT / path, fresh / path, shallow=False)
+        if not (ROOT / path).exists()
+        or not (fresh / path).exists()
+        or not filecmp.cmp(ROOT / path, fresh / path, shallow=False)
     )
     if stale:
         sys.exit("generated code differs from the .proto files; run `make proto`: " + ", ".join(stale))

@@ -1,8 +1,8 @@
 """The main job, end to end, on a private local stack: `make demo`.
 
-Uploads ResNet-20, has it pruned and trained on scikit-learn's handwritten digits until it fits an STM32F746 budget, then plays the
-device: resolves, downloads, checks the digest and classifies the test split on the TensorFlow Lite Micro interpreter. The last
-line on standard output is one JSON object.
+Uploads ResNet-20, has it pruned and trained on scikit-learn's handwritten digits until it fits an STM32F746 budget, then
+plays the device: resolves, downloads, checks the digest and classifies the test split on the TensorFlow Lite Micro
+interpreter. The last line on standard output is one JSON object.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def local_stack(folder: Path) -> Iterator[str]:
 
 
 def play_device(client: Client, job: Job, folder: Path) -> tuple[str, float]:
-    """Does what a device does: resolve, download, check, run. Returns the model's name and its accuracy on the device runtime."""
+    """Does what a device does: resolve, download, check, run. Returns the model's name and its accuracy on the device."""
     resolution = client.resolve(job.architecture, DATASET, target=TARGET)
     console.print(f"\nThe device asks for a model of its size and gets [bold]{resolution.model.name}[/]")
     (path,) = resolution.model.download(folder, formats=[resolution.artifact.format])
@@ -80,7 +80,11 @@ def play_device(client: Client, job: Job, folder: Path) -> tuple[str, float]:
 
 def main() -> int:
     """Runs the demo; returns the exit status."""
-    with tempfile.TemporaryDirectory(prefix="secateur-demo-") as name, local_stack(Path(name)) as address, Client(address) as client:
+    with (
+        tempfile.TemporaryDirectory(prefix="secateur-demo-") as name,
+        local_stack(Path(name)) as address,
+        Client(address) as client,
+    ):
         job = client.submit(NETWORK, dataset=DATASET, targets=[TARGET], epochs=EPOCHS)
         console.print(f"Submitted [bold]{job.name}[/]: ResNet-20 on {DATASET} for {TARGET.profile}")
         wait_with_progress(job, console=console, timeout=WAIT_SECONDS)

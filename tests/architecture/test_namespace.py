@@ -10,7 +10,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_no_distribution_claims_the_namespace() -> None:
-    strays = [str(path) for folder in ("proto", "server", "workers", "client") for path in ROOT.glob(f"{folder}/secateur/__init__.py")]
+    strays = [
+        str(path) for folder in ("proto", "server", "workers", "client") for path in ROOT.glob(f"{folder}/secateur/__init__.py")
+    ]
     assert strays == [], "one secateur/__init__.py hides every sibling distribution"
 
 

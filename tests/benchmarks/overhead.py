@@ -38,7 +38,8 @@ for line in sys.stdin:
     target = Target("stm32f746", Budget.of(flash_bytes=131072))
     spec = JobSpec(graph.digest, "digits", (target,), resolve(epochs=epochs), seed=seed)
     begin = time.monotonic()
-    report = run_target(graph, spec, 0, blobs=BlobStore(f"file://{folder}"), on_stage=lambda *_: None, on_progress=lambda _: None)
+    blobs = BlobStore(f"file://{folder}")
+    report = run_target(graph, spec, 0, blobs=blobs, on_stage=lambda *_: None, on_progress=lambda _: None)
     assert report.met, report.message
     print(json.dumps(time.monotonic() - begin), flush=True)
 """
@@ -100,7 +101,9 @@ def main() -> None:
     excess = statistics.median(row["service_s"] - 1.10 * row["direct_s"] for row in rows)
     print(f"{'seed':>4}  {'service s':>9}  {'direct s':>8}  {'ratio':>5}")
     for row in rows:
-        print(f"{row['seed']:>4}  {row['service_s']:>9.2f}  {row['direct_s']:>8.2f}  {row['service_s'] / row['direct_s']:>5.2f}")
+        print(
+            f"{row['seed']:>4}  {row['service_s']:>9.2f}  {row['direct_s']:>8.2f}  {row['service_s'] / row['direct_s']:>5.2f}"
+        )
     print(f"median ratio {ratio:.3f}; service - 1.10 x direct = {excess:+.2f} s (target: at most +2 s)")
     machine = f"{platform.machine()}, {psutil.cpu_count()} cores"
     RESULTS.parent.mkdir(parents=True, exist_ok=True)

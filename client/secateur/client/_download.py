@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -55,11 +55,14 @@ async def _receive(transport: Transport, artifact: Artifact, file: BinaryIO) -> 
     while offset < artifact.size_bytes:
         request = models_pb.DownloadArtifactRequest(name=artifact.name, read_offset=offset)
         try:
-            async for response in transport.stream(transport.models.DownloadArtifact(request), idle=transport.timeout):
-                digest.update(response.data)
-                await asyncio.to_thread(file.write, response.data)
-                offset += len(response.data)
-                attempts.progressed()
+            async with aclosing(
+                transport.stream(transport.models.DownloadArtifact(request), idle=transport.timeout)
+            ) as responses:
+                async for response in responses:
+                    digest.update(response.data)
+                    await asyncio.to_thread(file.write, response.data)
+                    offset += len(response.data)
+                    attempts.progressed()
         except SecateurError as error:
             await attempts.pause(error)
         else:

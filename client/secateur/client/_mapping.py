@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
+
 from secateur.client import values as v
 from secateur.v1 import architecture_service_pb2 as architectures_pb
 from secateur.v1 import device_profile_service_pb2 as devices_pb
@@ -14,14 +15,17 @@ from secateur.v1 import model_service_pb2 as models_pb
 from secateur.v1 import plan_service_pb2 as plans_pb
 from secateur.v1 import resources_pb2 as resources_pb
 
+_NumberT = TypeVar("_NumberT", bound=int)
+_NumberInT = TypeVar("_NumberInT", bound=int, contravariant=True)
 
-class _Enum(Protocol):
+
+class _Enum(Protocol[_NumberInT]):
     """What protobuf generates for an enum."""
 
-    def Name(self, number: int) -> str: ...  # noqa: D102, N802 -- protobuf's own name
+    def Name(self, number: _NumberInT) -> str: ...  # noqa: N802 -- protobuf's own name
 
 
-def _name(enum: _Enum, number: int, prefix: str) -> str:
+def _name(enum: _Enum[_NumberT], number: _NumberT, prefix: str) -> str:
     """Returns the name of an enum value without its prefix; empty if unset, "UNKNOWN(17)" if this SDK does not know it."""
     if number == 0:
         return ""
@@ -31,17 +35,17 @@ def _name(enum: _Enum, number: int, prefix: str) -> str:
         return f"UNKNOWN({number})"
 
 
-def resource(number: int) -> str:
+def resource(number: resources_pb.Resource.ValueType) -> str:
     """Returns the name of a resource, for example "flash_bytes"."""
     return _lower(_name(resources_pb.Resource, number, "RESOURCE_"))
 
 
-def artifact_format(number: int) -> str:
+def artifact_format(number: models_pb.ArtifactFormat.ValueType) -> str:
     """Returns the name of a format as artifacts have it in their resource names, for example "litert-int8"."""
     return _lower(_name(models_pb.ArtifactFormat, number, "ARTIFACT_FORMAT_")).replace("_", "-")
 
 
-def plan_mode(number: int) -> str:
+def plan_mode(number: plans_pb.PlanMode.ValueType) -> str:
     """Returns the name of a planning mode, for example "device"."""
     return _lower(_name(plans_pb.PlanMode, number, "PLAN_MODE_"))
 
@@ -148,7 +152,8 @@ def architecture(message: architectures_pb.Architecture) -> v.Architecture:
             for layer in message.layers
         ),
         groups=tuple(
-            v.ChannelGroup(group.name, group.width, tuple(group.members), group.prunable, group.reason) for group in message.groups
+            v.ChannelGroup(group.name, group.width, tuple(group.members), group.prunable, group.reason)
+            for group in message.groups
         ),
         create_time=_time(message.create_time),
     )

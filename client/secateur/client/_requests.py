@@ -9,6 +9,7 @@ from typing import Final
 from secateur.client._sources import KerasJson
 from secateur.client.errors import UsageError
 from secateur.client.targets import Budget, Target, Zoo
+from secateur.client.values import Limit
 from secateur.v1 import architecture_service_pb2 as architectures_pb
 from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import plan_service_pb2 as plans_pb
@@ -29,19 +30,19 @@ def budget(limits: Budget) -> resources_pb.Budget | None:
     """Returns the message of a budget; None if it has no limits."""
     if not limits.limits:
         return None
-    return resources_pb.Budget(
-        limits=[
-            resources_pb.Limit(
-                resource=resources_pb.Resource.Value(f"RESOURCE_{limit.resource.upper()}"),
-                value=limit.value,
-                fraction=limit.fraction,
-            )
-            for limit in limits.limits
-        ]
-    )
+    return resources_pb.Budget(limits=map(_limit, limits.limits))
 
 
-def targets(asked: Target | Sequence[Target]) -> list[plans_pb.Target]:
+def _limit(limit: Limit) -> resources_pb.Limit:
+    message = resources_pb.Limit(resource=resources_pb.Resource.Value(f"RESOURCE_{limit.resource.upper()}"))
+    if limit.value is not None:
+        message.value = limit.value
+    if limit.fraction is not None:
+        message.fraction = limit.fraction
+    return message
+
+
+def target_messages(asked: Target | Sequence[Target]) -> list[plans_pb.Target]:
     """Returns the messages of one target or of several.
 
     Raises:
@@ -51,11 +52,12 @@ def targets(asked: Target | Sequence[Target]) -> list[plans_pb.Target]:
     if not several:
         raise UsageError("TARGETS_EMPTY", "At least one target is needed. Received: none", field="targets")
     return [
-        plans_pb.Target(device_profile=in_collection(target.profile, "deviceProfiles"), budget=budget(target)) for target in several
+        plans_pb.Target(device_profile=in_collection(target.profile, "deviceProfiles"), budget=budget(target))
+        for target in several
     ]
 
 
-def policy(mode: str, round_to: int | None) -> plans_pb.PlanPolicy:
+def policy(mode: str, round_to: int) -> plans_pb.PlanPolicy:
     """Returns the message of a planning policy.
 
     Raises:
@@ -68,24 +70,22 @@ def policy(mode: str, round_to: int | None) -> plans_pb.PlanPolicy:
 
 def job(
     *,
-    architecture: str,
     dataset: str,
-    wanted: Target | Sequence[Target],
-    recipe: str | None,
+    targets: Target | Sequence[Target],
+    recipe: str,
     epochs: int | None,
     batch_size: int | None,
     learning_rate: float | None,
     mode: str,
-    round_to: int | None,
+    round_to: int,
     seed: int,
     display_name: str,
     labels: Mapping[str, str] | None,
 ) -> jobs_pb.Job:
-    """Returns the message of a job to create; raises as `targets` and `policy` do."""
+    """Returns the message of a job to create, still without architecture; raises as `target_messages` and `policy` do."""
     return jobs_pb.Job(
-        architecture=architecture,
         dataset=in_collection(dataset, "datasets"),
-        targets=targets(wanted),
+        targets=target_messages(targets),
         policy=policy(mode, round_to),
         recipe=jobs_pb.Recipe(name=recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate),
         seed=seed,

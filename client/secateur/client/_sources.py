@@ -62,15 +62,16 @@ def source_of(
         if input_shape is None or classes is None:
             raise UsageError(
                 "ZOO_INCOMPLETE",
-                f"A network of the zoo needs input_shape and classes. Received: {architecture!r} with input_shape={input_shape}, "
-                f"classes={classes}. Accepted: {_ACCEPTED}",
+                f"A network of the zoo needs input_shape and classes. Received: {architecture!r} with "
+                f"input_shape={input_shape}, classes={classes}. Accepted: {_ACCEPTED}",
                 field="input_shape" if input_shape is None else "classes",
             )
         return Zoo(architecture, input_shape, classes)
     if input_shape is not None or classes is not None:
         raise UsageError(
             "ARCHITECTURE_INVALID",
-            f"Only a zoo name takes input_shape and classes; every other architecture has its own. Received: {_short(architecture)}",
+            "Only a zoo name takes input_shape and classes; every other architecture has its own. "
+            f"Received: {_short(architecture)}",
             field="input_shape" if input_shape is not None else "classes",
         )
     match architecture:

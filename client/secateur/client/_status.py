@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import grpc
 from google.protobuf import any_pb2
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # ships without stubs
 from grpc_status import rpc_status
+
 from secateur.client.errors import CODES, INFEASIBLE_REASONS, Infeasible, SecateurError, Unavailable, Unknown
 
 
@@ -36,7 +37,7 @@ def error_of(error: grpc.aio.AioRpcError, address: str) -> SecateurError:
 
 def _details(error: grpc.aio.AioRpcError) -> list[any_pb2.Any]:
     try:
-        status: status_pb2.Status | None = rpc_status.from_call(error)
+        status: status_pb2.Status | None = rpc_status.from_call(error)  # type: ignore[arg-type]  # typed for sync calls only
     except ValueError:  # details that contradict the status: a broken proxy; the status is what counts
         return []
     return list(status.details) if status is not None else []

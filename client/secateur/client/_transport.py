@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import cached_property
 from typing import Final, TypeVar
 
 import grpc
+
 from secateur.client._retry import Attempts, Retry
 from secateur.client._status import error_of
 from secateur.client.errors import DeadlineExceeded, SecateurError, Unavailable, UsageError
@@ -117,37 +118,40 @@ class Transport:
                 return response
             await attempts.pause(failure)
 
-    async def unary(
-        self, method: grpc.aio.UnaryUnaryMultiCallable[_RequestT, _ResponseT], request: _RequestT
-    ) -> _ResponseT:
+    async def unary(self, method: grpc.aio.UnaryUnaryMultiCallable[_RequestT, _ResponseT], request: _RequestT) -> _ResponseT:
         """Makes one logical call of a method with one request and one response. Raises as `call` does."""
         return await self.call(lambda timeout: method(request, timeout=timeout))
 
-    async def stream(self, responses: AsyncIterable[_ResponseT], *, idle: float | None = None) -> AsyncIterator[_ResponseT]:
+    async def stream(
+        self, responses: grpc.aio.UnaryStreamCall[_RequestT, _ResponseT], *, idle: float | None = None
+    ) -> AsyncGenerator[_ResponseT, None]:
         """Yields what one try of a streaming call sends.
 
         Args:
-            responses: The call.
+            responses: The call. It is cancelled when the generator is closed before its end.
             idle: Longest silence between two responses, in seconds; None for any.
 
         Raises:
             SecateurError: If the stream breaks; starting again where it broke is up to the caller.
         """
         iterator = aiter(responses)
-        while True:
-            try:
-                async with asyncio.timeout(idle):
-                    response = await anext(iterator)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                failure: SecateurError = DeadlineExceeded("DEADLINE_EXCEEDED", f"The server sent nothing for {idle:g} s")
-                break
-            except grpc.aio.AioRpcError as error:
-                failure = self.failure(error)
-                break
-            self._answered = True
-            yield response
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(idle):
+                        response = await anext(iterator)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError:
+                    failure: SecateurError = DeadlineExceeded("DEADLINE_EXCEEDED", f"The server sent nothing for {idle:g} s")
+                    break
+                except grpc.aio.AioRpcError as error:
+                    failure = self.failure(error)
+                    break
+                self._answered = True
+                yield response
+        finally:
+            responses.cancel()
         raise failure
 
     def failure(self, error: grpc.aio.AioRpcError) -> SecateurError:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from secateur.client.errors import JOB_STATES, JobError, JobFailed
-from secateur.client.values import Artifact, Compliance, JobFailure, JobProgress, JobSnapshot, Measurement, ModelSnapshot, TargetResult
+from secateur.client.values import (
+    Artifact,
+    Compliance,
+    JobFailure,
+    JobProgress,
+    JobSnapshot,
+    Measurement,
+    ModelSnapshot,
+    TargetResult,
+)
 
 
 class JobView:

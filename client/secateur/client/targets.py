@@ -16,7 +16,9 @@ Amount = str | float | None
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Limits that must all hold. Every limit but accuracy is an upper bound, and may be relative: "50%" of the unpruned network.
+    """Limits that must all hold.
+
+    Every limit but accuracy is an upper bound, and may be relative: "50%" of the unpruned network.
 
     Args:
         parameters: Weights, a count: 50000, "50k" or "50%".
@@ -99,7 +101,9 @@ class Zoo:
                 field="input_shape",
             )
         if self.classes < 2:
-            raise UsageError("CLASSES_INVALID", f"A classifier has at least two classes. Received: {self.classes}", field="classes")
+            raise UsageError(
+                "CLASSES_INVALID", f"A classifier has at least two classes. Received: {self.classes}", field="classes"
+            )
 
 
 def _limit(field: str, amount: str | float) -> Limit:

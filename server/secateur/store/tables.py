@@ -124,7 +124,10 @@ class OutboxRow(Base):
     """A message owed to the queue for a job that is QUEUED; gone once the job leaves that state."""
 
     __tablename__ = "outbox"
-    __table_args__ = (Index("ix_outbox_unsent", "id", sqlite_where=_UNSENT, postgresql_where=_UNSENT),)
+    __table_args__ = (
+        Index("ix_outbox_unsent", "id", sqlite_where=_UNSENT, postgresql_where=_UNSENT),
+        {"sqlite_autoincrement": True},  # never use an id again: a relay may still be about to mark the old message
+    )
 
     id: Mapped[int] = mapped_column(SerialKey, primary_key=True, autoincrement=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)

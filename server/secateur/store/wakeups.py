@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 import redis
@@ -41,7 +41,7 @@ class Wakeups:
         """Closes the publishing connections."""
         self._redis.close()
 
-    async def listen(self) -> AsyncIterator[str | None]:
+    async def listen(self) -> AsyncGenerator[str | None, None]:
         """Yields the id of each job that something happened to, for ever; reconnects by itself.
 
         Yields None whenever a subscription has just begun: what happened before it was not heard, so read everything again.

@@ -10,7 +10,9 @@ import structlog
 from celery import Celery, signals
 
 from secateur.core.jobs import COMPRESS_TASK
-from secateur.store import JobLedger, Store, Wakeups
+from secateur.store.ledger import JobLedger
+from secateur.store.unit_of_work import Store
+from secateur.store.wakeups import Wakeups
 from secateur.store.logs import configure_logs
 from secateur.workers.attempt import run_attempt
 from secateur.workers.children import ChildPool
@@ -42,9 +44,7 @@ class Worker:
             return
         log.info("attempt started", job=job_id, attempt=claim.attempt)
         try:
-            run_attempt(
-                claim, self._children.take(), ledger=self._ledger, settings=self._settings, stopping=self._stopping
-            )
+            run_attempt(claim, self._children.take(), ledger=self._ledger, settings=self._settings, stopping=self._stopping)
         finally:
             if not self._stopping.is_set():
                 self._children.warm()

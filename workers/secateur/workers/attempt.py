@@ -13,7 +13,7 @@ from secateur.core.reports import TargetReport
 from secateur.store.ledger import JobLedger
 from secateur.store.records import Claim
 from secateur.workers.children import Child
-from secateur.workers.protocol import Done, Failed, Job, Message, Stage, TargetDone, TrainingProgress
+from secateur.workers.protocol import Done, Failed, Job, Message, ProgressMade, StageChanged, TargetDone
 from secateur.workers.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
@@ -29,7 +29,7 @@ def run_attempt(claim: Claim, child: Child, *, ledger: JobLedger, settings: Work
         settings: Poll interval, lease and time limit.
         stopping: Set when the worker shuts down; the job then goes back to the queue.
     """
-    child.send(Job(spec=claim.spec, graph=claim.graph.to_dict(), blob_url=settings.blob_url))
+    child.send(Job.of(claim.spec, claim.graph, settings.blob_url))
     try:
         _relay(claim, child, ledger=ledger, settings=settings, stopping=stopping)
     except Conflict as conflict:
@@ -46,17 +46,16 @@ def _relay(claim: Claim, child: Child, *, ledger: JobLedger, settings: WorkerSet
         if now >= next_beat:
             next_beat = now + settings.poll_seconds
             if ledger.heartbeat(claim, lease_seconds=settings.lease_seconds):
-                child.kill()
                 ledger.finish(claim, JobState.CANCELLED, message="Cancelled while running")
                 return
             if stopping.is_set():
-                child.kill()
                 ledger.release(claim, "The worker is shutting down; the job goes back to the queue")
                 return
             if now - started > settings.max_run_seconds:
-                child.kill()
                 limit = f"{settings.max_run_seconds:g} s"
-                ledger.finish(claim, JobState.EXPIRED, reason="RUN_TIME_EXCEEDED", message=f"Ran longer than the limit of {limit}")
+                ledger.finish(
+                    claim, JobState.EXPIRED, reason="RUN_TIME_EXCEEDED", message=f"Ran longer than the limit of {limit}"
+                )
                 return
         try:
             message = child.receive(timeout=max(0.0, next_beat - time.monotonic()))
@@ -72,9 +71,9 @@ def _relay(claim: Claim, child: Child, *, ledger: JobLedger, settings: WorkerSet
 def _handle(message: Message, claim: Claim, ledger: JobLedger, reports: list[TargetReport]) -> bool:
     """Writes down one message; returns whether it was the last."""
     match message:
-        case Stage(stage=stage, message=text):
+        case StageChanged(stage=stage, message=text):
             ledger.report(claim, stage=stage, message=text)
-        case TrainingProgress(progress=progress):
+        case ProgressMade(progress=progress):
             ledger.report(claim, message=f"Epoch {progress.epoch} of {progress.epochs}", progress=progress)
         case TargetDone(report=report):
             ledger.settle_target(claim, report)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from types import TracebackType
+from typing import Self
 
 from secateur.workers.protocol import Job, Message, Ready, decode, encode
 
@@ -15,7 +16,7 @@ class Child:
     """One spawned child process. It imports the framework at once and then waits for its only job."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        self._process = subprocess.Popen(
             [sys.executable, "-m", "secateur.workers.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
@@ -106,7 +107,7 @@ class ChildPool:
                 self._spare.kill()
                 self._spare = None
 
-    def __enter__(self) -> ChildPool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

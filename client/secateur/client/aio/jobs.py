@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 from secateur.client import _mapping
 from secateur.client._transport import Transport
 from secateur.client._views import JobView
 from secateur.client.aio.models import Model
-from secateur.client.errors import SecateurError, WaitTimeout
+from secateur.client.errors import SecateurError, Unavailable, WaitTimeout
 from secateur.client.values import FINAL_STATES, JobEvent, JobSnapshot
 from secateur.v1 import job_service_pb2 as jobs_pb
 
@@ -41,7 +42,7 @@ class Job(JobView):
         request = jobs_pb.CancelJobRequest(name=self.name)
         self._snapshot = _mapping.job(await self._transport.unary(self._transport.jobs.CancelJob, request))
 
-    async def watch(self, after: int = 0, timeout: float | None = None) -> AsyncGenerator[JobEvent, None]:
+    async def watch(self, after: int = 0, timeout: float | None = None) -> AsyncGenerator[JobEvent, None]:  # noqa: ASYNC109 -- as in concurrent.futures
         """Yields the events of the job until it is done, reconnecting without gap or repeat when the connection breaks.
 
         Args:
@@ -53,19 +54,25 @@ class Job(JobView):
             SecateurError: If the service fails for good.
         """
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
-        events = self._events(after)
-        while True:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    event = await anext(events, None)
-            except TimeoutError:
-                break
-            if event is None:
-                return
-            yield event
-        raise WaitTimeout("WAIT_TIMEOUT", f"{self.name} was not done within {timeout:g} s; it goes on", metadata={"job": self.name})
+        async with aclosing(self._events(after)) as events:
+            while True:
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        event = await anext(events, None)
+                except TimeoutError:
+                    break
+                if event is None:
+                    return
+                yield event
+        raise WaitTimeout(
+            "WAIT_TIMEOUT", f"{self.name} was not done within {timeout:g} s; it goes on", metadata={"job": self.name}
+        )
 
-    async def wait(self, timeout: float | None = None, on_event: Callable[[JobEvent], object] | None = None) -> Job:
+    async def wait(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 -- as in concurrent.futures
+        on_event: Callable[[JobEvent], object] | None = None,
+    ) -> Job:
         """Waits until the job is done, good or bad.
 
         Args:
@@ -79,13 +86,16 @@ class Job(JobView):
             WaitTimeout: If the job is not done in time. It goes on.
             SecateurError: If the service fails for good.
         """
-        async for event in self.watch(0 if on_event is not None else self._snapshot.last_sequence, timeout):
-            if on_event is not None:
-                on_event(event)
+        if self.done and on_event is None:
+            return self  # nothing can change any more
+        async with aclosing(self.watch(0 if on_event is not None else self.snapshot.last_sequence, timeout)) as events:
+            async for event in events:
+                if on_event is not None:
+                    on_event(event)
         await self.refresh()
         return self
 
-    async def result(self, timeout: float | None = None) -> list[Model]:
+    async def result(self, timeout: float | None = None) -> list[Model]:  # noqa: ASYNC109 -- as in concurrent.futures
         """Waits for the job and returns its models, one per target.
 
         Args:
@@ -115,16 +125,18 @@ class Job(JobView):
         while True:
             request = jobs_pb.WatchJobRequest(name=self.name, after_sequence=after)
             try:
-                async for response in self._transport.stream(self._transport.jobs.WatchJob(request)):
-                    event = _mapping.job_event(response.event)
-                    after = event.sequence
-                    attempts.progressed()
-                    yield event
-                    if event.state in FINAL_STATES:
-                        return
+                async with aclosing(self._transport.stream(self._transport.jobs.WatchJob(request))) as responses:
+                    async for response in responses:
+                        event = _mapping.job_event(response.event)
+                        after = event.sequence
+                        attempts.progressed()
+                        yield event
+                        if event.state in FINAL_STATES:
+                            return
+                await self.refresh()
+                if self.done:  # before `after`
+                    return
+                failure: SecateurError = Unavailable("WATCH_ENDED", f"The server ended the watch of {self.name} before the job")
             except SecateurError as error:
-                await attempts.pause(error)
-                continue
-            await self.refresh()  # no final event: the job was done before `after`, or the server is shutting down
-            if self.done:
-                return
+                failure = error
+            await attempts.pause(failure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -50,11 +51,15 @@ class Model(ModelView):
         for name in wanted:
             if name not in offered:
                 raise UsageError(
-                    "FORMAT_UNKNOWN", f"The model has no such format; it has {', '.join(offered)}. Received: {name!r}", field="formats"
+                    "FORMAT_UNKNOWN",
+                    f"The model has no such format; it has {', '.join(offered)}. Received: {name!r}",
+                    field="formats",
                 )
         target = Path(directory)
-        target.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(target.mkdir, parents=True, exist_ok=True)
         paths = [
-            await download_artifact(self._transport, artifact, target) for artifact in self.artifacts if artifact.format in wanted
+            await download_artifact(self._transport, artifact, target)
+            for artifact in self.artifacts
+            if artifact.format in wanted
         ]
         return [*paths, write_model_json(self._snapshot, target)]

@@ -61,10 +61,10 @@ class Formula:
         )
 
 
-def formula_of(layer: Layer) -> Formula:
-    """Returns the closed form of a layer. Layers without weights cost nothing by themselves."""
+def formula_of(layer: Layer) -> Formula | None:
+    """Returns the closed form of a layer with weights; None for one without, which costs nothing by itself."""
     make = _FORMULAS.get(layer.op)
-    return make(layer) if make else Formula()
+    return make(layer) if make else None
 
 
 def _conv(layer: Layer) -> Formula:
@@ -101,7 +101,7 @@ def _dense(layer: Layer) -> Formula:
 
 def _batch_normalization(layer: Layer) -> Formula:
     # moving mean and moving variance always, gamma and beta where switched on
-    return Formula(per_output=2 + layer.config["scale"] + layer.config["center"], positions=_positions(layer))
+    return Formula(per_output=2 + layer.config["scale"] + layer.config["center"])
 
 
 def _positions(layer: Layer) -> int:

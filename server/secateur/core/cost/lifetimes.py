@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -52,15 +53,8 @@ def float_tensors(graph: LayerGraph) -> tuple[Tensor, ...]:
 
 
 def _may_overwrite(graph: LayerGraph, name: str, reader: str) -> bool:
-    same_size = _size(graph, name) == _size(graph, reader)
+    same_size = math.prod(graph[name].output_shape) == math.prod(graph[reader].output_shape)
     return same_size and graph.consumers[name] == (reader,) and name not in graph.outputs and graph[name].op != "InputLayer"
-
-
-def _size(graph: LayerGraph, name: str) -> int:
-    size = 1
-    for extent in graph[name].output_shape:
-        size *= extent
-    return size
 
 
 def steps_of(tensors: Sequence[Tensor]) -> tuple[tuple[str, ...], ...]:

@@ -32,7 +32,7 @@ _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 130  # whole layer names
 
 
-class Refused(Exception):
+class LayerError(Exception):
     """What is wrong with a layer, before the layer's name is known. The caller turns it into an `InvalidArgument`.
 
     Args:
@@ -51,7 +51,7 @@ class Argument:
     """One argument of a Keras layer.
 
     Args:
-        parse: Returns the normalised value, or raises `Refused` with the rest of the sentence "<argument> ...".
+        parse: Returns the normalised value, or raises `LayerError` with the rest of the sentence "<argument> ...".
         default: Keras's own default, normalised; `REQUIRED` if there is none.
         kept: Whether it stays in the configuration; false for arguments of which only one value is supported.
     """
@@ -69,7 +69,7 @@ def show(value: object) -> str:
 def boolean(value: Any) -> bool:
     """Parses true or false."""
     if not isinstance(value, bool):
-        raise Refused(MALFORMED, f"must be true or false. Received: {show(value)}")
+        raise LayerError(MALFORMED, f"must be true or false. Received: {show(value)}")
     return value
 
 
@@ -78,9 +78,9 @@ def integer(low: int, high: int) -> Parse:
 
     def parse(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise Refused(MALFORMED, f"must be a whole number of at least {low}. Received: {show(value)}")
+            raise LayerError(MALFORMED, f"must be a whole number of at least {low}. Received: {show(value)}")
         if value > high:
-            raise Refused(TOO_LARGE, f"may be at most {high}. Received: {show(value)}")
+            raise LayerError(TOO_LARGE, f"may be at most {high}. Received: {show(value)}")
         return value
 
     return parse
@@ -91,9 +91,9 @@ def number(low: float = -MAX_SCALAR, high: float = MAX_SCALAR, *, below: float =
 
     def parse(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise Refused(MALFORMED, f"must be a number. Received: {show(value)}")
+            raise LayerError(MALFORMED, f"must be a number. Received: {show(value)}")
         if not (low <= value <= high and value < below):  # also false for NaN
-            raise Refused(MALFORMED, f"must lie between {low:g} and {min(high, below):g}. Received: {show(value)}")
+            raise LayerError(MALFORMED, f"must lie between {low:g} and {min(high, below):g}. Received: {show(value)}")
         return float(value)
 
     return parse
@@ -109,9 +109,9 @@ def choice(*names: str) -> Parse:
 
     def parse(value: Any) -> str:
         if not isinstance(value, str):
-            raise Refused(MALFORMED, f"must be one of {', '.join(names)}. Received: {show(value)}")
+            raise LayerError(MALFORMED, f"must be one of {', '.join(names)}. Received: {show(value)}")
         if value not in names:
-            raise Refused(UNSUPPORTED, f"must be one of {', '.join(names)}. Received: {show(value)}")
+            raise LayerError(UNSUPPORTED, f"must be one of {', '.join(names)}. Received: {show(value)}")
         return value
 
     return parse
@@ -120,7 +120,7 @@ def choice(*names: str) -> Parse:
 def channels_last(value: Any) -> str:
     """Parses the layout of images, of which we support one."""
     if value != "channels_last":
-        raise Refused(UNSUPPORTED, f"must be channels_last; build the model with channels last. Received: {show(value)}")
+        raise LayerError(UNSUPPORTED, f"must be channels_last; build the model with channels last. Received: {show(value)}")
     return "channels_last"
 
 
@@ -132,7 +132,7 @@ def window(low: int = 1) -> Parse:
         if isinstance(value, int) and not isinstance(value, bool):
             return [side(value)] * 2
         if not isinstance(value, list | tuple) or len(value) != 2:
-            raise Refused(MALFORMED, f"must be a whole number or a pair of them. Received: {show(value)}")
+            raise LayerError(MALFORMED, f"must be a whole number or a pair of them. Received: {show(value)}")
         return [side(item) for item in value]
 
     return parse
@@ -145,7 +145,7 @@ def margins(value: Any) -> list[list[int]]:
         return [pair(item) for item in value]
     if isinstance(value, int):
         return [pair(value), pair(value)]
-    raise Refused(MALFORMED, f"must be a whole number, a pair, or a pair of pairs. Received: {show(value)}")
+    raise LayerError(MALFORMED, f"must be a whole number, a pair, or a pair of pairs. Received: {show(value)}")
 
 
 def dimensions(max_rank: int, max_elements: int, *, low: int = 1) -> Parse:
@@ -154,9 +154,9 @@ def dimensions(max_rank: int, max_elements: int, *, low: int = 1) -> Parse:
 
     def parse(value: Any) -> list[int]:
         if not isinstance(value, list | tuple) or not 1 <= len(value) <= max_rank:
-            raise Refused(MALFORMED, f"must be a list of 1 to {max_rank} sizes. Received: {show(value)}")
+            raise LayerError(MALFORMED, f"must be a list of 1 to {max_rank} sizes. Received: {show(value)}")
         if None in value:
-            raise Refused(UNSUPPORTED, f"must have fixed sizes, as devices plan their memory ahead. Received: {show(value)}")
+            raise LayerError(UNSUPPORTED, f"must have fixed sizes, as devices plan their memory ahead. Received: {show(value)}")
         return [side(item) for item in value]
 
     return parse
@@ -167,7 +167,7 @@ def activation(value: Any) -> str:
     if value is None:
         return "linear"
     if isinstance(value, dict):  # Keras writes functions by name, and layers or custom functions as objects
-        raise Refused(UNSUPPORTED, f"must be given by name; use a layer of its own for it. Received: {show(value)}")
+        raise LayerError(UNSUPPORTED, f"must be given by name; use a layer of its own for it. Received: {show(value)}")
     name = _ACTIVATION_ALIASES.get(value, value) if isinstance(value, str) else value
     return str(choice(*sorted(ACTIVATIONS))(name))
 
@@ -177,5 +177,5 @@ def last_axis(value: Any) -> int:
     if isinstance(value, list | tuple) and len(value) == 1:
         value = value[0]
     if isinstance(value, bool) or not isinstance(value, int):
-        raise Refused(MALFORMED, f"must be a whole number. Received: {show(value)}")
+        raise LayerError(MALFORMED, f"must be a whole number. Received: {show(value)}")
     return value

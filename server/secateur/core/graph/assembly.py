@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +9,14 @@ from typing import Any, Final
 
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import layers
-from secateur.core.graph.arguments import MALFORMED, TOO_LARGE, UNSUPPORTED, Refused, show
+from secateur.core.graph.arguments import MALFORMED, TOO_LARGE, UNSUPPORTED, LayerError, show
 from secateur.core.graph.ir import Layer, LayerGraph, Shape
 
 MAX_LAYERS: Final = 2_000
 """Most layers of a network."""
-MAX_PARAMETERS: Final = 500_000_000
-"""Most weights of a network."""
+MAX_KERNEL_VALUES: Final = 500_000_000
+"""Most values in the kernels of a network, 3.6 times those of VGG-16 for ImageNet."""
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_.\-]")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,127}", re.ASCII)
 
 
@@ -36,7 +36,7 @@ def refuse(reason: str, message: str, *, layer: str = "") -> InvalidArgument:
     return InvalidArgument(reason, message, field=field_name)
 
 
-def refuse_layer(refusal: Refused, name: str, op: str) -> InvalidArgument:
+def refuse_layer(refusal: LayerError, name: str, op: str) -> InvalidArgument:
     """Returns the error for a layer that was refused."""
     return refuse(refusal.reason, f"Layer {show(name)} ({op}) {refusal.text}", layer=name)
 
@@ -45,7 +45,7 @@ def assemble(name: str, calls: Sequence[Call], outputs: Sequence[str]) -> LayerG
     """Checks a network and infers its shapes.
 
     Args:
-        name: Name for people; cut to 128 printable characters.
+        name: Name for people; what Keras does not take in names is replaced.
         calls: Layer calls in any order.
         outputs: Names of the layers whose outputs the network returns.
 
@@ -61,27 +61,25 @@ def assemble(name: str, calls: Sequence[Call], outputs: Sequence[str]) -> LayerG
     _check_ends(calls, outputs)
     shapes: dict[str, Shape] = {}
     done: list[Layer] = []
-    weights = 0
-    for call in _in_execution_order(calls):
+    kernel_values = 0
+    for call in _in_execution_order(calls, outputs[0]):
         received = [shapes[producer] for producer in call.inputs]
         try:
             config, shape = layers.normalise(call.op, call.config, received)
-            weights += layers.weight_count(call.op, config, received)
-        except Refused as refusal:
+            kernel_values += layers.kernel_values(call.op, config, received)
+        except LayerError as refusal:
             raise refuse_layer(refusal, call.name, call.op) from None
-        if weights > MAX_PARAMETERS:
+        if kernel_values > MAX_KERNEL_VALUES:
             raise refuse(
                 TOO_LARGE,
-                f"A network may have at most {MAX_PARAMETERS} parameters; layer {call.name!r} goes beyond that. "
-                f"Received: {weights} up to there",
+                f"The kernels of a network may hold at most {MAX_KERNEL_VALUES} values; layer {call.name!r} goes beyond that. "
+                f"Received: {kernel_values} up to there",
                 layer=call.name,
             )
         shapes[call.name] = shape
         done.append(Layer(call.name, call.op, call.inputs, config, shape))
-    title = "".join(character for character in name if character.isprintable())[:128]
-    graph = LayerGraph(title, tuple(done), tuple(outputs))
-    _check_used(graph)
-    return graph
+    title = _NOT_IN_NAMES.sub("_", name)[:128] if name[:1].isalnum() else "model"
+    return LayerGraph(title, tuple(done), tuple(outputs))
 
 
 class Builder:
@@ -124,7 +122,7 @@ def _check_names(calls: Sequence[Call]) -> None:
             if producer not in seen:
                 raise refuse(
                     MALFORMED,
-                    f"Layer {show(call.name)} takes the output of a layer that is not in the network. Received: {show(producer)}",
+                    f"Layer {show(call.name)} takes the output of a layer that is not there. Received: {show(producer)}",
                     layer=call.name,
                 )
 
@@ -143,37 +141,34 @@ def _check_ends(calls: Sequence[Call], outputs: Sequence[str]) -> None:
         raise refuse(MALFORMED, f"The output is a layer that is not in the network. Received: {show(outputs[0])}")
 
 
-def _in_execution_order(calls: Sequence[Call]) -> list[Call]:
-    """Returns producers before consumers, and otherwise the order received (Kahn's algorithm)."""
-    waiting = {index: len(set(call.inputs)) for index, call in enumerate(calls)}
-    consumers: dict[str, list[int]] = {call.name: [] for call in calls}
-    for index, call in enumerate(calls):
-        for producer in set(call.inputs):
-            consumers[producer].append(index)
-    ready = [index for index, count in waiting.items() if count == 0]
-    ordered = []
-    while ready:
-        index = heapq.heappop(ready)
-        ordered.append(calls[index])
-        for consumer in consumers[calls[index].name]:
-            waiting[consumer] -= 1
-            if waiting[consumer] == 0:
-                heapq.heappush(ready, consumer)
-    if len(ordered) < len(calls):
-        placed = {call.name for call in ordered}
-        stuck = next(call.name for call in calls if call.name not in placed)
-        raise refuse(MALFORMED, f"Layer {stuck!r} depends on its own output; a network has no cycles", layer=stuck)
-    return ordered
+def _in_execution_order(calls: Sequence[Call], output: str) -> list[Call]:
+    """Returns the calls in the order in which Keras runs a Functional model: by distance from the output, farthest first.
 
-
-def _check_used(graph: LayerGraph) -> None:
-    """Refuses layers that do not lead to the output: their cost would count, yet Keras would not build them."""
-    needed = set(graph.outputs)
-    for layer in reversed(graph.layers):
-        if layer.name in needed:
-            needed.update(layer.inputs)
-    for layer in graph:
-        if layer.name not in needed:
-            raise refuse(
-                MALFORMED, f"Layer {layer.name!r} ({layer.op}) does not lead to the output; remove it", layer=layer.name
-            )
+    So the order, and with it the digest, follows from the network alone, however its layers were listed.
+    """
+    by_name = {call.name: call for call in calls}
+    found: dict[str, int] = {}  # by when a depth-first search from the output came across it
+    left: dict[str, None] = {}  # in the order in which the search left them: producers before consumers
+    stack = [output]
+    while stack:
+        name = stack[-1]
+        if name in found:
+            stack.pop()
+            left.setdefault(name)
+            continue
+        found[name] = len(found)
+        for producer in reversed(by_name[name].inputs):
+            if producer not in found:
+                stack.append(producer)
+            elif producer not in left:
+                raise refuse(
+                    MALFORMED, f"Layer {producer!r} depends on its own output; a network has no cycles", layer=producer
+                )
+    for call in calls:
+        if call.name not in found:  # its cost would count, yet Keras would not build it
+            raise refuse(MALFORMED, f"Layer {call.name!r} ({call.op}) does not lead to the output; remove it", layer=call.name)
+    distance = dict.fromkeys(found, 0)
+    for name in reversed(left):
+        for producer in by_name[name].inputs:
+            distance[producer] = max(distance[producer], distance[name] + 1)
+    return sorted(calls, key=lambda call: (-distance[call.name], found[call.name]))

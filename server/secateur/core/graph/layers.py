@@ -1,4 +1,4 @@
-"""The one table of supported Keras layers: their arguments, shapes and weights.
+"""The one table of supported Keras layers: their arguments and shapes.
 
 A layer that is not in `OPERATIONS` is refused; so is an argument that is not listed here, unless it only matters in training
 (`TRAINING_ONLY`) or is switched off. What remains is exactly what `getattr(keras.layers, op)(name=..., **config)` accepts.
@@ -7,13 +7,13 @@ A layer that is not in `OPERATIONS` is refused; so is an argument that is not li
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from secateur.core.graph import arguments as args
 from secateur.core.graph import shapes
-from secateur.core.graph.arguments import REQUIRED, Argument, Refused
+from secateur.core.graph.arguments import REQUIRED, Argument, LayerError
 from secateur.core.graph.ir import Shape
 
 MAX_INPUTS: Final = 256
@@ -29,16 +29,10 @@ TRAINING_ONLY: Final = frozenset(
         "pointwise_initializer", "pointwise_regularizer", "pointwise_constraint",
         "beta_initializer", "beta_regularizer", "beta_constraint",
         "gamma_initializer", "gamma_regularizer", "gamma_constraint",
-        "moving_mean_initializer", "moving_variance_initializer",
+        "moving_mean_initializer", "moving_variance_initializer", "renorm_momentum",
     }
 )  # fmt: skip
 """Arguments that are dropped: the recipe decides them, or they do not change the network."""
-
-Weights = Callable[[Mapping[str, Any], Sequence[Shape]], int]
-
-
-def _none(_: Mapping[str, Any], __: Sequence[Shape]) -> int:
-    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +42,12 @@ class Operation:
     Args:
         arguments: Accepted arguments by name.
         infer: Shape of the output.
-        weights: Count of all weights, trained or not, as `count_params()` counts.
         inputs: Fewest and most inputs.
         produces: Argument that sets the number of output channels; empty for layers that take it from their input.
     """
 
     arguments: Mapping[str, Argument]
     infer: shapes.Infer
-    weights: Weights = _none
     inputs: tuple[int, int] = (1, 1)
     produces: str = ""
 
@@ -72,12 +64,12 @@ def normalise(op: str, config: Mapping[str, Any], inputs: Sequence[Shape]) -> tu
         The arguments in normal form, every default filled in, and the output shape.
 
     Raises:
-        Refused: If the layer or an argument is not supported, wrong, or too large.
+        LayerError: If the layer or an argument is not supported, wrong, or too large.
     """
     operation = operation_of(op)
     fewest, most = operation.inputs
     if not fewest <= len(inputs) <= most:
-        raise Refused(args.MALFORMED, f"takes {_count(fewest, most)}. Received: {len(inputs)}")
+        raise LayerError(args.MALFORMED, f"takes {_count(fewest, most)}. Received: {len(inputs)}")
     parsed = _parse(operation, config)
     _check_together(op, parsed, inputs)
     return parsed, infer(op, parsed, inputs)
@@ -87,26 +79,29 @@ def infer(op: str, config: Mapping[str, Any], inputs: Sequence[Shape]) -> Shape:
     """Returns the output shape of a layer whose arguments are in normal form.
 
     Raises:
-        Refused: If the inputs do not fit the layer or the output is too large.
+        LayerError: If the inputs do not fit the layer or the output is too large.
     """
     output = OPERATIONS[op].infer(config, inputs)
     if math.prod(output) > MAX_ELEMENTS:
-        raise Refused(
+        raise LayerError(
             args.TOO_LARGE, f"would return more than {MAX_ELEMENTS} values. Received: shape {args.show(list(output))}"
         )
     return output
 
 
 def operation_of(op: str) -> Operation:
-    """Returns the table's row for a Keras class name. Raises Refused if there is none."""
+    """Returns the table's row for a Keras class name. Raises LayerError if there is none."""
     if op not in OPERATIONS:
-        raise Refused(args.UNSUPPORTED, f"is of a kind that is not supported. Supported: {', '.join(sorted(OPERATIONS))}")
+        raise LayerError(args.UNSUPPORTED, f"is of a kind that is not supported. Supported: {', '.join(sorted(OPERATIONS))}")
     return OPERATIONS[op]
 
 
-def weight_count(op: str, config: Mapping[str, Any], inputs: Sequence[Shape]) -> int:
-    """Returns the number of weights of a layer, trained or not, as Keras's `count_params()` counts."""
-    return OPERATIONS[op].weights(config, inputs)
+def kernel_values(op: str, config: Mapping[str, Any], inputs: Sequence[Shape]) -> int:
+    """Returns about how many values a layer's kernels hold, rather too many, to refuse absurd networks by."""
+    if "kernel_size" not in config and op != "Dense":
+        return 0
+    outputs = config.get(OPERATIONS[op].produces, 1) * config.get("depth_multiplier", 1)
+    return int(math.prod(config.get("kernel_size", ())) * inputs[0][-1] * outputs)
 
 
 def _count(fewest: int, most: int) -> str:
@@ -118,7 +113,7 @@ def _count(fewest: int, most: int) -> str:
 def _parse(operation: Operation, config: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in config.items():
         if key not in operation.arguments and key not in TRAINING_ONLY and value not in (None, False):
-            raise Refused(
+            raise LayerError(
                 args.UNSUPPORTED, f"has an argument that is not supported. Received: {args.show(key)}={args.show(value)}"
             )
     parsed = {}
@@ -127,11 +122,11 @@ def _parse(operation: Operation, config: Mapping[str, Any]) -> dict[str, Any]:
         if value is None:  # Keras, too, takes null for "the default"
             value = argument.default
         if value is REQUIRED:
-            raise Refused(args.MALFORMED, f"needs the argument {name}")
+            raise LayerError(args.MALFORMED, f"needs the argument {name}")
         try:
             value = argument.parse(value)
-        except Refused as refusal:
-            raise Refused(refusal.reason, f"is wrong: {name} {refusal.text}") from None
+        except LayerError as refusal:
+            raise LayerError(refusal.reason, f"is wrong: {name} {refusal.text}") from None
         if argument.kept:
             parsed[name] = value
     return parsed
@@ -142,42 +137,17 @@ def _check_together(op: str, config: dict[str, Any], inputs: Sequence[Shape]) ->
     if "axis" in config:
         rank = len(inputs[0])
         if config["axis"] not in (-1, rank):
-            raise Refused(args.UNSUPPORTED, f"must work along the channels, axis -1. Received: axis={config['axis']}")
+            raise LayerError(args.UNSUPPORTED, f"must work along the channels, axis -1. Received: axis={config['axis']}")
         config["axis"] = -1
     if "pool_size" in config and config["strides"] is None:
-        config["strides"] = config["pool_size"]
-    strides, dilation = config.get("strides"), config.get("dilation_rate")
-    if dilation and max(strides) > 1 and max(dilation) > 1:
-        raise Refused(
+        config["strides"] = list(config["pool_size"])
+    strides, dilation = config.get("strides", [1, 1]), config.get("dilation_rate", [1, 1])
+    if max(strides) > 1 and max(dilation) > 1:
+        raise LayerError(
             args.UNSUPPORTED, f"may not be both strided and dilated. Received: strides={strides}, dilation_rate={dilation}"
         )
     if op in ("DepthwiseConv2D", "SeparableConv2D") and strides[0] != strides[1]:
-        raise Refused(args.UNSUPPORTED, f"needs equal strides in both directions. Received: strides={strides}")
-
-
-# Weights -------------------------------------------------------------------------------------------------------------------
-
-
-def _conv_weights(config: Mapping[str, Any], inputs: Sequence[Shape]) -> int:
-    per_filter = math.prod(config["kernel_size"]) * (inputs[0][-1] // config["groups"]) + config["use_bias"]
-    return int(config["filters"] * per_filter)
-
-
-def _depthwise_weights(config: Mapping[str, Any], inputs: Sequence[Shape]) -> int:
-    return int(inputs[0][-1] * config["depth_multiplier"] * (math.prod(config["kernel_size"]) + config["use_bias"]))
-
-
-def _separable_weights(config: Mapping[str, Any], inputs: Sequence[Shape]) -> int:
-    between = inputs[0][-1] * config["depth_multiplier"]
-    return int(between * math.prod(config["kernel_size"]) + config["filters"] * (between + config["use_bias"]))
-
-
-def _dense_weights(config: Mapping[str, Any], inputs: Sequence[Shape]) -> int:
-    return int(config["units"] * (inputs[0][-1] + config["use_bias"]))
-
-
-def _norm_weights(config: Mapping[str, Any], inputs: Sequence[Shape]) -> int:
-    return int(inputs[0][-1] * (2 + config["scale"] + config["center"]))  # moving mean and variance are weights too
+        raise LayerError(args.UNSUPPORTED, f"needs equal strides in both directions. Received: strides={strides}")
 
 
 # The table -----------------------------------------------------------------------------------------------------------------
@@ -220,21 +190,15 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "Conv2D": Operation(
         {"filters": _WIDTH, **_SLIDING, "groups": Argument(args.integer(1, args.MAX_CHANNELS), 1)},
         shapes.conv,
-        _conv_weights,
         produces="filters",
     ),
-    "DepthwiseConv2D": Operation(
-        {**_SLIDING, "depth_multiplier": _MULTIPLIER, "groups": _ONE_GROUP}, shapes.depthwise, _depthwise_weights
-    ),
+    "DepthwiseConv2D": Operation({**_SLIDING, "depth_multiplier": _MULTIPLIER, "groups": _ONE_GROUP}, shapes.depthwise),
     "SeparableConv2D": Operation(
         {"filters": _WIDTH, **_SLIDING, "depth_multiplier": _MULTIPLIER, "groups": _ONE_GROUP},
         shapes.conv,
-        _separable_weights,
         produces="filters",
     ),
-    "Dense": Operation(
-        {"units": _WIDTH, "activation": _ACTIVATION, "use_bias": _BIAS}, shapes.dense, _dense_weights, produces="units"
-    ),
+    "Dense": Operation({"units": _WIDTH, "activation": _ACTIVATION, "use_bias": _BIAS}, shapes.dense, produces="units"),
     "BatchNormalization": Operation(
         {
             "axis": _AXIS,
@@ -244,7 +208,6 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             "scale": Argument(args.boolean, default=True),
         },
         shapes.same,
-        _norm_weights,
     ),
     "Activation": Operation({"activation": Argument(args.activation)}, shapes.same),
     "ReLU": Operation(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, NoReturn
 
-from secateur.core.graph.arguments import MALFORMED, TOO_LARGE, UNSUPPORTED, Refused, show
+from secateur.core.graph.arguments import MALFORMED, TOO_LARGE, UNSUPPORTED, LayerError, show
 from secateur.core.graph.assembly import Call, assemble, refuse, refuse_layer
 from secateur.core.graph.ir import LayerGraph
 from secateur.core.graph.layers import operation_of
@@ -122,7 +122,7 @@ def _functional_call(record: Mapping[str, Any]) -> Call:
     if len(nodes) > 1:
         raise refuse(
             UNSUPPORTED,
-            f"Layer {show(name)} is called {len(nodes)} times; layers that share weights are not supported. Add a layer per call",
+            f"Layer {show(name)} is called {len(nodes)} times; layers that share weights are not supported",
             layer=name,
         )
     if not nodes and op != "InputLayer":
@@ -173,7 +173,7 @@ def _input_config(name: str, config: Mapping[str, Any], batch_shape: Any) -> dic
 
 def _without_batch(name: str, op: str, shape: Any) -> Any:
     if not isinstance(shape, list) or not shape:
-        raise refuse_layer(Refused(MALFORMED, f"needs a shape with the batch first. Received: {show(shape)}"), name, op)
+        raise refuse_layer(LayerError(MALFORMED, f"needs a shape with the batch first. Received: {show(shape)}"), name, op)
     return shape[1:]
 
 
@@ -181,7 +181,7 @@ def _op(name: str, kind: Any) -> str:
     op = _string(kind, f"The class name of layer {show(name)}")
     try:
         operation_of(op)
-    except Refused as refusal:
+    except LayerError as refusal:
         raise refuse_layer(refusal, name, show(op)) from None
     return op
 
@@ -204,7 +204,7 @@ def _inputs(name: str, node: Any) -> tuple[str, ...]:
 
 def _check_kwargs(name: str, kwargs: Mapping[str, Any]) -> None:
     for key, value in kwargs.items():
-        if value is not None:
+        if value not in (None, False):  # Keras writes training=False for Dropout
             raise refuse(
                 UNSUPPORTED,
                 f"Layer {show(name)} is called with an argument that is not supported. Received: {show(key)}={show(value)}",

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import layers
-from secateur.core.graph.arguments import Refused, show
+from secateur.core.graph.arguments import LayerError, show
 from secateur.core.graph.assembly import refuse_layer
 from secateur.core.graph.groups import ChannelGroup, channel_groups
 from secateur.core.graph.ir import Layer, LayerGraph, Shape
@@ -37,7 +37,7 @@ def with_widths(graph: LayerGraph, widths: Mapping[str, int]) -> LayerGraph:
             config["target_shape"] = [*config["target_shape"][:-1], received[0][-1]]  # it names the channels it passes on
         try:
             shapes[layer.name] = layers.infer(layer.op, config, received)
-        except Refused as refusal:
+        except LayerError as refusal:
             raise refuse_layer(refusal, layer.name, layer.op) from None
         changed.append(Layer(layer.name, layer.op, layer.inputs, config, shapes[layer.name]))
     return replace(graph, layers=tuple(changed))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from secateur.core.graph.arguments import MALFORMED, UNSUPPORTED, Refused
+from secateur.core.graph.arguments import MALFORMED, UNSUPPORTED, LayerError
 from secateur.core.graph.ir import Shape
 
 Infer = Callable[[Mapping[str, Any], Sequence[Shape]], Shape]
@@ -27,7 +27,7 @@ def conv(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
     _, _, channels = _image(shapes[0])
     groups = config.get("groups", 1)
     if channels % groups or config["filters"] % groups:
-        raise Refused(
+        raise LayerError(
             MALFORMED,
             f"has {groups} groups, which must divide both its {channels} input channels and its {config['filters']} filters",
         )
@@ -67,7 +67,7 @@ def reshape(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
     total = math.prod(shapes[0])
     free = target.count(-1)
     if 0 in target or free > 1 or total % known or (not free and total != known):
-        raise Refused(MALFORMED, f"cannot arrange {total} values {list(shapes[0])} as {target}")
+        raise LayerError(MALFORMED, f"cannot arrange {total} values {list(shapes[0])} as {target}")
     return tuple(total // known if size == -1 else size for size in target)
 
 
@@ -110,13 +110,15 @@ def concatenate(_: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
     return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
 
 
-def _differ(shapes: Sequence[Shape]) -> Refused:
-    return Refused(MALFORMED, f"cannot merge inputs of different shapes: {', '.join(str(list(shape)) for shape in shapes[:4])}")
+def _differ(shapes: Sequence[Shape]) -> LayerError:
+    return LayerError(
+        MALFORMED, f"cannot merge inputs of different shapes: {', '.join(str(list(shape)) for shape in shapes[:4])}"
+    )
 
 
 def _image(shape: Shape) -> Shape:
     if len(shape) != 3:
-        raise Refused(UNSUPPORTED, f"needs an input of rows, columns and channels. Received: shape {list(shape)}")
+        raise LayerError(UNSUPPORTED, f"needs an input of rows, columns and channels. Received: shape {list(shape)}")
     return shape
 
 
@@ -128,6 +130,6 @@ def _slide(config: Mapping[str, Any], shape: Shape, window: Sequence[int]) -> tu
     for size, extent, stride, rate in zip(shape[:2], window, config["strides"], dilation, strict=True):
         covered = size if config["padding"] == "same" else size - rate * (extent - 1)
         if covered < 1:
-            raise Refused(MALFORMED, f"slides a window of {list(window)} over a feature map of only {list(shape[:2])}")
+            raise LayerError(MALFORMED, f"slides a window of {list(window)} over a feature map of only {list(shape[:2])}")
         sizes.append(-(-covered // stride))
     return sizes[0], sizes[1]

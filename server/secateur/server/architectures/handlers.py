@@ -7,15 +7,16 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from secateur.core.cost import LayerCost, cost_of, layer_costs, shares
+from secateur.core.cost import LayerCost, LayerShare, cost_of, layer_costs, shares
 from secateur.core.errors import InvalidArgument
-from secateur.core.graph import ChannelGroup, LayerGraph, channel_groups, read_keras_json, zoo
-from secateur.core.resources import Resource
+from secateur.core.graph import ChannelGroup, LayerGraph, channel_groups, check_prunable, read_keras_json, zoo
 from secateur.store import Store
 from secateur.store.records import ArchitectureRecord, Page
 
 MAX_KERAS_JSON_BYTES: Final = 16 * 1024 * 1024
 """Longest Keras JSON that is taken in."""
+
+_MAX_DISPLAY_NAME: Final = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +72,13 @@ class ArchitectureDetails:
         record: The architecture.
         groups: Channel groups.
         layer_costs: Cost per layer.
-        shares: Share of each prunable layer in the whole, per resource.
+        shares: Share of each prunable layer in the whole.
     """
 
     record: ArchitectureRecord
     groups: tuple[ChannelGroup, ...]
     layer_costs: Mapping[str, LayerCost]
-    shares: Mapping[Resource, Mapping[str, float]]
+    shares: Mapping[str, LayerShare]
 
 
 async def receive(parts: AsyncIterator[Upload | bytes]) -> tuple[Upload, bytes]:
@@ -124,17 +125,10 @@ def add_architecture(upload: Upload, data: bytes, *, store: Store) -> Architectu
         InvalidArgument: ARCHITECTURE_MALFORMED, LAYER_UNSUPPORTED, GRAPH_NOT_PRUNABLE or ZOO_UNKNOWN.
     """
     graph = _read(upload.source, data)
-    groups = channel_groups(graph)
-    if not any(group.prunable for group in groups):
-        raise InvalidArgument(
-            "GRAPH_NOT_PRUNABLE",
-            f"No layer of this network can be made narrower: {'; '.join(f'{group.name}: {group.reason}' for group in groups) or 'no layer has channels'}",
-            field="spec",
-        )
+    check_prunable(graph)
     with store.unit_of_work() as work:
-        record = work.architectures.add(
-            project=upload.project, graph=graph, cost=cost_of(graph), display_name=upload.display_name or graph.name
-        )
+        name = upload.display_name or graph.name[:_MAX_DISPLAY_NAME]
+        record = work.architectures.put(upload.project, graph, cost_of(graph), display_name=name)
         if not upload.validate_only:
             work.commit()
     return _details(record)
@@ -146,7 +140,7 @@ def get_architecture(project: str, architecture_id: str, *, store: Store) -> Arc
     Raises:
         NotFound: ARCHITECTURE_NOT_FOUND.
     """
-    with store.read() as work:
+    with store.snapshot() as work:
         return _details(work.architectures.get(project, architecture_id))
 
 
@@ -156,8 +150,8 @@ def list_architectures(project: str, page_size: int, page_token: str, *, store: 
     Raises:
         InvalidArgument: PAGE_TOKEN_INVALID.
     """
-    with store.read() as work:
-        return work.architectures.list(project, page_size, page_token)
+    with store.snapshot() as work:
+        return work.architectures.list(project, page_size=page_size, page_token=page_token)
 
 
 def _details(record: ArchitectureRecord) -> ArchitectureDetails:
@@ -190,14 +184,14 @@ def _check_announced(source: ZooSource | KerasJsonSource) -> None:
 
 def _check_length(source: ZooSource | KerasJsonSource, received: int) -> None:
     if isinstance(source, ZooSource):
-        raise _malformed("A network of the zoo has no chunks. Received: a chunk", field="chunk")
+        raise _malformed("A network of the zoo has no chunks. Received: a chunk")
     if received > source.size_bytes:
-        raise _malformed(f"More bytes than announced. Received: {received} or more instead of {source.size_bytes}", field="chunk")
+        raise _malformed(f"More bytes than announced. Received: {received} or more instead of {source.size_bytes}")
 
 
 def _check_complete(source: KerasJsonSource, data: bytes) -> None:
     if len(data) != source.size_bytes:
-        raise _malformed(f"Fewer bytes than announced. Received: {len(data)} instead of {source.size_bytes}", field="chunk")
+        raise _malformed(f"Fewer bytes than announced. Received: {len(data)} instead of {source.size_bytes}")
     digest = hashlib.sha256(data).hexdigest()
     if digest != source.sha256:
         raise _malformed(f"The SHA-256 is not as announced; send it again. Received: {digest}", field="spec.keras_json.sha256")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Final
 
+from secateur.core.cost import LayerShare
 from secateur.core.graph import ChannelGroup, Layer
-from secateur.core.resources import Resource
 from secateur.server import names
 from secateur.server.architectures.handlers import ArchitectureDetails, KerasJsonSource, Upload, ZooSource
 from secateur.server.vocabulary import cost_to_proto, timestamp
 from secateur.store.records import ArchitectureRecord, Page
 from secateur.v1 import architecture_service_pb2
+
+_NO_SHARE: Final = LayerShare(parameters=0.0, flops=0.0, memory=0.0)
+"""Share of a layer that cannot be pruned."""
 
 
 async def parts_from_proto(
@@ -62,15 +66,16 @@ def _upload_from_proto(spec: architecture_service_pb2.ArchitectureSpec) -> Uploa
 
 def _layer_to_proto(layer: Layer, details: ArchitectureDetails, group: str) -> architecture_service_pb2.LayerSummary:
     cost = details.layer_costs[layer.name]
+    share = details.shares.get(layer.name, _NO_SHARE)
     return architecture_service_pb2.LayerSummary(
         name=layer.name,
         op=layer.op,
         output_shape=layer.output_shape,
         parameters=cost.parameters,
         macs=cost.macs,
-        parameters_share=details.shares[Resource.PARAMETERS].get(layer.name, 0.0),
-        flops_share=details.shares[Resource.FLOPS].get(layer.name, 0.0),
-        memory_share=details.shares[Resource.MEMORY_BYTES].get(layer.name, 0.0),
+        parameters_share=share.parameters,
+        flops_share=share.flops,
+        memory_share=share.memory,
         group=group,
     )
 

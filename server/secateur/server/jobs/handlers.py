@@ -19,7 +19,6 @@ from secateur.server.fields import under
 from secateur.server.plans.handlers import quotes
 from secateur.store import Store
 from secateur.store.records import JobRecord, Page
-from secateur.store.wakeups import Wakeups
 
 TOOLCHAIN: Final = f"secateur {importlib.metadata.version('secateur-server')}"
 """Versions that may change the result of equal work."""
@@ -97,10 +96,10 @@ def create_job(command: CreateJob, *, store: Store) -> JobRecord:
         return _preview(request, spec)
     with store.unit_of_work() as work:
         job = work.jobs.create(
-            project=request.project,
-            spec=spec,
+            request.project,
+            spec,
             display_name=request.display_name,
-            labels=dict(request.labels),
+            labels=request.labels,
             work_key=spec.work_key(TOOLCHAIN),
             request_id=command.request_id,
             fingerprint=digest_of(to_data(request)),
@@ -115,7 +114,7 @@ def get_job(project: str, job_id: str, *, store: Store) -> JobRecord:
     Raises:
         NotFound: JOB_NOT_FOUND.
     """
-    with store.read() as work:
+    with store.snapshot() as work:
         return work.jobs.get(project, job_id)
 
 
@@ -125,11 +124,11 @@ def list_jobs(project: str, page_size: int, page_token: str, *, store: Store) ->
     Raises:
         InvalidArgument: PAGE_TOKEN_INVALID.
     """
-    with store.read() as work:
-        return work.jobs.list(project, page_size, page_token)
+    with store.snapshot() as work:
+        return work.jobs.list(project, page_size=page_size, page_token=page_token)
 
 
-def cancel_job(project: str, job_id: str, *, store: Store, wakeups: Wakeups) -> JobRecord:
+def cancel_job(project: str, job_id: str, *, store: Store) -> JobRecord:
     """Cancels a job: a queued one at once, a running one as soon as its worker notices. A finished one stays as it is.
 
     Raises:
@@ -138,13 +137,12 @@ def cancel_job(project: str, job_id: str, *, store: Store, wakeups: Wakeups) -> 
     with store.unit_of_work() as work:
         job = work.jobs.cancel(project, job_id)
         work.commit()
-    wakeups.publish([job.id])
     return job
 
 
 def _resolve(request: JobRequest, *, store: Store) -> JobSpec:
     project, architecture_id = request.architecture
-    with store.read() as work, under("architecture"):
+    with store.snapshot() as work, under("architecture"):
         architecture = work.architectures.get(project, architecture_id)
     dataset = datasets.get(request.dataset)
     datasets.check_fits(architecture.graph, dataset)
@@ -172,8 +170,8 @@ def _check_targets(graph: LayerGraph, request: JobRequest) -> None:
         if quote.unchanged:
             raise FailedPrecondition(
                 "PRUNING_NO_EFFECT",
-                f"The unpruned network already meets every limit of target {index}: there is nothing to prune. Deploy it as it is, "
-                "or ask for less",
+                f"The unpruned network already meets every limit of target {index}, so there is nothing to prune; "
+                "deploy it as it is, or ask for less",
                 field=f"targets[{index}]",
                 metadata={"target_index": str(index)},
             )

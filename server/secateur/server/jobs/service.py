@@ -12,7 +12,6 @@ from secateur.server.rpc import Context
 from secateur.server.threads import Threads
 from secateur.server.watchers import Watchers
 from secateur.store import Store
-from secateur.store.wakeups import Wakeups
 from secateur.v1 import job_service_pb2, job_service_pb2_grpc
 
 
@@ -22,17 +21,13 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     Args:
         store: Where jobs are.
         threads: Where handlers run.
-        wakeups: Tells other processes of a change.
         watchers: Tells watch streams of a change.
         send_soon: Called when a job may wait for its queue message.
     """
 
-    def __init__(
-        self, *, store: Store, threads: Threads, wakeups: Wakeups, watchers: Watchers, send_soon: Callable[[], None]
-    ) -> None:
+    def __init__(self, *, store: Store, threads: Threads, watchers: Watchers, send_soon: Callable[[], None]) -> None:
         self._store = store
         self._threads = threads
-        self._wakeups = wakeups
         self._watchers = watchers
         self._send_soon = send_soon
 
@@ -49,20 +44,16 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         job = await self._threads.run(handlers.get_job, project, job_id, store=self._store)
         return mapping.job_to_proto(job)
 
-    async def ListJobs(
-        self, request: job_service_pb2.ListJobsRequest, context: Context
-    ) -> job_service_pb2.ListJobsResponse:
+    async def ListJobs(self, request: job_service_pb2.ListJobsRequest, context: Context) -> job_service_pb2.ListJobsResponse:
         """Lists jobs, newest first."""
         project = names.project_of(request.parent)
-        page = await self._threads.run(
-            handlers.list_jobs, project, request.page_size, request.page_token, store=self._store
-        )
+        page = await self._threads.run(handlers.list_jobs, project, request.page_size, request.page_token, store=self._store)
         return mapping.page_to_proto(page)
 
     async def CancelJob(self, request: job_service_pb2.CancelJobRequest, context: Context) -> job_service_pb2.Job:
         """Cancels a job."""
         project, job_id = names.in_project(request.name, "jobs")
-        job = await self._threads.run(handlers.cancel_job, project, job_id, store=self._store, wakeups=self._wakeups)
+        job = await self._threads.run(handlers.cancel_job, project, job_id, store=self._store)
         return mapping.job_to_proto(job)
 
     async def WatchJob(

@@ -60,7 +60,7 @@ async def watch_job(
 
 
 def _read(store: Store, query: WatchJob, seen: int) -> tuple[JobRecord, tuple[EventRecord, ...]]:
-    with store.read() as work:
+    with store.snapshot() as work:
         # The job first: if it has ended by then, the events that are read next are all that there will ever be.
         job = work.jobs.get(query.project, query.job)
         return job, tuple(work.jobs.events_after(query.job, seen, _BATCH))

@@ -59,14 +59,14 @@ class ReadArtifact:
         model: Id of the model.
         artifact: Format of the file, as in its resource name.
         offset: First byte.
-        limit: Most bytes; 0 means all.
+        limit: Most bytes; None for all.
     """
 
     project: str
     model: str
     artifact: str
     offset: int
-    limit: int
+    limit: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def get_model(project: str, model_id: str, *, store: Store) -> ModelRecord:
     Raises:
         NotFound: MODEL_NOT_FOUND.
     """
-    with store.read() as work:
+    with store.snapshot() as work:
         return work.models.get(project, model_id)
 
 
@@ -93,5 +93,28 @@ def list_models(project: str, page_size: int, page_token: str, *, store: Store) 
     Raises:
         InvalidArgument: PAGE_TOKEN_INVALID.
     """
-    with store.read() as work:
-        return work.models.list(project, page_size, page_token)
+    with store.snapshot() as work:
+        return work.models.list(project, page_size=page_size, page_token=page_token)
+
+
+def open_artifact(query: ReadArtifact, *, store: Store, blobs: BlobStore) -> OpenArtifact:
+    """Opens a file of a model at an offset.
+
+    Raises:
+        NotFound: MODEL_NOT_FOUND or ARTIFACT_NOT_FOUND.
+        InvalidArgument: READ_OFFSET_INVALID, if the offset lies behind the end.
+    """
+    model = get_model(query.project, query.model, store=store)
+    artifact = next((file for file in model.report.artifacts if file.format.value == query.artifact), None)
+    if artifact is None:
+        known = ", ".join(file.format.value for file in model.report.artifacts)
+        raise NotFound(
+            "ARTIFACT_NOT_FOUND", f"This model has no such file; it has: {known}. Received: {query.artifact}", field="name"
+        )
+    if query.offset > artifact.size_bytes:
+        raise InvalidArgument(
+            "READ_OFFSET_INVALID",
+            f"The file has {artifact.size_bytes} bytes; start within them. Received: {query.offset}",
+            field="read_offset",
+        )
+    return OpenArtifact(artifact, blobs.read(artifact.sha256, query.offset, query.limit))

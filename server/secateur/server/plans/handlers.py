@@ -48,7 +48,7 @@ def quote_targets(query: QuoteTargets, *, store: Store) -> Quotes:
         NotFound: ARCHITECTURE_NOT_FOUND.
         InvalidArgument: DEVICE_PROFILE_UNKNOWN or BUDGET_EMPTY, naming the target.
     """
-    with store.read() as work:
+    with store.snapshot() as work:
         architecture = work.architectures.get(query.project, query.architecture)
     return Quotes(
         targets=tuple(quotes(architecture.graph, query.targets, query.policy, query.seed)), unpruned_cost=architecture.cost

@@ -88,7 +88,7 @@ def plan_to_proto(plan: Plan | None) -> plan_service_pb2.Plan | None:
     return plan_service_pb2.Plan(
         digest=plan.digest,
         seed=plan.seed,
-        mode=_mode_to_proto(PlanMode(plan.mode)),
+        mode=_mode_to_proto(plan.mode),
         widths=[
             plan_service_pb2.GroupWidth(group=group, width=width, unpruned_width=plan.unpruned_widths[group])
             for group, width in plan.widths.items()

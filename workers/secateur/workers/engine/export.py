@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import string
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,8 +62,8 @@ def export_untrained(model: keras.Model, images: NDArray[np.float32]) -> bytes:
 def _disturbed(model: keras.Model) -> Iterator[None]:
     fresh = model.get_weights()
     generator = np.random.default_rng(0)
-    # Additions are positive: a batch-norm variance must stay so.
-    model.set_weights([weight + generator.uniform(0.01, 0.1, weight.shape) for weight in fresh])
+    # Kernels are random already; all else is a vector. Additions are positive: a batch-norm variance must stay so.
+    model.set_weights([w + generator.uniform(0.01, 0.1, w.shape) if w.ndim == 1 else w for w in fresh])
     try:
         yield
     finally:
@@ -77,7 +78,37 @@ def _freeze(model: keras.Model) -> Any:
     """
     signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
     function = tf.function(lambda images: model(images, training=False)).get_concrete_function(signature)
-    return convert_variables_to_constants_v2(function)
+    return _with_short_names(convert_variables_to_constants_v2(function))
+
+
+def _with_short_names(frozen: Any) -> Any:
+    """Renames every node to a few letters.
+
+    The converter writes the names into the file, where nothing on a device reads them: 8 kB of the 80 kB of a small
+    ResNet-20. They also change with how often the model was called before, and equal models should give equal files.
+    """
+    nodes = frozen.graph.as_graph_def()
+    names = {node.name: _letters(index) for index, node in enumerate(nodes.node)}
+
+    def renamed(reference: str) -> str:
+        """Renames within "^name" (a control input) and "name:1" (an output)."""
+        control = "^" if reference.startswith("^") else ""
+        name, colon, output = reference.removeprefix("^").partition(":")
+        return f"{control}{names[name]}{colon}{output}"
+
+    for node in nodes.node:
+        node.name = names[node.name]
+        node.input[:] = [renamed(reference) for reference in node.input]
+        node.ClearField("experimental_debug_info")
+    imported = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(nodes, name=""), [])
+    ends = ([imported.graph.as_graph_element(renamed(t.name)) for t in side] for side in (frozen.inputs, frozen.outputs))
+    return imported.prune(*ends)
+
+
+def _letters(number: int) -> str:
+    """Returns a short name: "a" to "z" and "A" to "Z", then two letters, and so on."""
+    rest, last = divmod(number, len(string.ascii_letters))
+    return (_letters(rest - 1) if rest else "") + string.ascii_letters[last]
 
 
 def _convert(frozen: Any, representative: NDArray[np.float32] | None) -> bytes:

@@ -1,0 +1,136 @@
+"""The asyncio SDK driven from ordinary code: one private event loop on a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import suppress
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from secateur.client.errors import UsageError
+
+_P = ParamSpec("_P")
+_InnerT = TypeVar("_InnerT")
+_ResultT = TypeVar("_ResultT")
+_ReturnT = TypeVar("_ReturnT")
+
+
+class LoopThread:
+    """An event loop that runs on a daemon thread, started by the first call."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def run(self, coroutine: Coroutine[Any, Any, _ResultT]) -> _ResultT:
+        """Runs a coroutine to its end and returns its result.
+
+        An exception in the calling thread, such as Ctrl+C, cancels the coroutine.
+
+        Raises:
+            UsageError: If the client is closed.
+        """
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
+        except UsageError:
+            coroutine.close()
+            raise
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def iterate(self, generator: AsyncGenerator[_ResultT, None]) -> Generator[_ResultT, None, None]:
+        """Yields what an asynchronous generator yields; closes it when the iteration ends early."""
+
+        async def advance() -> tuple[_ResultT] | None:
+            async for item in generator:
+                return (item,)
+            return None
+
+        try:
+            while (box := self.run(advance())) is not None:
+                yield box[0]
+        finally:
+            with suppress(UsageError):  # closed meanwhile: the loop has closed the generator with everything else
+                self.run(generator.aclose())
+
+    def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Runs a last coroutine, cancels whatever still runs, and ends the thread. Closing twice is fine."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            loop, thread = self._loop, self._thread
+        if loop is None or thread is None:
+            return
+        try:
+            asyncio.run_coroutine_threadsafe(_finish(last), loop).result()
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._closed:
+                raise UsageError("CLIENT_CLOSED", "The client is closed; make a new one")
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="secateur-client", daemon=True)
+                self._thread.start()
+            return self._loop
+
+
+async def _finish(last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    running = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()
+    await last()
+
+
+class Facade(Generic[_InnerT]):
+    """A handle that blocks around one that awaits."""
+
+    def __init__(self, thread: LoopThread, inner: _InnerT) -> None:
+        self._thread = thread
+        self._inner = inner
+
+
+def blocking(
+    method: Callable[Concatenate[_InnerT, _P], Coroutine[Any, Any, _ResultT]],
+    wrap: Callable[[LoopThread, _ResultT], _ReturnT],
+) -> Callable[Concatenate[Facade[_InnerT], _P], _ReturnT]:
+    """Returns a method that blocks: same arguments and documentation as `method`, its result passed through `wrap`."""
+
+    @functools.wraps(method)
+    def call(self: Facade[_InnerT], /, *args: _P.args, **kwargs: _P.kwargs) -> _ReturnT:
+        return wrap(self._thread, self._thread.run(method(self._inner, *args, **kwargs)))
+
+    return call
+
+
+def iterating(
+    method: Callable[Concatenate[_InnerT, _P], AsyncGenerator[_ResultT, None]],
+    wrap: Callable[[LoopThread, _ResultT], _ReturnT],
+) -> Callable[Concatenate[Facade[_InnerT], _P], Generator[_ReturnT, None, None]]:
+    """Returns a method that yields what `method` yields asynchronously, each item passed through `wrap`."""
+
+    @functools.wraps(method)
+    def call(self: Facade[_InnerT], /, *args: _P.args, **kwargs: _P.kwargs) -> Generator[_ReturnT, None, None]:
+        for item in self._thread.iterate(method(self._inner, *args, **kwargs)):
+            yield wrap(self._thread, item)
+
+    return call
+
+
+def same(_: LoopThread, value: _ResultT) -> _ResultT:
+    """Returns a result as it is: values need no wrapping."""
+    return value

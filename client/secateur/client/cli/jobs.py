@@ -1,0 +1,108 @@
+"""`secateur jobs`."""
+
+from __future__ import annotations
+
+import json as json_codec
+from contextlib import closing
+from itertools import islice
+from typing import Annotated
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from secateur.client._data import to_data
+from secateur.client.cli import options
+from secateur.client.cli.app import Session, app
+from secateur.client.cli.exits import exit_code_of_state
+from secateur.client.cli.render import event_line, job_table, render_job
+from secateur.client.cli.waiting import going_on, wait_showing
+from secateur.client.client import Job
+from secateur.client.units import parse_seconds
+
+commands = typer.Typer(help="Look at jobs, wait for them, cancel them.", no_args_is_help=True)
+app.add_typer(commands, name="jobs")
+
+Name = Annotated[str, typer.Argument(help="Resource name or id of a job.", show_default=False)]
+
+
+def show_job(session: Session, job: Job) -> None:
+    """Prints a job with its models; as JSON, the job's fields and a list `models`."""
+    models = job.models()
+    data = {field: getattr(job.snapshot, field) for field in job.snapshot.__dataclass_fields__}
+    session.show({**data, "models": [model.snapshot for model in models]}, render_job(job, models))
+
+
+@commands.command("list")
+def list_jobs(
+    ctx: typer.Context,
+    limit: options.Rows = 20,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """List jobs, newest first."""
+    session: Session = ctx.obj
+    with session.client() as client, closing(client.jobs()) as rows:
+        jobs = list(islice(rows, limit))
+    session.show([job.snapshot for job in jobs], job_table(jobs))
+
+
+@commands.command("get")
+def get_job(
+    ctx: typer.Context,
+    name: Name,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """Show one job and what came of it."""
+    session: Session = ctx.obj
+    with session.client() as client:
+        show_job(session, client.job(name))
+
+
+@commands.command("watch")
+def watch_job(
+    ctx: typer.Context,
+    name: Name,
+    after: Annotated[int, typer.Option(help="Sequence number of the last event already seen.")] = 0,
+    timeout: options.Timeout = None,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """Print the events of a job as they happen, one per line, until it is done."""
+    session: Session = ctx.obj
+    seconds = None if timeout is None else parse_seconds(timeout, field="timeout")
+    with session.client() as client:
+        job = client.job(name)
+        with going_on(job), closing(job.watch(after, seconds)) as events:
+            for event in events:
+                typer.echo(json_codec.dumps(to_data(event)) if session.json else f"{event.sequence} {event_line(event)}")
+
+
+@commands.command("wait")
+def wait_for_job(
+    ctx: typer.Context,
+    name: Name,
+    timeout: options.Timeout = None,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """Wait for a job and show what came of it. The exit code tells how it ended."""
+    session: Session = ctx.obj
+    seconds = None if timeout is None else parse_seconds(timeout, field="timeout")
+    with session.client() as client:
+        job = client.job(name)
+        wait_showing(job, seconds)
+        show_job(session, job)
+    raise typer.Exit(exit_code_of_state(job.state))
+
+
+@commands.command("cancel")
+def cancel_job(
+    ctx: typer.Context,
+    name: Name,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """Ask for a job to end. One that is done stays as it is; one that runs ends within seconds: `jobs wait` sees it."""
+    session: Session = ctx.obj
+    with session.client() as client:
+        job = client.job(name)
+        job.cancel()
+    note = "" if job.done else "asked to end; it does so within seconds"
+    session.show(job.snapshot, Group(job_table([job]), Text(note)))

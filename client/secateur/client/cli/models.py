@@ -1,0 +1,103 @@
+"""`secateur models`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from secateur.client.cli import options
+from secateur.client.cli.app import Session, app
+from secateur.client.cli.render import compliance_table, model_table, render_model
+from secateur.client.targets import Budget
+
+commands = typer.Typer(help="Look at models, download them, find the one for a device.", no_args_is_help=True)
+app.add_typer(commands, name="models")
+
+Name = Annotated[str, typer.Argument(help="Resource name or id of a model.", show_default=False)]
+
+
+@commands.command("list")
+def list_models(
+    ctx: typer.Context,
+    limit: options.Rows = 20,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """List models, newest first."""
+    session: Session = ctx.obj
+    with session.client() as client, closing(client.models()) as rows:
+        models = list(islice(rows, limit))
+    session.show([model.snapshot for model in models], model_table(models))
+
+
+@commands.command("get")
+def get_model(
+    ctx: typer.Context,
+    name: Name,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """Show one model: its limits, its files, what was measured."""
+    session: Session = ctx.obj
+    with session.client() as client:
+        model = client.model(name)
+    session.show(model.snapshot, render_model(model))
+
+
+@commands.command("download")
+def download_model(
+    ctx: typer.Context,
+    name: Name,
+    directory: Annotated[Path, typer.Argument(help="Where to; made if it does not exist.")] = Path(),
+    format: Annotated[  # noqa: A002 -- the option's name
+        list[str] | None,
+        typer.Option(help="Format, for example litert-int8; may be repeated. Default: all.", show_default=False),
+    ] = None,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """Download the files of a model, verified, and what is known of it as model.json."""
+    session: Session = ctx.obj
+    with session.client() as client:
+        paths = client.model(name).download(directory, format)
+    names = [str(path) for path in paths]
+    session.show(names, Text("\n".join(names)))
+
+
+@commands.command("resolve")
+def resolve_model(
+    ctx: typer.Context,
+    architecture: options.ArchitectureArgument,
+    dataset: options.DatasetOption,
+    input_shape: options.InputShape = None,
+    classes: options.Classes = None,
+    profile: Annotated[str | None, typer.Option(help="The device's profile.", show_default=False)] = None,
+    parameters: options.Parameters = None,
+    macs: options.Macs = None,
+    flops: options.Flops = None,
+    memory: options.Memory = None,
+    flash: options.Flash = None,
+    ram: options.Ram = None,
+    latency: options.Latency = None,
+    accuracy: options.Accuracy = None,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """Find the most accurate model that fits a device. Exit code 4 if none does."""
+    session: Session = ctx.obj
+    budget = Budget(
+        parameters=parameters, macs=macs, flops=flops, memory=memory, flash=flash, ram=ram, latency=latency, accuracy=accuracy
+    )
+    shape = options.input_shape(input_shape)
+    with session.client() as client:
+        found = client.resolve(architecture, dataset, profile, budget, input_shape=shape, classes=classes)
+    data = {
+        "model": found.model.snapshot,
+        "artifact": found.artifact,
+        "compliance": found.compliance,
+        "fitting_models": found.fitting_models,
+    }
+    summary = Text(f"{found.fitting_models} of the family's models fit; the best is {found.artifact.name}")
+    session.show(data, Group(summary, compliance_table(found.compliance), render_model(found.model, limits=False)))

@@ -1,0 +1,251 @@
+"""What the service answered, as tables for people. Nothing here prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from secateur.client._views import JobView, ModelView
+from secateur.client.cli.formats import duration, figure, percent, size
+from secateur.client.values import Architecture, Compliance, Cost, DeviceProfile, JobEvent, LimitQuote, TargetQuote
+
+_STYLES = {"SUCCEEDED": "green", "FAILED": "red", "INFEASIBLE": "yellow", "CANCELLED": "dim", "EXPIRED": "red"}
+
+
+def render_job(job: JobView, models: Sequence[ModelView]) -> RenderableType:
+    """Returns a job and, target by target, what came of it: every limit, the files, what was measured.
+
+    Args:
+        job: The job.
+        models: Its models, in any order.
+    """
+    snapshot = job.snapshot
+    parts: list[RenderableType] = [
+        Text.assemble(
+            (snapshot.name or "validated only; nothing was created", "bold"),
+            " ",
+            (snapshot.state, _STYLES.get(snapshot.state, "")),
+        ),
+        Text(f"{snapshot.architecture} on {snapshot.dataset}, seed {snapshot.seed}", style="dim"),
+    ]
+    if snapshot.error is not None:
+        parts.append(Text(f"{snapshot.error.reason}: {snapshot.error.message}", style="red"))
+    by_name = {model.name: model for model in models}
+    for result in snapshot.results:
+        target = snapshot.targets[result.target_index : result.target_index + 1]
+        profile = target[0].device_profile if target else ""
+        heading = f"\nTarget {result.target_index + 1} of {len(snapshot.targets)} {profile}".rstrip()
+        parts.append(Text(heading, style="bold"))
+        if result.message:
+            parts.append(Text(result.message, style="" if result.met else "yellow"))
+        parts.append(compliance_table(result.compliance))
+        if result.model in by_name:
+            parts.append(render_model(by_name[result.model], limits=False))
+    return Group(*parts)
+
+
+def render_model(model: ModelView, *, limits: bool = True) -> RenderableType:
+    """Returns a model: its files, what it costs and what was measured; with `limits` also how they came out."""
+    parts: list[RenderableType] = [Text.assemble("Model ", (model.name, "bold"))]
+    if limits:
+        parts.append(compliance_table(model.compliance))
+    parts += [_artifact_table(model), _figure_table(model)]
+    return Group(*parts)
+
+
+def compliance_table(compliance: Iterable[Compliance]) -> Table:
+    """Returns a table of limits: asked, achieved, margin, whether met, and how it was measured."""
+    table = _table("Limit", ">Asked", ">Achieved", ">Margin", "Met", "How measured")
+    for limit in compliance:
+        table.add_row(
+            _limit_name(limit.resource, limit.origin),
+            figure(limit.resource, limit.asked),
+            figure(limit.resource, limit.achieved),
+            f"{100 * limit.margin:+.1f} %",
+            _yes_or_no(limit.met),
+            escape(limit.method),
+        )
+    return table
+
+
+def render_quotes(quotes: Sequence[TargetQuote]) -> RenderableType:
+    """Returns what was quoted, target by target."""
+    parts: list[RenderableType] = []
+    for number, quote in enumerate(quotes, start=1):
+        verdict = (
+            ("unchanged", "yellow") if quote.unchanged else ("feasible", "green") if quote.feasible else ("infeasible", "red")
+        )
+        parts.append(Text.assemble((f"Target {number} of {len(quotes)} ", "bold"), verdict))
+        if quote.message:
+            parts.append(Text(quote.message))
+        parts.append(_quote_table(quote.limits))
+    return Group(*parts)
+
+
+def job_table(jobs: Iterable[JobView]) -> Table:
+    """Returns a table of jobs."""
+    table = _table("Job", "State", "Stage", ">Attempt", "Data set", "Created", "Name")
+    for job in jobs:
+        snapshot = job.snapshot
+        state = Text(snapshot.state, style=_STYLES.get(snapshot.state, ""))
+        created = snapshot.create_time.isoformat(" ", "seconds") if snapshot.create_time else ""
+        table.add_row(
+            snapshot.name,
+            state,
+            snapshot.stage,
+            str(snapshot.attempt),
+            snapshot.dataset,
+            created,
+            escape(snapshot.display_name),
+        )
+    return table
+
+
+def model_table(models: Iterable[ModelView]) -> Table:
+    """Returns a table of models."""
+    table = _table("Model", "Data set", "Profile", ">Parameters", ">Flash", ">Accuracy", "Met")
+    for model in models:
+        snapshot = model.snapshot
+        smallest = min(snapshot.artifacts, key=lambda artifact: artifact.size_bytes, default=None)
+        table.add_row(
+            snapshot.name,
+            snapshot.dataset,
+            snapshot.device_profile,
+            f"{snapshot.plan.cost.parameters:,}" if snapshot.plan else "",
+            size(smallest.size_bytes) if smallest else "",
+            percent(smallest.accuracy) if smallest else "",
+            _yes_or_no(snapshot.met),
+        )
+    return table
+
+
+def device_table(profiles: Iterable[DeviceProfile]) -> Table:
+    """Returns a table of device profiles."""
+    table = _table("Profile", "Device", ">Clock", ">Flash for the model", ">RAM for the model", ">MACs per second", "Runtime")
+    for profile in profiles:
+        table.add_row(
+            profile.name,
+            escape(profile.display_name),
+            f"{profile.clock_hz / 1e6:,.0f} MHz",
+            size(profile.usable_flash_bytes),
+            size(profile.usable_ram_bytes),
+            f"{profile.macs_per_second / 1e6:,.4g} M",
+            profile.runtime,
+        )
+    return table
+
+
+def architecture_table(architectures: Iterable[Architecture]) -> Table:
+    """Returns a table of architectures."""
+    table = _table("Architecture", "Input", ">Classes", ">Parameters", ">MACs", "Name")
+    for architecture in architectures:
+        table.add_row(
+            architecture.name,
+            _shape(architecture.input_shape),
+            str(architecture.classes),
+            f"{architecture.cost.parameters:,}",
+            f"{architecture.cost.macs:,}",
+            escape(architecture.display_name),
+        )
+    return table
+
+
+def render_architecture(architecture: Architecture) -> RenderableType:
+    """Returns one architecture with its layers and their shares of the whole."""
+    table = _table("Layer", "Type", "Output", ">Parameters", ">MACs", ">of parameters", ">of FLOPs", ">of memory", "Group")
+    for layer in architecture.layers:
+        shares = [percent(share) if share else "" for share in (layer.parameters_share, layer.flops_share, layer.memory_share)]
+        table.add_row(
+            escape(layer.name),
+            layer.op,
+            _shape(layer.output_shape),
+            f"{layer.parameters:,}",
+            f"{layer.macs:,}",
+            *shares,
+            escape(layer.group),
+        )
+    prunable = sum(group.prunable for group in architecture.groups)
+    summary = Text(f"{prunable} of {len(architecture.groups)} channel groups may be cut")
+    return Group(architecture_table([architecture]), table, summary)
+
+
+def event_line(event: JobEvent) -> str:
+    """Returns one event as a line of text."""
+    words = [event.state, event.stage]
+    if event.attempt > 1:
+        words.append(f"attempt {event.attempt}")
+    if event.progress is not None:
+        words += [f"epoch {event.progress.epoch}/{event.progress.epochs}", f"accuracy {event.progress.accuracy:.3f}"]
+        if event.progress.eta is not None:
+            words.append(f"ETA {duration(event.progress.eta)}")
+    return " ".join(word for word in [*words, event.message] if word)
+
+
+def _artifact_table(model: ModelView) -> Table:
+    table = _table("File", ">Size", ">Accuracy", ">Test images", "SHA-256")
+    for artifact in model.artifacts:
+        accuracy = percent(artifact.accuracy)
+        table.add_row(artifact.format, size(artifact.size_bytes), accuracy, str(artifact.test_images), artifact.sha256[:16])
+    return table
+
+
+def _figure_table(model: ModelView) -> Table:
+    table = _table("Figure", ">Value", ">Unpruned", "How")
+    snapshot = model.snapshot
+    unpruned = _counts(snapshot.unpruned_cost)
+    measured = {measurement.name for measurement in snapshot.measurements}
+    for name, value in _counts(snapshot.plan.cost).items() if snapshot.plan else ():
+        if name not in measured:
+            table.add_row(name, figure(name, value), figure(name, unpruned[name]), "counted from the plan")
+    for measurement in snapshot.measurements:
+        before = unpruned.get(measurement.name)
+        name = f"{measurement.name} {measurement.format}".rstrip()
+        how = ", ".join(part for part in (measurement.method, measurement.machine) if part)
+        table.add_row(
+            escape(name),
+            figure(measurement.name, measurement.value, measurement.unit),
+            figure(measurement.name, before) if before is not None else "",
+            escape(how),
+        )
+    return table
+
+
+def _counts(cost: Cost) -> Mapping[str, int]:
+    """Returns the counts that hold whatever the export; sizes are predictions, and those that matter are measured."""
+    return {"parameters": cost.parameters, "macs": cost.macs, "flops": cost.flops}
+
+
+def _quote_table(limits: Iterable[LimitQuote]) -> Table:
+    table = _table("Limit", ">Asked", ">Unpruned", ">Predicted", ">Smallest reachable", "Met")
+    for limit in limits:
+        figures = (limit.asked, limit.unpruned, limit.predicted, limit.smallest_reachable)
+        table.add_row(
+            _limit_name(limit.resource, limit.origin),
+            *(figure(limit.resource, value) for value in figures),
+            _yes_or_no(limit.met),
+        )
+    return table
+
+
+def _table(*headings: str) -> Table:
+    """Returns an empty table; a heading that starts with ">" is that of a column of figures."""
+    table = Table()
+    for heading in headings:
+        table.add_column(heading.removeprefix(">"), justify="right" if heading.startswith(">") else "left", overflow="fold")
+    return table
+
+
+def _limit_name(resource: str, origin: str) -> str:
+    return f"{resource} (profile)" if origin == "device_profile" else resource
+
+
+def _yes_or_no(met: bool) -> Text:
+    return Text("yes", style="green") if met else Text("no", style="bold red")
+
+
+def _shape(sizes: Iterable[int]) -> str:
+    return "x".join(map(str, sizes))

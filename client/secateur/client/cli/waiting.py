@@ -1,0 +1,73 @@
+"""Waiting for a job where a person, or a log file, looks on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from secateur.client.cli.exits import INTERRUPTED
+from secateur.client.cli.formats import duration
+from secateur.client.cli.render import event_line
+from secateur.client.client import Job
+from secateur.client.values import JobEvent
+
+
+def wait_showing(job: Job, timeout: float | None) -> None:
+    """Waits for a job, showing its progress on standard error: a bar on a terminal, one line per event anywhere else.
+
+    Args:
+        job: The job.
+        timeout: How long to wait, in seconds; None for as long as it takes.
+
+    Raises:
+        WaitTimeout: If it is not done in time. It goes on.
+        typer.Exit: On Ctrl+C. The job goes on.
+    """
+    with going_on(job):
+        if sys.stderr.isatty():
+            with _bar(len(job.snapshot.targets)) as show:
+                job.wait(timeout, show)
+        else:
+            job.wait(timeout, lambda event: typer.echo(event_line(event), err=True))
+
+
+@contextmanager
+def going_on(job: Job) -> Iterator[None]:
+    """Turns Ctrl+C into a word on how to take up the waiting again, and its exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"stopped waiting; the job goes on: secateur jobs wait {job.name}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def _bar(targets: int) -> Iterator[Callable[[JobEvent], None]]:
+    """Shows a bar that fills with the epochs of the target that trains."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[facts]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("QUEUED", total=None, facts="")
+
+        def show(event: JobEvent) -> None:
+            progress = event.progress
+            bar.update(task, description=event.stage or event.state)
+            if progress is None:
+                return
+            facts = [f"epoch {progress.epoch}/{progress.epochs}", f"accuracy {progress.accuracy:.3f}"]
+            if targets > 1:
+                facts.insert(0, f"target {progress.target_index + 1}/{targets}")
+            if progress.eta is not None:
+                facts.append(f"ETA {duration(progress.eta)}")
+            bar.update(task, completed=progress.epoch, total=progress.epochs or None, facts=" ".join(facts))
+
+        yield show

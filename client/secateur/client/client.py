@@ -1,0 +1,125 @@
+"""The SDK for ordinary code: `secateur.client.aio`, blocking. Arguments, results and errors are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from types import TracebackType
+from typing import Self
+
+from secateur.client import aio
+from secateur.client._blocking import Facade, LoopThread, blocking, iterating, same
+from secateur.client._retry import Retry
+from secateur.client._views import JobView, ModelView
+from secateur.client.values import JobEvent, JobSnapshot, ModelSnapshot, Resolution
+
+
+class Model(Facade[aio.Model], ModelView):
+    """A trained network. `Client` and `Job` make these."""
+
+    download = blocking(aio.Model.download, same)
+
+    @property
+    def snapshot(self) -> ModelSnapshot:
+        """Everything that is known of the model."""
+        return self._inner.snapshot
+
+
+def _models(thread: LoopThread, models: list[aio.Model]) -> list[Model]:
+    return [Model(thread, model) for model in models]
+
+
+class Job(Facade[aio.Job], JobView):
+    """A job. `Client` makes these.
+
+    The properties are what was last read; `refresh` and `wait` read again. As with `concurrent.futures`, `wait` only waits
+    and `result` raises what went wrong. Ctrl+C while waiting stops the waiting, not the job; `cancel` stops the job.
+    """
+
+    refresh = blocking(aio.Job.refresh, same)
+    cancel = blocking(aio.Job.cancel, same)
+    watch = iterating(aio.Job.watch, same)
+    result = blocking(aio.Job.result, _models)
+    models = blocking(aio.Job.models, _models)
+
+    @property
+    def snapshot(self) -> JobSnapshot:
+        """Everything that is known of the job."""
+        return self._inner.snapshot
+
+    def wait(self, timeout: float | None = None, on_event: Callable[[JobEvent], object] | None = None) -> Job:
+        """Waits until the job is done, good or bad.
+
+        Args:
+            timeout: How long to wait, in seconds; None for as long as it takes.
+            on_event: Called with every event of the job, past ones first, in the thread that waits.
+
+        Returns:
+            The job itself, read again; `state` tells how it ended.
+
+        Raises:
+            WaitTimeout: If the job is not done in time. It goes on.
+            SecateurError: If the service fails for good.
+        """
+        if on_event is not None:
+            with closing(self.watch(timeout=timeout)) as events:
+                for event in events:
+                    on_event(event)
+            self.refresh()
+        else:
+            self._thread.run(self._inner.wait(timeout))
+        return self
+
+
+def _resolution(thread: LoopThread, resolution: Resolution[aio.Model]) -> Resolution[Model]:
+    return Resolution(Model(thread, resolution.model), resolution.artifact, resolution.compliance, resolution.fitting_models)
+
+
+class Client(Facade[aio.Client]):
+    """Talks to one Secateur server about one project, from any thread.
+
+    Every call takes at most `timeout` seconds, retries included, and raises a `SecateurError` when it fails for good.
+
+    Args:
+        address: Server, `host:port`. None for the environment variable SECATEUR_ADDRESS, or else 127.0.0.1:50551.
+        project: Project id.
+        timeout: Wall-clock bound of one call, in seconds; of a stream of bytes, the longest silence.
+        retry: When to try again.
+    """
+
+    def __init__(
+        self, address: str | None = None, project: str = "default", *, timeout: float = 60.0, retry: Retry | None = None
+    ) -> None:
+        super().__init__(LoopThread(), aio.Client(address, project, timeout=timeout, retry=retry))
+
+    @property
+    def address(self) -> str:
+        """Server, `host:port`."""
+        return self._inner.address
+
+    @property
+    def project(self) -> str:
+        """Project id."""
+        return self._inner.project
+
+    submit = blocking(aio.Client.submit, Job)
+    upload = blocking(aio.Client.upload, same)
+    quote = blocking(aio.Client.quote, same)
+    resolve = blocking(aio.Client.resolve, _resolution)
+    job = blocking(aio.Client.job, Job)
+    jobs = iterating(aio.Client.jobs, Job)
+    model = blocking(aio.Client.model, Model)
+    models = iterating(aio.Client.models, Model)
+    architecture = blocking(aio.Client.architecture, same)
+    architectures = iterating(aio.Client.architectures, same)
+    device_profiles = iterating(aio.Client.device_profiles, same)
+
+    def close(self) -> None:
+        """Closes the connection; calls of other threads that still wait are cancelled. Closing twice is fine."""
+        self._thread.close(self._inner.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,155 @@
+"""The cost of a network as its channel groups get narrower, kept up to date group by group."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Final
+
+from secateur.core.cost import lifetimes, litert
+from secateur.core.cost.channels import Channels, channels_of
+from secateur.core.cost.figures import Cost, LayerCost
+from secateur.core.cost.formulas import FLOAT_BYTES, Formula, formula_of
+from secateur.core.graph import ChannelGroup, LayerGraph
+from secateur.core.resources import Resource
+
+
+_PARTS: Final[dict[Resource, Callable[[LayerCost], int]]] = {
+    Resource.PARAMETERS: attrgetter("parameters"),
+    Resource.MACS: attrgetter("macs"),
+    Resource.FLOPS: attrgetter("macs"),
+    Resource.LATENCY_MS: attrgetter("macs"),
+    Resource.MEMORY_BYTES: attrgetter("memory_bytes"),
+    Resource.FLASH_BYTES: attrgetter("flash_bytes"),
+    Resource.RAM_BYTES: attrgetter("arena_bytes"),
+}
+"""Which part of a layer's cost makes a resource heavy."""
+
+
+class CostModel:
+    """Costs of a network in the widths of its channel groups.
+
+    Setting a width recomputes only the layers whose input or output channels it changes; sums are kept. The peaks, which
+    depend on all tensors at once, are worked out when asked for.
+
+    Args:
+        graph: The unpruned network.
+        groups: Groups whose widths vary; all start at their full width.
+    """
+
+    def __init__(self, graph: LayerGraph, groups: Sequence[ChannelGroup] = ()) -> None:
+        self._widths = {group.name: group.width for group in groups}
+        self._members = {group.name: group.members for group in groups}
+        self._channels = channels_of(graph, groups)
+        self._positions = {layer.name: _positions(graph, layer.name, self._channels, self._widths) for layer in graph}
+        self._formulas = {layer.name: (formula, layer.inputs[0]) for layer in graph if (formula := formula_of(layer))}
+        self._resized = _by_group(self._channels, {name: (name,) for name in self._channels})
+        self._repriced = _by_group(self._channels, {name: (name, source) for name, (_, source) in self._formulas.items()})
+
+        operators = litert.lower(graph)
+        tensors = litert.arena_tensors(graph, operators)
+        self._fixed_flash = litert.fixed_flash_bytes(operators)
+        self._fixed_arena = litert.fixed_arena_bytes(operators)
+        self._arena = lifetimes.GreedyArena(tensors)
+        self._arena_steps = lifetimes.steps_of(tensors)
+        self._float_steps = lifetimes.steps_of(lifetimes.float_tensors(graph))
+
+        self._width_of = {name: form.at(self._widths) for name, form in self._channels.items()}
+        self._sizes = {name: self._positions[name] * width for name, width in self._width_of.items()}
+        self._costs = {name: self._cost_of(name) for name in self._formulas}
+        self._total = sum(self._costs.values(), start=LayerCost())
+
+    @property
+    def widths(self) -> Mapping[str, int]:
+        """Present width of every group."""
+        return self._widths
+
+    @property
+    def layer_costs(self) -> Mapping[str, LayerCost]:
+        """Present cost of every layer that has weights."""
+        return self._costs
+
+    def set_width(self, group: str, width: int) -> None:
+        """Changes the width of one group."""
+        self._widths[group] = width
+        for name in self._resized[group]:
+            self._width_of[name] = self._channels[name].at(self._widths)
+            self._sizes[name] = self._positions[name] * self._width_of[name]
+        for name in self._repriced[group]:
+            cost = self._cost_of(name)
+            self._total += cost - self._costs[name]
+            self._costs[name] = cost
+
+    def value(self, resource: Resource) -> int:
+        """Returns the present value of one resource. Raises ValueError for latency and accuracy, which no graph has."""
+        total = self._total
+        match resource:
+            case Resource.PARAMETERS:
+                return total.parameters
+            case Resource.MACS:
+                return total.macs
+            case Resource.FLOPS:
+                return 2 * total.macs
+            case Resource.MEMORY_BYTES:
+                return total.memory_bytes
+            case Resource.FLASH_BYTES:
+                return self._fixed_flash + total.flash_bytes
+            case Resource.RAM_BYTES:
+                return self._fixed_arena + total.arena_bytes + self._arena.size(self._sizes)
+        raise ValueError(f"{resource.value} does not follow from the layer graph alone")
+
+    def cost(self) -> Cost:
+        """Returns all present figures."""
+        total = self._total
+        return Cost(
+            parameters=total.parameters,
+            macs=total.macs,
+            flops=2 * total.macs,
+            weight_bytes=FLOAT_BYTES * total.parameters,
+            memory_bytes=total.memory_bytes,
+            peak_activation_bytes=FLOAT_BYTES * lifetimes.peak(self._float_steps, self._sizes)[0],
+            flash_bytes=self.value(Resource.FLASH_BYTES),
+            ram_bytes=self.value(Resource.RAM_BYTES),
+        )
+
+    def load(self, group: str, resource: Resource) -> int:
+        """Returns how much of a resource sits in a group: in the layers that carry it, not in those that read it.
+
+        Its unit is that of the resource up to a factor that is the same for all groups. For RAM it counts the tensors alive
+        at the peak that carry the group, and the persistent data of its layers.
+        """
+        part = _PARTS[resource]
+        members = self._members[group]
+        load: int = sum(part(self._costs[name]) for name in members if name in self._costs)
+        if resource is Resource.RAM_BYTES:
+            load += sum(self._sizes[name] for name in self._at_peak() if name in members)
+        return load
+
+    def heaviest_layer(self, resource: Resource) -> str:
+        """Returns the layer that takes most of a resource at present; for RAM, the one with the largest tensor at the peak."""
+        if resource is Resource.RAM_BYTES:
+            return max(self._at_peak(), key=self._sizes.__getitem__)
+        part = _PARTS[resource]
+        return max(self._costs, key=lambda name: part(self._costs[name]))
+
+    def _at_peak(self) -> Sequence[str]:
+        return lifetimes.peak(self._arena_steps, self._sizes)[1]
+
+    def _cost_of(self, name: str) -> LayerCost:
+        formula, source = self._formulas[name]
+        return formula.cost(self._width_of[source], self._width_of[name])
+
+
+def _positions(graph: LayerGraph, name: str, channels: Mapping[str, Channels], widths: Mapping[str, int]) -> int:
+    """Values per channel: rows x columns of a feature map, 1 for a vector."""
+    return math.prod(graph[name].output_shape) // channels[name].at(widths)
+
+
+def _by_group(channels: Mapping[str, Channels], sources: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Returns, per group, the layers of `sources` for which the channels of any named layer follow the group's width."""
+    found: dict[str, list[str]] = {}
+    for name, origins in sources.items():
+        for group in {group for origin in origins for group, _ in channels[origin].terms}:
+            found.setdefault(group, []).append(name)
+    return found

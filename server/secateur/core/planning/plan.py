@@ -1,0 +1,60 @@
+"""The plan: what is kept of a network, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from secateur.core.cost import Cost
+from secateur.core.errors import InvalidArgument
+from secateur.core.graph import LayerGraph, with_widths
+from secateur.core.serial import digest_of, to_data
+from secateur.core.specs import PlanMode
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Kept width of every group that may be cut. Serialise it with `secateur.core.serial`.
+
+    Args:
+        architecture: Digest of the unpruned graph.
+        mode: Which resource decided where to cut.
+        seed: Seed of the planner.
+        widths: Channels kept by group; a group is named after its first producer.
+        unpruned_widths: Channels of the unpruned network, same keys.
+        cost: Predicted cost of the pruned network.
+    """
+
+    architecture: str
+    mode: PlanMode
+    seed: int
+    widths: Mapping[str, int]
+    unpruned_widths: Mapping[str, int]
+    cost: Cost
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the plan, hexadecimal."""
+        return digest_of(to_data(self))
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether every group keeps its full width."""
+        return self.widths == self.unpruned_widths
+
+    def apply(self, graph: LayerGraph) -> LayerGraph:
+        """Returns the pruned network.
+
+        Args:
+            graph: The unpruned network that the plan was made for.
+
+        Raises:
+            InvalidArgument: PLAN_MISMATCH, if it is another network.
+        """
+        if graph.digest != self.architecture:
+            raise InvalidArgument(
+                "PLAN_MISMATCH",
+                f"The plan was made for the architecture {self.architecture[:16]}. Received: {graph.digest[:16]}",
+                field="plan.architecture",
+            )
+        return with_widths(graph, self.widths)

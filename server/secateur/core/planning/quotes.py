@@ -1,0 +1,112 @@
+"""Quotes: what a target would come to, before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from secateur.core.graph import LayerGraph
+from secateur.core.planning.budgets import effective_budget, predicted, profile_of
+from secateur.core.planning.plan import Plan
+from secateur.core.planning.planner import BudgetInfeasible, Planner
+from secateur.core.planning.widths import WidthRule
+from secateur.core.resources import Resource
+from secateur.core.specs import PlanPolicy, Target
+
+
+@dataclass(frozen=True, slots=True)
+class LimitQuote:
+    """One limit of a target as predicted, in the unit of its resource.
+
+    Args:
+        resource: What is limited.
+        asked: The bound, fractions resolved.
+        unpruned: Value of the unpruned network.
+        predicted: Value of the plan; of an infeasible target, that of the nearest one.
+        smallest_reachable: Value with every group at its smallest width.
+        met: Whether the prediction keeps the bound.
+        origin: Where the limit came from: "budget" or "device_profile".
+    """
+
+    resource: Resource
+    asked: float
+    unpruned: float
+    predicted: float
+    smallest_reachable: float
+    met: bool
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetQuote:
+    """The answer for one target.
+
+    Args:
+        feasible: Whether every limit that can be predicted holds.
+        plan: The plan; of an infeasible target, the nearest one.
+        limits: Every limit that can be predicted: all but accuracy.
+        binding: Of an infeasible target, the limit that is missed by most.
+        message: One sentence for people.
+        unchanged: Whether the unpruned network already keeps every limit, so that there is nothing to prune.
+    """
+
+    feasible: bool
+    plan: Plan
+    limits: tuple[LimitQuote, ...]
+    binding: Resource | None
+    message: str
+    unchanged: bool
+
+
+def quote(graph: LayerGraph, target: Target, policy: PlanPolicy, seed: int = 0) -> TargetQuote:
+    """Plans a target and says what it would come to.
+
+    Args:
+        graph: The unpruned network.
+        target: Device class and budget.
+        policy: How to plan.
+        seed: Seed of the planner.
+
+    Raises:
+        InvalidArgument: BUDGET_EMPTY, DEVICE_PROFILE_UNKNOWN, LIMIT_NEEDS_PROFILE or POLICY_INVALID.
+    """
+    budget = effective_budget(graph, target)
+    profile = profile_of(target)
+    planner = Planner(graph, WidthRule(policy.step, policy.round_to, policy.min_width), profile)
+    infeasible: BudgetInfeasible | None = None
+    try:
+        chosen = planner.plan(budget, policy.mode, seed)
+    except BudgetInfeasible as error:
+        infeasible, chosen = error, error.nearest
+    unpruned, reached, smallest = (
+        predicted(cost, profile) for cost in (planner.unpruned.cost, chosen.cost, planner.smallest.cost)
+    )
+    limits = tuple(
+        LimitQuote(
+            resource=limit.resource,
+            asked=asked,
+            unpruned=unpruned[limit.resource],
+            predicted=reached[limit.resource],
+            smallest_reachable=smallest[limit.resource],
+            met=limit.resource.holds(reached[limit.resource], asked),
+            origin=limit.origin,
+        )
+        for limit, asked in zip(budget.limits, budget.asked().values(), strict=True)
+        if not limit.resource.is_floor
+    )
+    unchanged = infeasible is None and chosen.changes_nothing
+    return TargetQuote(
+        feasible=infeasible is None,
+        plan=chosen,
+        limits=limits,
+        binding=infeasible.binding if infeasible else None,
+        message=infeasible.message if infeasible else _message(chosen, unchanged=unchanged),
+        unchanged=unchanged,
+    )
+
+
+def _message(plan: Plan, *, unchanged: bool) -> str:
+    if unchanged:
+        return "The unpruned network already keeps every limit, so there is nothing to prune; ask for less."
+    cut = sum(plan.widths[name] < full for name, full in plan.unpruned_widths.items())
+    kept, full = sum(plan.widths.values()), sum(plan.unpruned_widths.values())
+    return f"Cuts {cut} of {len(plan.widths)} channel groups and keeps {kept:,} of {full:,} channels in them; every limit holds."

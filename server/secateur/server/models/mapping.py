@@ -1,0 +1,107 @@
+"""Models and their files between proto and domain (model_service.proto)."""
+
+from __future__ import annotations
+
+from secateur.core.reports import ArtifactFormat, ArtifactReport, Measurement
+from secateur.core.specs import Target
+from secateur.server import names
+from secateur.server.models.handlers import ReadArtifact, Resolution, ResolveModel
+from secateur.server.plans.mapping import plan_to_proto, profile_from_proto
+from secateur.server.vocabulary import budget_from_proto, compliance_to_proto, cost_to_proto, timestamp
+from secateur.store.records import ModelRecord, Page
+from secateur.v1 import model_service_pb2
+
+
+def model_to_proto(model: ModelRecord) -> model_service_pb2.Model:
+    """Returns the message of a model."""
+    report = model.report
+    return model_service_pb2.Model(
+        name=names.model(model.project, model.id),
+        job=names.job(model.project, model.job_id),
+        target_index=report.target_index,
+        architecture=names.architecture(model.project, model.architecture),
+        dataset=names.dataset(model.dataset),
+        device_profile=names.device_profile(model.device_profile) if model.device_profile else "",
+        plan=plan_to_proto(report.plan),
+        unpruned_cost=cost_to_proto(report.unpruned_cost),
+        artifacts=[_artifact_to_proto(model, artifact) for artifact in report.artifacts],
+        measurements=[_measurement_to_proto(measurement) for measurement in report.measurements],
+        compliance=compliance_to_proto(report.compliance),
+        create_time=timestamp(model.create_time),
+        met=report.met,
+    )
+
+
+def page_to_proto(page: Page[ModelRecord]) -> model_service_pb2.ListModelsResponse:
+    """Returns one page of models."""
+    return model_service_pb2.ListModelsResponse(
+        models=[model_to_proto(model) for model in page.items], next_page_token=page.next_page_token
+    )
+
+
+def resolve_from_proto(request: model_service_pb2.ResolveModelRequest) -> ResolveModel:
+    """Returns the query of a request.
+
+    Raises:
+        InvalidArgument: LIMIT_INVALID or LIMIT_DUPLICATE.
+    """
+    project, architecture = names.in_project(request.architecture, "architectures")
+    target = Target(
+        device_profile=profile_from_proto(request.device_profile),
+        budget=budget_from_proto(request.budget) if request.HasField("budget") else None,
+    )
+    return ResolveModel(
+        project=project, architecture=architecture, dataset=names.parse(request.dataset, "datasets")[0], target=target
+    )
+
+
+def resolution_to_proto(resolution: Resolution) -> model_service_pb2.ResolveModelResponse:
+    """Returns the response of a query."""
+    return model_service_pb2.ResolveModelResponse(
+        model=model_to_proto(resolution.model),
+        artifact=_artifact_to_proto(resolution.model, resolution.artifact),
+        compliance=compliance_to_proto(resolution.compliance),
+        fitting_models=resolution.fitting_models,
+    )
+
+
+def read_from_proto(request: model_service_pb2.DownloadArtifactRequest) -> ReadArtifact:
+    """Returns the query of a request."""
+    project, model, artifact = names.parse(request.name, "projects", "models", "artifacts")
+    return ReadArtifact(
+        project=project, model=model, artifact=artifact, offset=request.read_offset, limit=request.read_limit or None
+    )
+
+
+def header_to_proto(artifact: ArtifactReport) -> model_service_pb2.DownloadArtifactResponse:
+    """Returns the first message of a download: length and digest of the whole file, no bytes yet."""
+    return model_service_pb2.DownloadArtifactResponse(size_bytes=artifact.size_bytes, sha256=artifact.sha256)
+
+
+def _artifact_to_proto(model: ModelRecord, artifact: ArtifactReport) -> model_service_pb2.Artifact:
+    return model_service_pb2.Artifact(
+        name=names.artifact(model.project, model.id, artifact.format.value),
+        format=_format_to_proto(artifact.format),
+        size_bytes=artifact.size_bytes,
+        sha256=artifact.sha256,
+        accuracy=artifact.accuracy,
+        test_images=artifact.test_images,
+    )
+
+
+def _measurement_to_proto(measurement: Measurement) -> model_service_pb2.Measurement:
+    return model_service_pb2.Measurement(
+        name=measurement.name,
+        value=measurement.value,
+        unit=measurement.unit,
+        method=measurement.method,
+        machine=measurement.machine,
+        format=_format_to_proto(measurement.format),
+        samples=measurement.samples,
+    )
+
+
+def _format_to_proto(artifact_format: ArtifactFormat | None) -> model_service_pb2.ArtifactFormat.ValueType:
+    if artifact_format is None:
+        return model_service_pb2.ARTIFACT_FORMAT_UNSPECIFIED
+    return model_service_pb2.ArtifactFormat.Value(f"ARTIFACT_FORMAT_{artifact_format.name}")

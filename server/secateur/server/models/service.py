@@ -1,0 +1,62 @@
+"""ModelService over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from secateur.server import names
+from secateur.server.models import handlers, mapping
+from secateur.server.rpc import Context
+from secateur.server.threads import Threads
+from secateur.store import Store
+from secateur.store.blobs import BlobStore
+from secateur.v1 import model_service_pb2, model_service_pb2_grpc
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """Keeps models and answers devices.
+
+    Args:
+        store: Where models are.
+        blobs: Where their files are.
+        threads: Where handlers run.
+    """
+
+    def __init__(self, *, store: Store, blobs: BlobStore, threads: Threads) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._threads = threads
+
+    async def GetModel(self, request: model_service_pb2.GetModelRequest, context: Context) -> model_service_pb2.Model:
+        """Returns one model."""
+        project, model_id = names.in_project(request.name, "models")
+        model = await self._threads.run(handlers.get_model, project, model_id, store=self._store)
+        return mapping.model_to_proto(model)
+
+    async def ListModels(
+        self, request: model_service_pb2.ListModelsRequest, context: Context
+    ) -> model_service_pb2.ListModelsResponse:
+        """Lists models, newest first."""
+        project = names.project_of(request.parent)
+        page = await self._threads.run(handlers.list_models, project, request.page_size, request.page_token, store=self._store)
+        return mapping.page_to_proto(page)
+
+    async def ResolveModel(
+        self, request: model_service_pb2.ResolveModelRequest, context: Context
+    ) -> model_service_pb2.ResolveModelResponse:
+        """Returns the most accurate model of a family that fits the device."""
+        query = mapping.resolve_from_proto(request)
+        resolution = await self._threads.run(handlers.resolve_model, query, store=self._store)
+        return mapping.resolution_to_proto(resolution)
+
+    async def DownloadArtifact(
+        self, request: model_service_pb2.DownloadArtifactRequest, context: Context
+    ) -> AsyncGenerator[model_service_pb2.DownloadArtifactResponse, None]:
+        """Streams the bytes of an artifact."""
+        query = mapping.read_from_proto(request)
+        file = await self._threads.run(handlers.open_artifact, query, store=self._store, blobs=self._blobs)
+        yield mapping.header_to_proto(file.artifact)
+        async with aclosing(self._threads.iterate(file.chunks)) as chunks:
+            async for chunk in chunks:
+                yield model_service_pb2.DownloadArtifactResponse(data=chunk)

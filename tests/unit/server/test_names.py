@@ -1,0 +1,30 @@
+"""Resource names."""
+
+from __future__ import annotations
+
+import pytest
+
+from secateur.core.errors import InvalidArgument
+from secateur.server import names
+
+
+def test_names_are_taken_apart_as_they_are_put_together() -> None:
+    assert names.project_of(names.project("default")) == "default"
+    assert names.in_project(names.job("default", "42"), "jobs") == ("default", "42")
+    assert names.in_project(names.model("p", "m"), "models") == ("p", "m")
+    assert names.parse(names.artifact("p", "m", "litert-int8"), "projects", "models", "artifacts") == ("p", "m", "litert-int8")
+    assert names.parse(names.dataset("digits"), "datasets") == ("digits",)
+    assert names.parse(names.device_profile("esp32"), "deviceProfiles") == ("esp32",)
+
+
+def test_an_architecture_is_named_by_the_start_of_its_digest() -> None:
+    assert names.architecture("default", "0123456789abcdef" * 4) == "projects/default/architectures/0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "jobs/1", "projects/p", "projects/p/jobs", "projects/p/jobs/", "projects/p/jobs/1/x", "/p/jobs/1"]
+)
+def test_a_name_of_another_form_is_refused(name: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"form projects/\{id\}/jobs/\{id\} is needed") as caught:
+        names.in_project(name, "jobs")
+    assert caught.value.reason == "NAME_INVALID"

@@ -1,0 +1,38 @@
+"""The rules in the .proto files, as a caller is told of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from secateur.server.errors import RequestInvalid
+from secateur.server.validation import check
+from secateur.v1 import job_service_pb2, plan_service_pb2, resources_pb2
+
+
+def test_a_good_request_passes() -> None:
+    check(job_service_pb2.ListJobsRequest(parent="projects/default", page_size=10))
+
+
+def test_every_broken_rule_is_told_with_its_path_and_value() -> None:
+    limit = resources_pb2.Limit(resource=resources_pb2.RESOURCE_FLASH_BYTES, value=-1)
+    job = job_service_pb2.Job(
+        architecture="resnet20",
+        dataset="datasets/digits",
+        targets=[plan_service_pb2.Target(budget=resources_pb2.Budget(limits=[limit]))],
+        labels={"site": "x" * 64},
+    )
+
+    with pytest.raises(RequestInvalid) as caught:
+        check(job_service_pb2.CreateJobRequest(parent="projects/default", job=job))
+
+    found = dict(caught.value.violations)
+    assert set(found) == {"job.architecture", 'job.labels["site"]', "job.targets[0].budget.limits[0].value"}
+    assert found["job.targets[0].budget.limits[0].value"] == "must be greater than 0. Received: '-1.0'"
+    assert len(found['job.labels["site"]']) < 200
+
+
+def test_a_missing_message_is_told() -> None:
+    with pytest.raises(RequestInvalid) as caught:
+        check(job_service_pb2.CreateJobRequest(parent="projects/default"))
+
+    assert caught.value.violations == (("job", "value is required"),)

@@ -1,0 +1,114 @@
+"""Two or more at once: exactly one wins, and nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import TypeVar
+
+from secateur.core.cost import cost_of
+from secateur.core.errors import Conflict
+from secateur.core.graph import LayerGraph
+from secateur.core.jobs import JobState
+from secateur.store import Store
+from secateur.store.ledger import JobLedger
+from tests.support.store import PROJECT, Clock, a_graph, a_spec, claim, create, events, owed, read
+
+T = TypeVar("T")
+
+
+def at_once(*calls: Callable[[], T]) -> list[T]:
+    """Runs all calls in threads that start together; returns their results in order."""
+    barrier = Barrier(len(calls))
+
+    def run(call: Callable[[], T]) -> T:
+        barrier.wait()
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+def test_one_of_many_workers_gets_the_job(store: Store, graph: LayerGraph) -> None:
+    for seed in range(5):
+        job = create(store, graph, seed=seed)
+        claims = at_once(*[lambda job=job: JobLedger(store).claim(job.id, worker="w", lease_seconds=9)] * 4)
+        assert [held.attempt for held in claims if held is not None] == [1]
+        assert len(events(store, job)) == 2
+
+
+def test_equal_work_created_at_once_is_one_job(store: Store, graph: LayerGraph) -> None:
+    jobs = at_once(*[lambda: create(store, graph)] * 4)
+    assert len({job.id for job in jobs}) == 1
+    assert owed(store) == [jobs[0].id]
+
+
+def test_one_request_sent_twice_at_once_is_one_job(store: Store, graph: LayerGraph) -> None:
+    def send(seed: int) -> str:
+        spec = a_spec(graph, seed=seed)
+        with store.unit_of_work() as work:
+            job = work.jobs.create(PROJECT, spec, work_key=spec.work_key("t"), request_id="key", fingerprint="same")
+            work.commit()
+        return job.id
+
+    # Other work keys: only the request id tells that the requests are one.
+    first, second = at_once(lambda: send(1), lambda: send(2))
+    assert first == second
+    assert owed(store) == [first]
+
+
+def test_one_graph_put_at_once_is_one_architecture(store: Store) -> None:
+    graph = a_graph(classes=3)
+
+    def put(name: str) -> str:
+        with store.unit_of_work() as work:
+            kept = work.architectures.put(PROJECT, graph, cost_of(graph), display_name=name)
+            work.commit()
+        return kept.display_name
+
+    names = at_once(lambda: put("a"), lambda: put("b"), lambda: put("c"))
+    assert len(set(names)) == 1
+
+
+def test_sequences_have_no_gap_while_many_write(store: Store, graph: LayerGraph) -> None:
+    job = create(store, graph)
+    held = claim(store, job)
+    ledger = JobLedger(store)
+
+    def report() -> None:
+        for _ in range(10):
+            ledger.report(held, message="at work")
+
+    def cancel() -> None:
+        with store.unit_of_work() as work:
+            work.jobs.cancel(PROJECT, job.id)
+            work.commit()
+
+    at_once(report, report, report, cancel)
+    assert [event.sequence for event in events(store, job)] == list(range(1, 34))
+    assert read(store, job).last_sequence == 33
+
+
+def test_a_late_worker_and_the_reaper_cannot_both_win(store: Store, graph: LayerGraph, clock: Clock) -> None:
+    for seed in range(5):
+        job = create(store, graph, seed=seed)
+        held = claim(store, job)
+        late = clock.advance(31)
+
+        def finish(held=held) -> bool:  # type: ignore[no-untyped-def]
+            try:
+                JobLedger(store).finish(held, JobState.SUCCEEDED)
+            except Conflict:
+                return False
+            return True
+
+        def reap(late=late) -> bool:  # type: ignore[no-untyped-def]
+            with store.unit_of_work() as work:
+                ended = work.jobs.reap(late).ended
+                work.commit()
+            return bool(ended)
+
+        finished, reaped = at_once(finish, reap)
+        assert finished != reaped
+        assert read(store, job).state is (JobState.SUCCEEDED if finished else JobState.QUEUED)

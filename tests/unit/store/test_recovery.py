@@ -1,0 +1,98 @@
+"""The reaper and the outbox: nothing stays lost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from secateur.core.graph import LayerGraph
+from secateur.core.jobs import MAX_ATTEMPTS, JobState
+from secateur.store import Store
+from secateur.store.ledger import JobLedger
+from secateur.store.records import Reaped
+from tests.support.store import LEASE_S, PROJECT, Clock, claim, create, events, owed, read
+
+
+def reap(store: Store, clock: Clock, after: float) -> Reaped:
+    """Lets time pass and reaps."""
+    with store.unit_of_work() as work:
+        reaped = work.jobs.reap(clock.advance(after), resend_after=timedelta(seconds=60))
+        work.commit()
+    return reaped
+
+
+def send(store: Store, clock: Clock) -> list[str]:
+    """Relays every message, to nobody; returns the jobs."""
+    with store.unit_of_work() as work:
+        messages = work.outbox.unsent(1000)
+        work.outbox.mark_sent([message.id for message in messages], clock.now)
+        work.commit()
+    return [message.job_id for message in messages]
+
+
+def test_a_silent_worker_loses_its_job(store: Store, graph: LayerGraph, clock: Clock) -> None:
+    job = create(store, graph)
+    claim(store, job, worker="host-7")
+    assert reap(store, clock, LEASE_S).ended == {}  # not one second too early
+    assert reap(store, clock, 1).ended == {job.id: JobState.QUEUED}
+    assert "host-7" in events(store, job)[-1].message
+    assert owed(store) == [job.id]
+    assert claim(store, job).attempt == 2
+
+
+def test_a_job_that_lost_its_last_worker_fails(store: Store, graph: LayerGraph, clock: Clock) -> None:
+    job = create(store, graph)
+    for _ in range(MAX_ATTEMPTS):
+        claim(store, job)
+        reaped = reap(store, clock, LEASE_S + 1)
+    assert reaped.ended == {job.id: JobState.FAILED}
+    assert read(store, job).error_reason == "WORKER_LOST"
+    assert owed(store) == []
+
+
+def test_a_cancelled_job_that_lost_its_worker_is_cancelled(store: Store, graph: LayerGraph, clock: Clock) -> None:
+    job = create(store, graph)
+    claim(store, job)
+    with store.unit_of_work() as work:
+        work.jobs.cancel(PROJECT, job.id)
+        work.commit()
+    assert reap(store, clock, LEASE_S + 1).ended == {job.id: JobState.CANCELLED}
+
+
+def test_a_message_that_the_queue_lost_is_owed_again(store: Store, graph: LayerGraph, clock: Clock) -> None:
+    job = create(store, graph)
+    assert reap(store, clock, 1000).resent == ()  # it was not sent yet: the relay will
+    assert send(store, clock) == [job.id]
+    assert reap(store, clock, 59).resent == ()
+    assert reap(store, clock, 2).resent == (job.id,)
+    assert reap(store, clock, 0).resent == ()
+    assert send(store, clock) == [job.id]
+    assert [event.sequence for event in events(store, job)] == [1]  # for the job nothing has happened
+
+
+def test_a_claimed_job_is_not_announced_again(store: Store, ledger: JobLedger, graph: LayerGraph, clock: Clock) -> None:
+    job = create(store, graph)
+    send(store, clock)
+    held = claim(store, job)
+    for _ in range(5):
+        ledger.heartbeat(held, 100)
+        assert reap(store, clock, 61) == Reaped({}, ())
+
+
+def test_messages_are_sent_once_and_in_order(store: Store, graph: LayerGraph, clock: Clock) -> None:
+    jobs = [create(store, graph, seed=seed).id for seed in range(3)]
+    with store.snapshot() as work:
+        assert [message.job_id for message in work.outbox.unsent(2)] == jobs[:2]
+    assert send(store, clock) == jobs
+    assert send(store, clock) == []
+
+
+def test_marking_a_message_late_does_not_hit_a_newer_one(store: Store, graph: LayerGraph, clock: Clock) -> None:
+    old = create(store, graph)
+    with store.snapshot() as work:
+        (message,) = work.outbox.unsent(1)
+    claim(store, old)  # the message is gone
+    new = create(store, graph, seed=1)
+    with store.unit_of_work() as work:
+        work.outbox.mark_sent([message.id], clock.now)
+        work.commit()
+    assert owed(store) == [new.id]

@@ -1,0 +1,45 @@
+"""Settings: one folder, or a URL for each part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from secateur.store.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"SECATEUR_{name.upper()}", raising=False)
+
+
+def test_everything_lies_in_the_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SECATEUR_DATA_DIR", str(tmp_path))
+    settings = Settings()
+    assert settings.data_dir == tmp_path
+    assert settings.database_url == f"sqlite:///{tmp_path}/secateur.db"
+    assert settings.redis_url == f"unix://{tmp_path}/redis.sock"
+    assert settings.celery_broker_url == f"redis+socket://{tmp_path}/redis.sock"
+    assert settings.blob_url == f"file://{tmp_path}/blobs"
+
+
+def test_each_part_may_have_its_own_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECATEUR_DATABASE_URL", "postgresql+psycopg://db/secateur")
+    monkeypatch.setenv("SECATEUR_REDIS_URL", "rediss://queue:6379/1")
+    monkeypatch.setenv("SECATEUR_BLOB_URL", "s3://bucket/blobs")
+    settings = Settings()
+    assert settings.database_url == "postgresql+psycopg://db/secateur"
+    assert settings.redis_url == settings.celery_broker_url == "rediss://queue:6379/1"
+    assert settings.blob_url == "s3://bucket/blobs"
+
+
+def test_the_default_folder_is_in_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Settings().data_dir == tmp_path / ".local/share/secateur"
+
+
+def test_a_relative_folder_does_not_move_with_the_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Settings(data_dir=Path("data")).blob_url == f"file://{tmp_path}/data/blobs"
