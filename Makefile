@@ -39,7 +39,7 @@ check: install  ## Lint, types, import contracts, proto drift, migrations drift
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python proto/generate.py --check
-	$(BIN)/python migrations/check.py
+	$(BIN)/python -m migrations.check
 
 lock: install  ## Resolve requirements/*.in into hashed requirements/*.txt
 	@for name in $(REQUIREMENTS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \

@@ -21,17 +21,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from secateur.client import Client, Job, Target, Zoo
+from secateur.client import Client, Job, Retry, Target, Zoo
+from secateur.client.cli.render import render_job
 from secateur.client.cli.progress import wait_with_progress
-from secateur.client.cli.render import job_table, model_table
 from secateur.workers.engine.datasets import load
-from secateur.workers.engine.measure import classify_on_tflm
+from secateur.workers.engine.tflm import classify_on_tflm
 
 ROOT = Path(__file__).parents[2]
 DATASET = "digits"
 NETWORK = Zoo("resnet20", input_shape=(8, 8, 1), classes=10)
-TARGET = Target(profile="stm32f746", flash="128KiB", ram="64KiB", latency="4ms", macs="40%", accuracy=0.95)
-EPOCHS = 20
+TARGET = Target(profile="stm32f746", flash="128KiB", ram="64KiB", latency="6ms", macs="1.2M", accuracy=0.95)
+EPOCHS = 30
 WAIT_SECONDS = 300
 
 console = Console(stderr=False)
@@ -66,16 +66,16 @@ def local_stack(folder: Path) -> Iterator[str]:
 
 def play_device(client: Client, job: Job, folder: Path) -> tuple[str, float]:
     """Does what a device does: resolve, download, check, run. Returns the model's name and its accuracy on the device."""
-    resolution = client.resolve(job.architecture, DATASET, target=TARGET)
+    resolution = client.resolve(job.architecture, DATASET, budget=TARGET)
     console.print(f"\nThe device asks for a model of its size and gets [bold]{resolution.model.name}[/]")
     (path,) = resolution.model.download(folder, formats=[resolution.artifact.format])
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != resolution.artifact.sha256:
         raise RuntimeError(f"The download does not match its digest. Expected {resolution.artifact.sha256}, received {digest}")
     console.print(f"Downloaded {path.stat().st_size:,} bytes; SHA-256 {digest[:16]}... matches")
-    split = load(DATASET)
-    labels = classify_on_tflm(path.read_bytes(), split.x_test)
-    return resolution.model.name, float((labels == split.y_test).mean())
+    test = load(DATASET, seed=0, validation_fraction=0.1).test
+    labels = classify_on_tflm(path.read_bytes(), test.images)
+    return resolution.model.name, float((labels == test.labels).mean())
 
 
 def main() -> int:
@@ -83,15 +83,13 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory(prefix="secateur-demo-") as name,
         local_stack(Path(name)) as address,
-        Client(address) as client,
+        Client(address, retry=Retry(first_contact=60)) as client,
     ):
         job = client.submit(NETWORK, dataset=DATASET, targets=[TARGET], epochs=EPOCHS)
         console.print(f"Submitted [bold]{job.name}[/]: ResNet-20 on {DATASET} for {TARGET.profile}")
-        wait_with_progress(job, console=console, timeout=WAIT_SECONDS)
+        wait_with_progress(job, timeout=WAIT_SECONDS, console=console)
         models = job.models()
-        console.print(job_table(job))
-        for model in models:
-            console.print(model_table(model))
+        console.print(render_job(job, models))
         if job.state != "SUCCEEDED":
             console.print(f"The job ended {job.state}: {job.error or job.results}")
             return 1

@@ -110,7 +110,7 @@ def upgrade() -> None:
         sa.Column("report", json, nullable=False),
         sa.Column("accuracy", sa.Double(), nullable=False),
         sa.Column("flash_bytes", sa.BigInteger(), nullable=False),
-        sa.Column("ram_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("arena_bytes", sa.BigInteger(), nullable=True),
         sa.Column("parameters", sa.BigInteger(), nullable=False),
         sa.Column("macs", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_models"),

@@ -62,7 +62,7 @@ def running(settings: ServerSettings) -> Iterator[Running]:
             started.set()
             await stopping.wait()
 
-    def target() -> None:
+    def run() -> None:
         try:
             loop.run_until_complete(serve())
         finally:
@@ -74,7 +74,7 @@ def running(settings: ServerSettings) -> Iterator[Running]:
             loop.call_soon_threadsafe(stopping.set)
             thread.join(20)
 
-    thread = threading.Thread(target=target)
+    thread = threading.Thread(target=run)
     thread.start()
     assert started.wait(20)
     try:
@@ -93,8 +93,9 @@ class Api:
     """
 
     def __init__(self, channel: grpc.Channel, project: str) -> None:
-        self.parent = f"projects/{project}"
+        self.channel = channel
         self.project = project
+        self.parent = f"projects/{project}"
         self.architectures = architecture_service_pb2_grpc.ArchitectureServiceStub(channel)
         self.device_profiles = device_profile_service_pb2_grpc.DeviceProfileServiceStub(channel)
         self.jobs = job_service_pb2_grpc.JobServiceStub(channel)
@@ -112,17 +113,18 @@ class Api:
         asked = {
             "architecture": fields.pop("architecture", None) or self.upload_zoo().name,
             "dataset": DATASET,
-            "targets": [target(fraction=0.2, profile="stm32f746")],
+            "targets": [target(limit(fraction=0.2), profile="stm32f746")],
             **fields,
         }
         return jobs.Job(**asked)
 
-    def create_job(self, *, request_id: str = "", validate_only: bool = False, parent: str = "", **fields: Any) -> jobs.Job:
+    def create_job(self, *, request_id: str = "", validate_only: bool = False, **fields: Any) -> jobs.Job:
         """Creates a job, see `job`."""
-        request = jobs.CreateJobRequest(
-            parent=parent or self.parent, job=self.job(**fields), request_id=request_id, validate_only=validate_only
+        return self.jobs.CreateJob(
+            jobs.CreateJobRequest(
+                parent=self.parent, job=self.job(**fields), request_id=request_id, validate_only=validate_only
+            )
         )
-        return self.jobs.CreateJob(request)
 
     def watch(self, job: jobs.Job, after: int = 0, *, timeout: float = 20) -> Iterator[jobs.JobEvent]:
         """Yields the events of a job."""
@@ -135,12 +137,8 @@ def limit(resource: resources.Resource.ValueType = MACS, **bound: float) -> reso
     return resources.Limit(resource=resource, **bound)
 
 
-def target(*limits: resources.Limit, profile: str = "", fraction: float | None = None, value: float | None = None) -> plans.Target:
-    """Returns a target with the given limits, or with one on MACs."""
-    if fraction is not None:
-        limits = (limit(fraction=fraction),)
-    elif value is not None:
-        limits = (limit(value=value),)
+def target(*limits: resources.Limit, profile: str = "") -> plans.Target:
+    """Returns a target."""
     return plans.Target(
         device_profile=f"deviceProfiles/{profile}" if profile else "",
         budget=resources.Budget(limits=limits) if limits else None,
@@ -203,7 +201,7 @@ def train(
             ArtifactReport(ArtifactFormat.LITERT_INT8, blobs.put(int8), len(int8), accuracy, 360),
         ),
         measurements=(
-            Measurement("ram_bytes", 40_000, "bytes", "recorded arena", "x86_64", ArtifactFormat.LITERT_INT8),
+            Measurement("arena_bytes", 40_000, "bytes", "smallest arena", "x86_64", ArtifactFormat.LITERT_INT8),
             Measurement("latency_ms", 1.5, "ms", "median", "x86_64", ArtifactFormat.LITERT_INT8, samples=(1.4, 1.5, 1.7)),
         ),
         message="Every limit is met",

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from migrations.upgrade import upgrade
-from secateur.client import Client
+from secateur.client import Client, Retry
 from secateur.store.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -74,11 +74,11 @@ class Stack:
     def wait_for_server(self) -> None:
         """Waits until the server answers a request."""
         with self.client() as client:
-            client.device_profiles()
+            list(client.device_profiles())
 
     def client(self) -> Client:
         """Returns a client of this stack's server."""
-        return Client(self.address)
+        return Client(self.address, retry=Retry(first_contact=60))
 
     def pid(self, name: str) -> int:
         """Process id of the named process."""

@@ -72,7 +72,7 @@ def a_report(graph: LayerGraph, chosen: Plan, *, target_index: int = 0, accuracy
             ArtifactReport(ArtifactFormat.LITERT_INT8, "b" * 64, 70000, accuracy, 360),
         ),
         measurements=(
-            Measurement("ram_bytes", 40000, "bytes", "recorded arena", "x86_64", ArtifactFormat.LITERT_INT8),
+            Measurement("arena_bytes", 40000, "bytes", "recorded arena", "x86_64", ArtifactFormat.LITERT_INT8),
             Measurement("latency_ms", 1.5, "ms", "median", "x86_64", ArtifactFormat.LITERT_INT8, samples=(1.4, 1.5, 1.7)),
         ),
         message="Every limit is met",

@@ -39,12 +39,10 @@ async def download_artifact(transport: Transport, artifact: Artifact, directory:
     return path
 
 
-def write_model_json(model: ModelSnapshot, directory: Path) -> Path:
+def write_model_json(model: ModelSnapshot, directory: Path) -> None:
     """Writes everything that is known of a model, compliance and measurements included, to `model.json`."""
-    path = directory / "model.json"
-    with _published(path) as file:
+    with _published(directory / "model.json") as file:
         file.write(json.dumps(to_data(model), indent=2).encode() + b"\n")
-    return path
 
 
 async def _receive(transport: Transport, artifact: Artifact, file: BinaryIO) -> str:

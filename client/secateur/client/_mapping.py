@@ -283,7 +283,7 @@ def model(message: models_pb.Model) -> v.ModelSnapshot:
         architecture=message.architecture,
         dataset=message.dataset,
         device_profile=message.device_profile,
-        plan=plan(message.plan) if message.HasField("plan") else None,
+        plan=plan(message.plan),
         unpruned_cost=cost(message.unpruned_cost),
         artifacts=tuple(map(artifact, message.artifacts)),
         measurements=tuple(map(_measurement, message.measurements)),

@@ -13,6 +13,7 @@ from secateur.client.values import (
     JobSnapshot,
     Measurement,
     ModelSnapshot,
+    Plan,
     TargetResult,
 )
 
@@ -31,6 +32,11 @@ class JobView:
     def name(self) -> str:
         """Resource name, `projects/{project}/jobs/{id}`; empty if the job was only validated."""
         return self.snapshot.name
+
+    @property
+    def architecture(self) -> str:
+        """Resource name of the architecture."""
+        return self.snapshot.architecture
 
     @property
     def state(self) -> str:
@@ -98,6 +104,16 @@ class ModelView:
         return self.snapshot.name
 
     @property
+    def target_index(self) -> int:
+        """Index of the job's target that it was made for."""
+        return self.snapshot.target_index
+
+    @property
+    def plan(self) -> Plan:
+        """What was kept of the architecture."""
+        return self.snapshot.plan
+
+    @property
     def met(self) -> bool:
         """Whether every limit of its target is met."""
         return self.snapshot.met
@@ -119,9 +135,8 @@ class ModelView:
 
     @property
     def widths(self) -> Mapping[str, int]:
-        """Kept width of every channel group that the plan knows."""
-        plan = self.snapshot.plan
-        return {width.group: width.width for width in plan.widths} if plan is not None else {}
+        """Kept width of every prunable channel group."""
+        return {width.group: width.width for width in self.plan.widths}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}{'' if self.met else ' (a limit is missed)'}>"

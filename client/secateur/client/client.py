@@ -36,8 +36,6 @@ class Job(Facade[aio.Job], JobView):
     and `result` raises what went wrong. Ctrl+C while waiting stops the waiting, not the job; `cancel` stops the job.
     """
 
-    refresh = blocking(aio.Job.refresh, same)
-    cancel = blocking(aio.Job.cancel, same)
     watch = iterating(aio.Job.watch, same)
     result = blocking(aio.Job.result, _models)
     models = blocking(aio.Job.models, _models)
@@ -46,6 +44,16 @@ class Job(Facade[aio.Job], JobView):
     def snapshot(self) -> JobSnapshot:
         """Everything that is known of the job."""
         return self._inner.snapshot
+
+    def refresh(self) -> Job:
+        """Reads the job again, and returns it."""
+        self._thread.run(self._inner.refresh())
+        return self
+
+    def cancel(self) -> Job:
+        """Asks the service to end the job CANCELLED, and returns it. A job that is done stays as it is."""
+        self._thread.run(self._inner.cancel())
+        return self
 
     def wait(self, timeout: float | None = None, on_event: Callable[[JobEvent], object] | None = None) -> Job:
         """Waits until the job is done, good or bad.

@@ -289,7 +289,7 @@ class ModelSnapshot:
     architecture: str
     dataset: str
     device_profile: str
-    plan: Plan | None
+    plan: Plan
     unpruned_cost: Cost
     artifacts: tuple[Artifact, ...]
     measurements: tuple[Measurement, ...]

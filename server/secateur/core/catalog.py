@@ -61,7 +61,9 @@ def fit(candidates: Sequence[Candidate], limits: Budget, profile: DeviceProfile 
     """
     absolute = limits.resolve({})
     if not candidates:
-        raise NotFound("FAMILY_EMPTY", "There is no finished model of this architecture and data set yet; submit a job for one.")
+        raise NotFound(
+            "FAMILY_EMPTY", "There is no finished model of this architecture and data set yet; submit a job for one."
+        )
     outcomes = [Match(candidate, _compliance(candidate, absolute, profile)) for candidate in candidates]
     fitting = [match for match in outcomes if all(limit.met for limit in match.compliance)]
     if not fitting:
@@ -78,7 +80,9 @@ def _compliance(candidate: Candidate, limits: Budget, profile: DeviceProfile | N
     figures = {limit.resource: _figure(candidate, limit.resource, profile) for limit in limits.limits}
     asked = limits.asked()
     return tuple(
-        Compliance(limit.resource, asked[limit.resource], figures[limit.resource].value, figures[limit.resource].method, limit.origin)
+        Compliance(
+            limit.resource, asked[limit.resource], figures[limit.resource].value, figures[limit.resource].method, limit.origin
+        )
         for limit in limits.limits
     )
 
@@ -94,7 +98,7 @@ def _figure(candidate: Candidate, resource: Resource, profile: DeviceProfile | N
                 "A limit on latency needs a device profile, whose speed it is predicted from. Received: no device profile",
                 field=resource.value,
             )
-        macs = candidate.figures[Resource.MACS].value
+        macs = int(candidate.figures[Resource.MACS].value)
         return Figure(profile.predict_latency_ms(macs), f"predicted from the MAC rate of {profile.id}")
     worst = 0.0 if resource.is_floor else float("inf")
     return Figure(worst, "not known of this model")
@@ -117,8 +121,8 @@ def _nothing_fits(outcomes: Iterable[Match]) -> FailedPrecondition:
     bound = "at least" if binding.is_floor else "at most"
     return FailedPrecondition(
         "NO_MODEL_FITS",
-        f"No model on offer keeps all limits. {binding.value} binds: {bound} {offer.asked:,.10g} is asked, the {word} on offer is "
-        f"{offer.achieved:,.10g}. Submit a job with this limit, or raise it.",
+        f"No model on offer keeps all limits. {binding.value} binds: {bound} {offer.asked:,.10g} is asked, "
+        f"the {word} on offer is {offer.achieved:,.10g}. Submit a job with this limit, or raise it.",
         field=binding.value,
         metadata={"binding_limit": binding.value, "asked": f"{offer.asked:.10g}", "on_offer": f"{offer.achieved:.10g}"},
     )

@@ -68,5 +68,6 @@ def check_move(current: JobState, target: JobState) -> None:
     """
     if target not in MOVES[current]:
         raise FailedPrecondition(
-            "JOB_STATE", f"A job that is {current} cannot become {target}; allowed: {', '.join(sorted(MOVES[current])) or 'nothing'}"
+            "JOB_STATE",
+            f"A job that is {current} cannot become {target}; allowed: {', '.join(sorted(MOVES[current])) or 'nothing'}",
         )

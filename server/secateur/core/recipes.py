@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from secateur.core.errors import InvalidArgument
 from secateur.core.specs import Recipe
@@ -12,7 +12,13 @@ DEFAULT: Final = "fast"
 
 RECIPES: Final = {
     "fast": Recipe(
-        name="fast", epochs=30, batch_size=64, learning_rate=0.1, weight_decay=5e-4, label_smoothing=0.1, validation_fraction=0.1
+        name="fast",
+        epochs=30,
+        batch_size=64,
+        learning_rate=0.1,
+        weight_decay=5e-4,
+        label_smoothing=0.1,
+        validation_fraction=0.1,
     ),
 }
 """Nesterov SGD with a one-cycle schedule; `learning_rate` is its peak."""
@@ -35,7 +41,9 @@ def resolve(
     recipe = RECIPES.get(name or DEFAULT)
     if recipe is None:
         raise InvalidArgument(
-            "RECIPE_UNKNOWN", f"There is no recipe of that name; known: {', '.join(sorted(RECIPES))}. Received: {name}", field="recipe.name"
+            "RECIPE_UNKNOWN",
+            f"There is no recipe of that name; known: {', '.join(sorted(RECIPES))}. Received: {name}",
+            field="recipe.name",
         )
-    overrides = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    overrides: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     return replace(recipe, **{key: value for key, value in overrides.items() if value is not None})

@@ -105,6 +105,11 @@ class TargetReport:
     plans_tried: int = 1
 
     @property
+    def device_file(self) -> ArtifactReport:
+        """The file that goes onto the device: int8 where there is one. Raises IndexError if nothing was trained."""
+        return next((file for file in self.artifacts if file.format is ArtifactFormat.LITERT_INT8), self.artifacts[0])
+
+    @property
     def met(self) -> bool:
         """Whether there is a model and it keeps every limit."""
         return bool(self.artifacts) and all(limit.met for limit in self.compliance)

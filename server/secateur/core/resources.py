@@ -52,11 +52,15 @@ class Limit:
     origin: str = "budget"
 
     def __post_init__(self) -> None:
+        for bound in ("value", "fraction"):  # 5 and 5.0 are one limit, and have to give one digest
+            if getattr(self, bound) is not None:
+                object.__setattr__(self, bound, float(getattr(self, bound)))
         name = self.resource.value
         if (self.value is None) == (self.fraction is None):
             raise InvalidArgument(
                 "LIMIT_INVALID",
-                f"A limit needs either an absolute value or a fraction. Received: {name} with value={self.value}, fraction={self.fraction}",
+                "A limit needs either an absolute value or a fraction. "
+                f"Received: {name} with value={self.value}, fraction={self.fraction}",
                 field=name,
             )
         if self.value is not None and not (math.isfinite(self.value) and self.value > 0):
@@ -92,7 +96,9 @@ class Budget:
         for name in names:
             if names.count(name) > 1:
                 raise InvalidArgument(
-                    "LIMIT_DUPLICATE", f"A budget has at most one limit per resource. Received: {name} twice", field="budget.limits"
+                    "LIMIT_DUPLICATE",
+                    f"A budget has at most one limit per resource. Received: {name} twice",
+                    field="budget.limits",
                 )
 
     @classmethod
@@ -160,15 +166,14 @@ class Compliance:
         return room / self.asked
 
 
-
 def _absolute(limit: Limit, unpruned: Mapping[Resource, float]) -> Limit:
     if limit.fraction is None:
         return limit
     if limit.resource not in unpruned:
         raise InvalidArgument(
             "LIMIT_INVALID",
-            f"A relative limit on {limit.resource.value} needs the unpruned network's value, which is unknown here; give an absolute value. "
-            f"Received: fraction={limit.fraction}",
+            f"A relative limit on {limit.resource.value} needs the unpruned network's value, which is unknown here; "
+            f"give an absolute value. Received: fraction={limit.fraction}",
             field=limit.resource.value,
         )
     return Limit(limit.resource, value=limit.fraction * unpruned[limit.resource], origin=limit.origin)

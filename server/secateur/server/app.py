@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, closing
 from typing import Final
 
@@ -16,7 +16,6 @@ from grpc_reflection.v1alpha import reflection
 from pydantic import ValidationError
 from sqlalchemy import inspect, make_url
 
-from secateur.server import logs
 from secateur.server.architectures.service import ArchitectureService
 from secateur.server.device_profiles.service import DeviceProfileService
 from secateur.server.jobs.service import JobService
@@ -32,6 +31,7 @@ from secateur.server.watchers import Watchers
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.database import make_engine
+from secateur.store.logs import configure_logs
 from secateur.store.tables import Base
 from secateur.store.wakeups import Wakeups
 from secateur.v1 import (
@@ -67,6 +67,8 @@ _KEEPALIVE: Final = (
     # How often a client may ping: a watch stream is silent for as long as an epoch takes.
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
+
+_CANCEL_AGAIN_SECONDS: Final = 0.2
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -122,8 +124,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
                 await probes.enter_graceful_shutdown()
                 watchers.stop()
                 await server.stop(settings.grace_seconds)
-                for loop in loops:
-                    loop.cancel()
+                await _cancel(loops)
 
 
 def check_migrated(database_url: str) -> None:
@@ -150,7 +151,7 @@ def main() -> None:
     """Runs a server until SIGTERM or SIGINT. Entry point of `secateur-server`."""
     try:
         settings = ServerSettings()
-        logs.configure(settings.log_level)
+        configure_logs(settings.log_level)
         asyncio.run(_serve_until_signal(settings))
     except (StartError, ValidationError) as error:
         sys.exit(f"secateur-server: {error}")
@@ -162,6 +163,15 @@ async def _serve_until_signal(settings: ServerSettings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with serving(settings):
         await stop.wait()
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    # Again and again: on Python 3.11 `asyncio.wait_for`, which redis-py sends with, may swallow a cancellation.
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:

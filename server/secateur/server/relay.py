@@ -13,7 +13,7 @@ from secateur.core.jobs import COMPRESS_TASK
 from secateur.store import Store
 
 _BATCH: Final = 100
-_CONNECT_TIMEOUT_S: Final = 2.0
+_TIMEOUT_S: Final = 2.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -34,7 +34,11 @@ class Relay:
         self._celery = Celery("secateur-server", broker=broker_url, set_as_current=False)
         self._celery.conf.update(
             task_ignore_result=True,
-            broker_transport_options={"socket_connect_timeout": _CONNECT_TIMEOUT_S, "socket_timeout": _CONNECT_TIMEOUT_S},
+            broker_transport_options={
+                "max_retries": 0,  # the next call of `send_owed` is the retry
+                "socket_connect_timeout": _TIMEOUT_S,
+                "socket_timeout": _TIMEOUT_S,
+            },
         )
         self._broker_lost = False
 

@@ -46,10 +46,12 @@ def budget_to_proto(budget: Budget) -> resources_pb2.Budget:
 
 
 def _limit_to_proto(limit: Limit) -> resources_pb2.Limit:
-    resource = resource_to_proto(limit.resource)
+    message = resources_pb2.Limit(resource=resource_to_proto(limit.resource))
+    if limit.value is not None:
+        message.value = limit.value
     if limit.fraction is not None:
-        return resources_pb2.Limit(resource=resource, fraction=limit.fraction)
-    return resources_pb2.Limit(resource=resource, value=limit.value)
+        message.fraction = limit.fraction
+    return message
 
 
 def cost_to_proto(cost: Cost) -> resources_pb2.Cost:

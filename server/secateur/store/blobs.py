@@ -54,24 +54,24 @@ class BlobStore:
         except FileNotFoundError:
             raise _missing(digest) from None
 
-    def read(self, digest: str, offset: int = 0, limit: int | None = None) -> Iterator[bytes]:
+    def read(self, digest: str, offset: int = 0, limit: int = 0) -> Iterator[bytes]:
         """Returns the bytes of a blob in chunks of at most `CHUNK_BYTES`.
 
         Args:
             digest: SHA-256 of the blob, hexadecimal.
             offset: First byte to read; the length of the blob reads nothing.
-            limit: Most bytes to read; None for all.
+            limit: Most bytes to read; 0 for all.
 
         Raises:
             NotFound: BLOB_MISSING. At the call, not at the first chunk.
-            InvalidArgument: BLOB_OFFSET, if `offset` lies outside the blob.
+            InvalidArgument: READ_OFFSET_INVALID, if `offset` lies outside the blob.
         """
         size = self.size(digest)
         if not 0 <= offset <= size:
             raise InvalidArgument(
-                "BLOB_OFFSET", f"The file has {size} bytes; the offset must lie within. Received: {offset}", field="read_offset"
+                "READ_OFFSET_INVALID", f"The file has {size} bytes; start within them. Received: {offset}", field="read_offset"
             )
-        end = size if limit is None else min(size, offset + limit)
+        end = min(size, offset + limit) if limit else size
         return self._chunks(self._path(digest), offset, end)
 
     def _chunks(self, path: str, offset: int, end: int) -> Iterator[bytes]:

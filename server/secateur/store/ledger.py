@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from secateur.core.errors import Conflict
 from secateur.core.jobs import JobStage, JobState
@@ -52,7 +52,14 @@ class JobLedger:
             job.start_time = job.start_time or now
             work.journal.move(job, JobState.RUNNING, f"Claimed by {worker}")
             claim = Claim(
-                job_id, job.attempt, from_data(JobSpec, job.spec), work.architectures.graph(job.project, job.architecture)
+                job_id,
+                job.attempt,
+                from_data(JobSpec, job.spec),
+                work.architectures.graph(job.project, job.architecture),
+                tuple(
+                    from_data(TargetReport, report)
+                    for report in work.session.scalars(select(OutcomeRow.report).where(OutcomeRow.job_id == job_id))
+                ),
             )
             work.commit()
         _log.info("job_claimed", job=job_id, worker=worker, attempt=claim.attempt)

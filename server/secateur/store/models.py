@@ -9,8 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from secateur.core.errors import NotFound
-from secateur.core.reports import ArtifactFormat, ArtifactReport, TargetReport
-from secateur.core.resources import Resource
+from secateur.core.reports import TargetReport
 from secateur.core.serial import from_data, to_data
 from secateur.store.paging import read_page
 from secateur.store.records import ModelRecord, Page
@@ -43,7 +42,6 @@ class ModelRepository:
             raise ValueError(
                 f"A report with artifacts needs the plan they came from. Received: target {report.target_index} without one"
             )
-        device_file = _device_file(report)
         model = ModelRow(
             id=str(uuid.uuid4()),
             project=job.project,
@@ -54,9 +52,9 @@ class ModelRepository:
             device_profile=device_profile,
             create_time=now,
             report=to_data(report),
-            accuracy=device_file.accuracy,
-            flash_bytes=device_file.size_bytes,
-            ram_bytes=_measured(report, Resource.RAM_BYTES),
+            accuracy=report.device_file.accuracy,
+            flash_bytes=report.device_file.size_bytes,
+            arena_bytes=_arena_bytes(report),
             parameters=report.plan.cost.parameters,
             macs=report.plan.cost.macs,
         )
@@ -102,13 +100,8 @@ class ModelRepository:
         return tuple(_record(row) for row in rows)
 
 
-def _device_file(report: TargetReport) -> ArtifactReport:
-    """The file that goes onto the device: int8 where there is one."""
-    return next((file for file in report.artifacts if file.format is ArtifactFormat.LITERT_INT8), report.artifacts[0])
-
-
-def _measured(report: TargetReport, resource: Resource) -> int | None:
-    return next((int(figure.value) for figure in report.measurements if figure.name == resource.value), None)
+def _arena_bytes(report: TargetReport) -> int | None:
+    return next((int(figure.value) for figure in report.measurements if figure.name == "arena_bytes"), None)
 
 
 def _record(row: ModelRow) -> ModelRecord:

@@ -94,12 +94,13 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A worker's right to run one attempt of a job. `attempt` is the fencing token."""
+    """A worker's right to run one attempt of a job. `attempt` is the fencing token; `settled` is what earlier ones brought."""
 
     job_id: str
     attempt: int
     spec: JobSpec
     graph: LayerGraph = field(repr=False)
+    settled: tuple[TargetReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,11 +155,11 @@ class ModelRow(Base):
     device_profile: Mapped[str | None] = mapped_column(Identifier)
     create_time: Mapped[datetime]
 
-    # What was measured of it: all of it, and the figures that a query selects by
+    # What was measured of it: all of it, and figures of the file that goes onto the device, for queries to select by
     report: Mapped[dict[str, Any]]
     accuracy: Mapped[float]
     flash_bytes: Mapped[int] = mapped_column(BigInteger)
-    ram_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    arena_bytes: Mapped[int | None] = mapped_column(BigInteger)  # not "RAM": on Linux that is the process, not the arena
     parameters: Mapped[int] = mapped_column(BigInteger)
     macs: Mapped[int] = mapped_column(BigInteger)
 

@@ -58,7 +58,6 @@ class UnitOfWork(Snapshot):
         self.session.commit()
         if self._wakeups is not None:
             self._wakeups.publish(*self.journal.touched)
-        self.journal.touched.clear()
 
 
 class Store:

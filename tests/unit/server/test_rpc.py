@@ -98,7 +98,9 @@ def run(echo: Callable[[], Echo], test: Callable[[Echo, grpc.aio.Channel], Await
 async def failure(shape: str, call: Any) -> tuple[grpc.aio.AioRpcError, error_details_pb2.ErrorInfo]:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await finish(shape, call)
-    status = rpc_status.from_call(caught.value)
+    error: Any = caught.value
+    status = rpc_status.from_call(error)
+    assert status is not None
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
     return caught.value, info
@@ -114,7 +116,7 @@ def test_a_good_call_is_answered_and_names_its_request_id(shape: str) -> None:
     run(Echo, test)
 
 
-@pytest.mark.parametrize("sent", [(), (("x-request-id", "forged \"line\""),), (("x-request-id", "x" * 200),)])
+@pytest.mark.parametrize("sent", [(), (("x-request-id", 'forged "line"'),), (("x-request-id", "x" * 200),)])
 def test_a_request_id_is_made_where_none_that_fits_is_sent(sent: tuple[tuple[str, str], ...]) -> None:
     async def test(echo: Echo, channel: grpc.aio.Channel) -> None:
         call = start(channel, "unary_unary", GOOD, metadata=sent)

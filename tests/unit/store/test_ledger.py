@@ -165,6 +165,7 @@ def test_a_target_is_settled_once_whatever_the_attempt(
     model_id = ledger.settle_target(first, a_report(graph, chosen_plan))
     ledger.release(first, "child died")
     second = claim(store, job)
+    assert [report.target_index for report in second.settled] == [0]
     settled = read(store, job)
 
     assert ledger.settle_target(second, a_report(graph, chosen_plan, accuracy=0.5)) == model_id

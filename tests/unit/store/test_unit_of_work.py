@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from secateur.core.errors import NotFound
 from secateur.core.graph import LayerGraph
@@ -24,11 +25,23 @@ def test_a_snapshot_neither_waits_for_a_writer_nor_sees_half_of_it(store: Store,
     assert read(store, job) != job
 
 
+def test_a_snapshot_cannot_be_written_to(store: Store, graph: LayerGraph) -> None:
+    job = create(store, graph)
+    with store.snapshot() as view, pytest.raises(DBAPIError, match=r"(?i)read-?only"):
+        view.jobs.cancel(PROJECT, job.id)
+    create(store, graph, seed=1)  # and the connection is as good as before
+
+
 def test_an_error_rolls_back(store: Store, graph: LayerGraph) -> None:
     job = create(store, graph)
-    with pytest.raises(NotFound), store.unit_of_work() as work:
-        for job_id in (job.id, "nobody"):
-            work.jobs.cancel(PROJECT, job_id)
+
+    def cancel_two() -> None:
+        with store.unit_of_work() as work:
+            work.jobs.cancel(PROJECT, job.id)
+            work.jobs.cancel(PROJECT, "nobody")
+
+    with pytest.raises(NotFound):
+        cancel_two()
     assert read(store, job) == job
 
 

@@ -87,4 +87,4 @@ def main() -> None:
         app = create_app(settings.celery_broker_url, worker)
         # One job at a time per worker: a thread, because the parent only waits, and the main thread must stay responsive.
         options = ["--pool=threads", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=WARNING"]
-        app.worker_main(["worker", *options, *sys.argv[1:]])
+        app.worker_main(["--quiet", "worker", *options, *sys.argv[1:]])

@@ -29,7 +29,8 @@ def run_attempt(claim: Claim, child: Child, *, ledger: JobLedger, settings: Work
         settings: Poll interval, lease and time limit.
         stopping: Set when the worker shuts down; the job then goes back to the queue.
     """
-    child.send(Job.of(claim.spec, claim.graph, settings.blob_url))
+    settled = {report.target_index for report in claim.settled}
+    child.send(Job.of(claim.spec, claim.graph, settings.blob_url, settled=settled))
     try:
         _relay(claim, child, ledger=ledger, settings=settings, stopping=stopping)
     except Conflict as conflict:
@@ -40,7 +41,7 @@ def run_attempt(claim: Claim, child: Child, *, ledger: JobLedger, settings: Work
 
 def _relay(claim: Claim, child: Child, *, ledger: JobLedger, settings: WorkerSettings, stopping: threading.Event) -> None:
     started = next_beat = time.monotonic()
-    reports: list[TargetReport] = []
+    reports = list(claim.settled)
     while True:
         now = time.monotonic()
         if now >= next_beat:

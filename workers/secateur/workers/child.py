@@ -47,10 +47,7 @@ def main() -> NoReturn:
 def _serve(line: bytes, send: Callable[[Message], None]) -> Done | Failed:
     """Runs the job that `line` holds and returns the last message to send."""
     try:
-        job = decode(line)
-        if not isinstance(job, Job):
-            raise TypeError(f"A child takes a job. Received: {job}")
-        _run(job, send)
+        _run(decode(line), send)
     except SecateurError as error:
         return Failed(error.reason, error.message, internal=False)
     except Exception:
@@ -59,11 +56,13 @@ def _serve(line: bytes, send: Callable[[Message], None]) -> Done | Failed:
     return Done()
 
 
-def _run(job: Job, send: Callable[[Message], None]) -> None:
+def _run(job: Message, send: Callable[[Message], None]) -> None:
     from secateur.workers.engine.pipeline import run_target
 
+    if not isinstance(job, Job):
+        raise TypeError(f"A child takes a job. Received: {job}")
     graph, blobs = job.layer_graph(), BlobStore(job.blob_url)
-    for index in range(len(job.spec.targets)):
+    for index in job.targets:
 
         def on_stage(stage: JobStage, message: str, index: int = index) -> None:
             send(StageChanged(index, stage, message))
@@ -71,7 +70,7 @@ def _run(job: Job, send: Callable[[Message], None]) -> None:
         def on_progress(progress: Progress) -> None:
             send(ProgressMade(progress))
 
-        send(TargetDone(run_target(graph, job.spec, index, blobs=blobs, on_stage=on_stage, on_progress=on_progress)))
+        send(TargetDone(run_target(graph, job.spec, index, put=blobs.put, on_stage=on_stage, on_progress=on_progress)))
 
 
 def _take_stdout() -> BinaryIO:

@@ -7,6 +7,7 @@ The worker sends one `Job`. The child sends `Ready` once its frameworks are load
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,16 +27,19 @@ class Job:
         spec: What to do.
         graph: The architecture that the spec names, as `LayerGraph.to_dict` gives it.
         blob_url: Blob store that the artifacts go to.
+        targets: Indices of the targets to work on; the others were settled by an earlier attempt.
     """
 
     spec: JobSpec
     graph: dict[str, Any]
     blob_url: str
+    targets: tuple[int, ...]
 
     @classmethod
-    def of(cls, spec: JobSpec, graph: LayerGraph, blob_url: str) -> Job:
-        """Makes the message of a job."""
-        return cls(spec, graph.to_dict(), blob_url)
+    def of(cls, spec: JobSpec, graph: LayerGraph, blob_url: str, *, settled: Collection[int] = ()) -> Job:
+        """Makes the message of a job whose `settled` targets need no more work."""
+        targets = tuple(index for index in range(len(spec.targets)) if index not in settled)
+        return cls(spec, graph.to_dict(), blob_url, targets)
 
     def layer_graph(self) -> LayerGraph:
         """Returns the architecture, checked again."""

@@ -203,7 +203,7 @@ class Client:
             architecture: Architecture of the family, as for `submit`.
             dataset: Data set of the family.
             profile: The device's profile, whose limits count too; None for none.
-            budget: The device's own limits, absolute; None for none.
+            budget: The device's own limits, absolute; None for none. A `Target` brings its profile along.
             input_shape: Of a zoo name: shape of the input without the batch.
             classes: Of a zoo name: number of classes.
 
@@ -213,6 +213,8 @@ class Client:
             Infeasible: If no model fits (NO_MODEL_FITS); the message names the limit that binds.
             SecateurError: If the call fails for good in any other way.
         """
+        if profile is None and isinstance(budget, Target):
+            profile = budget.profile
         if not profile and (budget is None or not budget.limits):
             raise UsageError("BUDGET_EMPTY", "A device needs a profile or a budget. Received: neither", field="budget")
         request = models_pb.ResolveModelRequest(

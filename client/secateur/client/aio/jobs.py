@@ -32,15 +32,17 @@ class Job(JobView):
         response = await transport.unary(transport.jobs.GetJob, jobs_pb.GetJobRequest(name=name))
         return cls(transport, _mapping.job(response))
 
-    async def refresh(self) -> None:
-        """Reads the job again."""
+    async def refresh(self) -> Job:
+        """Reads the job again, and returns it."""
         request = jobs_pb.GetJobRequest(name=self.name)
         self._snapshot = _mapping.job(await self._transport.unary(self._transport.jobs.GetJob, request))
+        return self
 
-    async def cancel(self) -> None:
-        """Asks the service to end the job CANCELLED. A job that is done stays as it is."""
+    async def cancel(self) -> Job:
+        """Asks the service to end the job CANCELLED, and returns it. A job that is done stays as it is."""
         request = jobs_pb.CancelJobRequest(name=self.name)
         self._snapshot = _mapping.job(await self._transport.unary(self._transport.jobs.CancelJob, request))
+        return self
 
     async def watch(self, after: int = 0, timeout: float | None = None) -> AsyncGenerator[JobEvent, None]:  # noqa: ASYNC109 -- as in concurrent.futures
         """Yields the events of the job until it is done, reconnecting without gap or repeat when the connection breaks.
@@ -92,8 +94,7 @@ class Job(JobView):
             async for event in events:
                 if on_event is not None:
                     on_event(event)
-        await self.refresh()
-        return self
+        return await self.refresh()
 
     async def result(self, timeout: float | None = None) -> list[Model]:  # noqa: ASYNC109 -- as in concurrent.futures
         """Waits for the job and returns its models, one per target.
@@ -134,7 +135,7 @@ class Job(JobView):
                         if event.state in FINAL_STATES:
                             return
                 await self.refresh()
-                if self.done:  # before `after`
+                if self.done and after >= self.snapshot.last_sequence:
                     return
                 failure: SecateurError = Unavailable("WATCH_ENDED", f"The server ended the watch of {self.name} before the job")
             except SecateurError as error:

@@ -39,7 +39,7 @@ class Model(ModelView):
             formats: Formats wanted, for example `["litert-int8"]`; None for all.
 
         Returns:
-            The paths: one `{format}.tflite` per file in the order of `artifacts`, then `model.json`.
+            The paths of the files, `{format}.tflite` each, in the order of `artifacts`.
 
         Raises:
             UsageError: If the model does not have a wanted format.
@@ -62,4 +62,5 @@ class Model(ModelView):
             for artifact in self.artifacts
             if artifact.format in wanted
         ]
-        return [*paths, write_model_json(self._snapshot, target)]
+        write_model_json(self._snapshot, target)
+        return paths

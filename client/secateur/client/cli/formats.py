@@ -19,16 +19,17 @@ def figure(name: str, value: float, unit: str = "") -> str:
         return f"{value:,.3g} ms" if value < 100 else f"{value:,.0f} ms"
     if name.startswith("accuracy"):
         return percent(value)
-    if float(value).is_integer():
+    if float(value).is_integer() or abs(value) >= 1000:
         return f"{value:,.0f} {unit}".rstrip()
     return f"{value:,.4g} {unit}".rstrip()
 
 
 def size(value: float) -> str:
     """Returns a size: exact below 1 KiB, else with four digits."""
-    for factor, unit in ((2**20, "MiB"), (2**10, "KiB")):
+    for factor, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
         if value >= factor:
-            return f"{value / factor:,.4g} {unit}"
+            scaled = value / factor
+            return f"{scaled:,.0f} {unit}" if scaled >= 1000 else f"{scaled:.4g} {unit}"
     return f"{value:,.0f} B"
 
 

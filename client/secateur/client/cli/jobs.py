@@ -15,8 +15,8 @@ from secateur.client._data import to_data
 from secateur.client.cli import options
 from secateur.client.cli.app import Session, app
 from secateur.client.cli.exits import exit_code_of_state
+from secateur.client.cli.progress import going_on, wait_with_progress
 from secateur.client.cli.render import event_line, job_table, render_job
-from secateur.client.cli.waiting import going_on, wait_showing
 from secateur.client.client import Job
 from secateur.client.units import parse_seconds
 
@@ -88,7 +88,8 @@ def wait_for_job(
     seconds = None if timeout is None else parse_seconds(timeout, field="timeout")
     with session.client() as client:
         job = client.job(name)
-        wait_showing(job, seconds)
+        with going_on(job):
+            wait_with_progress(job, timeout=seconds)
         show_job(session, job)
     raise typer.Exit(exit_code_of_state(job.state))
 

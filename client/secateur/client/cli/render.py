@@ -25,11 +25,9 @@ def render_job(job: JobView, models: Sequence[ModelView]) -> RenderableType:
     """
     snapshot = job.snapshot
     parts: list[RenderableType] = [
-        Text.assemble(
-            (snapshot.name or "validated only; nothing was created", "bold"),
-            " ",
-            (snapshot.state, _STYLES.get(snapshot.state, "")),
-        ),
+        Text.assemble((snapshot.name, "bold"), " ", (snapshot.state, _STYLES.get(snapshot.state, "")))
+        if snapshot.name
+        else Text("The service would accept this job. Nothing was created."),
         Text(f"{snapshot.architecture} on {snapshot.dataset}, seed {snapshot.seed}", style="dim"),
     ]
     if snapshot.error is not None:
@@ -115,7 +113,7 @@ def model_table(models: Iterable[ModelView]) -> Table:
             snapshot.name,
             snapshot.dataset,
             snapshot.device_profile,
-            f"{snapshot.plan.cost.parameters:,}" if snapshot.plan else "",
+            f"{snapshot.plan.cost.parameters:,}",
             size(smallest.size_bytes) if smallest else "",
             percent(smallest.accuracy) if smallest else "",
             _yes_or_no(snapshot.met),
@@ -133,7 +131,7 @@ def device_table(profiles: Iterable[DeviceProfile]) -> Table:
             f"{profile.clock_hz / 1e6:,.0f} MHz",
             size(profile.usable_flash_bytes),
             size(profile.usable_ram_bytes),
-            f"{profile.macs_per_second / 1e6:,.4g} M",
+            f"{profile.macs_per_second / 1e6:,.1f} M",
             profile.runtime,
         )
     return table
@@ -198,7 +196,7 @@ def _figure_table(model: ModelView) -> Table:
     snapshot = model.snapshot
     unpruned = _counts(snapshot.unpruned_cost)
     measured = {measurement.name for measurement in snapshot.measurements}
-    for name, value in _counts(snapshot.plan.cost).items() if snapshot.plan else ():
+    for name, value in _counts(snapshot.plan.cost).items():
         if name not in measured:
             table.add_row(name, figure(name, value), figure(name, unpruned[name]), "counted from the plan")
     for measurement in snapshot.measurements:

@@ -10,8 +10,8 @@ from secateur.client.cli import options
 from secateur.client.cli.app import Session, app
 from secateur.client.cli.exits import INFEASIBLE, exit_code_of_state
 from secateur.client.cli.jobs import show_job
+from secateur.client.cli.progress import going_on, wait_with_progress
 from secateur.client.cli.render import render_quotes
-from secateur.client.cli.waiting import wait_showing
 from secateur.client.targets import Budget
 from secateur.client.units import parse_seconds
 
@@ -109,7 +109,8 @@ def submit(
         waiting = wait and not dry_run
         if waiting:
             typer.echo(f"job {job.name}", err=True)
-            wait_showing(job, seconds)
+            with going_on(job):
+                wait_with_progress(job, timeout=seconds)
         show_job(session, job)
     if waiting:
         raise typer.Exit(exit_code_of_state(job.state))

@@ -9,8 +9,9 @@ from secateur.core.resources import Resource
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one inference of a network costs, counted from its layer graph. All figures are exact for the graph; the two of
-    the deployed file are predictions of what the int8 exporter and interpreter will show.
+    """What one inference of a network costs, counted from its layer graph.
+
+    The figures are exact for the graph, but for the last two: those predict what the int8 exporter and interpreter will show.
 
     Args:
         parameters: Weights, trained or not; equals Keras's `count_params()`.

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from secateur.core.cost.figures import LayerCost
+from secateur.core.cost.lifetimes import aligned
 from secateur.core.graph import Layer
 
 FLOAT_BYTES: Final = 4
 CHANNEL_FLASH_BYTES: Final = 28
-"""Per output channel of a quantised kernel: int32 bias (4), and float32 scale + int64 zero point of kernel and bias (2 x 12)."""
-CHANNEL_ARENA_BYTES: Final = 8
-"""Per output channel of a quantised kernel: int32 multiplier and int32 shift that the interpreter prepares."""
+"""Per output channel of a quantised kernel: int32 bias (4), float32 scale and int64 zero point of kernel and bias (2 x 12)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,13 @@ class Formula:
             macs=self.positions * kernel,
             memory_bytes=FLOAT_BYTES * (parameters + self.positions * outputs),
             flash_bytes=kernel + CHANNEL_FLASH_BYTES * quantised,
-            arena_bytes=CHANNEL_ARENA_BYTES * quantised,
+            arena_bytes=_prepared(outputs) + _prepared(self.inner * inputs),
         )
+
+
+def _prepared(channels: int) -> int:
+    """Bytes that the interpreter prepares for a quantised kernel: int32 multipliers and int32 shifts, aligned each."""
+    return 2 * aligned(4 * channels)
 
 
 def formula_of(layer: Layer) -> Formula | None:

@@ -17,7 +17,12 @@ IN_PLACE: Final = frozenset(
 )  # fmt: skip
 """Layers that can write over an input of the same size which nobody else reads."""
 ALIGNMENT: Final = 16
-"""TensorFlow Lite Micro rounds tensors up to this many bytes."""
+"""TensorFlow Lite Micro rounds whatever it places in its arena up to this many bytes."""
+
+
+def aligned(size: int) -> int:
+    """Returns `size` rounded up to the interpreter's alignment."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,7 @@ class GreedyArena:
         Args:
             sizes: Bytes by layer, before alignment.
         """
-        wanted = [-(-sizes[name] // ALIGNMENT) * ALIGNMENT for name in self._layers]
+        wanted = [aligned(sizes[name]) for name in self._layers]
         offsets: dict[int, int] = {}
         for index in sorted(range(len(wanted)), key=lambda index: (-wanted[index], -index)):
             offset = 0

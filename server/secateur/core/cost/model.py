@@ -10,10 +10,9 @@ from typing import Final
 from secateur.core.cost import lifetimes, litert
 from secateur.core.cost.channels import Channels, channels_of
 from secateur.core.cost.figures import Cost, LayerCost
-from secateur.core.cost.formulas import FLOAT_BYTES, Formula, formula_of
+from secateur.core.cost.formulas import FLOAT_BYTES, formula_of
 from secateur.core.graph import ChannelGroup, LayerGraph
 from secateur.core.resources import Resource
-
 
 _PARTS: Final[dict[Resource, Callable[[LayerCost], int]]] = {
     Resource.PARAMETERS: attrgetter("parameters"),
@@ -49,8 +48,7 @@ class CostModel:
 
         operators = litert.lower(graph)
         tensors = litert.arena_tensors(graph, operators)
-        self._fixed_flash = litert.fixed_flash_bytes(operators)
-        self._fixed_arena = litert.fixed_arena_bytes(operators)
+        self._frame = litert.frame_of(operators)
         self._arena = lifetimes.GreedyArena(tensors)
         self._arena_steps = lifetimes.steps_of(tensors)
         self._float_steps = lifetimes.steps_of(lifetimes.float_tensors(graph))
@@ -94,9 +92,10 @@ class CostModel:
             case Resource.MEMORY_BYTES:
                 return total.memory_bytes
             case Resource.FLASH_BYTES:
-                return self._fixed_flash + total.flash_bytes
+                return self._frame.flash_bytes + total.flash_bytes
             case Resource.RAM_BYTES:
-                return self._fixed_arena + total.arena_bytes + self._arena.size(self._sizes)
+                kept = self._frame.arena_bytes + total.arena_bytes
+                return lifetimes.aligned(kept + max(self._arena.size(self._sizes), self._frame.planning_bytes))
         raise ValueError(f"{resource.value} does not follow from the layer graph alone")
 
     def cost(self) -> Cost:

@@ -49,18 +49,19 @@ def from_data(data: Any) -> LayerGraph:
     """
     try:
         top = _mapping(data, "The graph")
-        calls = []
-        for item in _list(top.get("layers"), "The list of layers"):
-            layer = _mapping(item, "A layer")
-            name = _string(layer.get("name"), "The name of a layer")
-            inputs = tuple(_string(entry, f"An input of layer {show(name)}") for entry in _list(layer.get("inputs"), "Inputs"))
-            calls.append(
-                Call(name, _op(name, layer.get("op")), inputs, _mapping(layer.get("config"), f"The config of {show(name)}"))
-            )
+        calls = [_stored_call(_mapping(item, "A layer")) for item in _list(top.get("layers"), "The list of layers")]
         outputs = tuple(_string(entry, "An output") for entry in _list(top.get("outputs"), "The list of outputs"))
         return assemble(_string(top.get("name"), "The name of the graph"), calls, outputs)
     except RecursionError:
         raise refuse(MALFORMED, "The graph is nested too deeply to be a network") from None
+
+
+def _stored_call(layer: Mapping[str, Any]) -> Call:
+    name = _string(layer.get("name"), "The name of a layer")
+    inputs = _list(layer.get("inputs"), f"The list of inputs of layer {show(name)}", name)
+    producers = tuple(_string(entry, f"An input of layer {show(name)}", name) for entry in inputs)
+    config = _mapping(layer.get("config"), f"The config of layer {show(name)}", name)
+    return Call(name, _op(name, layer.get("op")), producers, config)
 
 
 def _parse(text: str) -> Any:
@@ -117,7 +118,7 @@ def _sequential_input(record: Mapping[str, Any], first: Call, config: Mapping[st
 
 def _functional_call(record: Mapping[str, Any]) -> Call:
     name = _layer_name(record)
-    nodes = _list(record.get("inbound_nodes"), f"The list of inbound nodes of layer {show(name)}")
+    nodes = _list(record.get("inbound_nodes"), f"The list of inbound nodes of layer {show(name)}", name)
     op = record.get("class_name")
     if len(nodes) > 1:
         raise refuse(
@@ -154,7 +155,7 @@ def _call(record: Mapping[str, Any], inputs: tuple[str, ...]) -> Call:
             layer=name,
         )
     op = _op(name, kind)
-    config = dict(_mapping(record.get("config"), f"The config of layer {show(name)}"))
+    config = dict(_mapping(record.get("config"), f"The config of layer {show(name)}", name))
     batch_shape = config.pop("batch_shape", None) or config.pop("batch_input_shape", None)
     if op == "InputLayer":
         config = _input_config(name, config, batch_shape)
@@ -178,7 +179,7 @@ def _without_batch(name: str, op: str, shape: Any) -> Any:
 
 
 def _op(name: str, kind: Any) -> str:
-    op = _string(kind, f"The class name of layer {show(name)}")
+    op = _string(kind, f"The class name of layer {show(name)}", name)
     try:
         operation_of(op)
     except LayerError as refusal:
@@ -189,16 +190,16 @@ def _op(name: str, kind: Any) -> str:
 def _inputs(name: str, node: Any) -> tuple[str, ...]:
     """Returns the producers that a call takes, from a Keras 3 or a Keras 2 node."""
     if isinstance(node, Mapping):
-        _check_kwargs(name, _mapping(node.get("kwargs", {}), f"The keyword arguments of layer {show(name)}"))
+        _check_kwargs(name, _mapping(node.get("kwargs", {}), f"The keyword arguments of layer {show(name)}", name))
         found: list[str] = []
-        for argument in _list(node.get("args"), f"The arguments of layer {show(name)}"):
+        for argument in _list(node.get("args"), f"The arguments of layer {show(name)}", name):
             tensors = argument if isinstance(argument, list) else [argument]
             found.extend(_producer(name, tensor) for tensor in tensors)
         return tuple(found)
-    histories = _list(node, f"The inbound node of layer {show(name)}")
+    histories = _list(node, f"The inbound node of layer {show(name)}", name)
     for history in histories:
         if isinstance(history, list) and len(history) == 4:
-            _check_kwargs(name, _mapping(history[3], f"The keyword arguments of layer {show(name)}"))
+            _check_kwargs(name, _mapping(history[3], f"The keyword arguments of layer {show(name)}", name))
     return tuple(_history(name, history[:3] if isinstance(history, list) else history) for history in histories)
 
 
@@ -217,7 +218,7 @@ def _producer(name: str, tensor: Any) -> str:
         raise refuse(
             UNSUPPORTED, f"Layer {show(name)} takes something other than a layer's output. Received: {show(tensor)}", layer=name
         )
-    config = _mapping(tensor.get("config"), f"An input of layer {show(name)}")
+    config = _mapping(tensor.get("config"), f"An input of layer {show(name)}", name)
     return _history(name, config.get("keras_history"))
 
 
@@ -254,19 +255,19 @@ def _no_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a JSON number")
 
 
-def _mapping(value: Any, what: str) -> Mapping[str, Any]:
+def _mapping(value: Any, what: str, layer: str = "") -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise refuse(MALFORMED, f"{what} must be an object. Received: {show(value)}")
+        raise refuse(MALFORMED, f"{what} must be an object. Received: {show(value)}", layer=layer)
     return value
 
 
-def _list(value: Any, what: str) -> list[Any]:
+def _list(value: Any, what: str, layer: str = "") -> list[Any]:
     if not isinstance(value, list):
-        raise refuse(MALFORMED, f"{what} must be a list. Received: {show(value)}")
+        raise refuse(MALFORMED, f"{what} must be a list. Received: {show(value)}", layer=layer)
     return value
 
 
-def _string(value: Any, what: str) -> str:
+def _string(value: Any, what: str, layer: str = "") -> str:
     if not isinstance(value, str):
-        raise refuse(MALFORMED, f"{what} must be text. Received: {show(value)}")
+        raise refuse(MALFORMED, f"{what} must be text. Received: {show(value)}", layer=layer)
     return value

@@ -32,7 +32,7 @@ class BudgetInfeasible(Infeasible):
     """No plan keeps the budget, even with every group at its smallest width.
 
     Args:
-        nearest: Plan that keeps every limit that can be kept, and comes as near as possible to those that cannot.
+        nearest: Plan with every group at its smallest width. All resources shrink with every width, so it is the nearest.
         binding: Limit that is missed by most, relative to what was asked.
         asked: That limit.
         smallest_reachable: Per limited resource, its value with every group at its smallest width.
@@ -135,13 +135,14 @@ class Planner:
         asked = {resource: value for resource, value in absolute.asked().items() if not resource.is_floor}
         self._set(self._smallest)
         reachable = {resource: self._value(resource) for resource in asked}
-        missed = {resource: reachable[resource] / asked[resource] for resource in asked if reachable[resource] > asked[resource]}
-        if not missed:
-            return self._search(asked, mode, seed, land=land)
-        binding = max(missed, key=missed.__getitem__)
-        layer = self._model.heaviest_layer(binding)
-        nearest = self._search({name: max(value, reachable[name]) for name, value in asked.items()}, mode, seed, land=land)
-        raise BudgetInfeasible(nearest, binding, asked[binding], reachable, layer)
+        missed = {
+            resource: reachable[resource] / asked[resource] for resource in asked if reachable[resource] > asked[resource]
+        }
+        if missed:
+            binding = max(missed, key=missed.__getitem__)
+            layer = self._model.heaviest_layer(binding)
+            raise BudgetInfeasible(self._record(mode, seed), binding, asked[binding], reachable, layer)
+        return self._search(asked, mode, seed, land=land)
 
     def _search(self, asked: Mapping[Resource, float], mode: PlanMode, seed: int, *, land: bool) -> Plan:
         """Cuts until every limit holds. Terminates: with every group at its smallest width they do."""

@@ -109,4 +109,6 @@ def _message(plan: Plan, *, unchanged: bool) -> str:
         return "The unpruned network already keeps every limit, so there is nothing to prune; ask for less."
     cut = sum(plan.widths[name] < full for name, full in plan.unpruned_widths.items())
     kept, full = sum(plan.widths.values()), sum(plan.unpruned_widths.values())
-    return f"Cuts {cut} of {len(plan.widths)} channel groups and keeps {kept:,} of {full:,} channels in them; every limit holds."
+    return (
+        f"Cuts {cut} of {len(plan.widths)} channel groups and keeps {kept:,} of {full:,} channels in them; every limit holds."
+    )

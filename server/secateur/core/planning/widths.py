@@ -30,7 +30,9 @@ class WidthRule:
 
     def __post_init__(self) -> None:
         if not 0 < self.step < 1:
-            raise InvalidArgument("POLICY_INVALID", f"The step lies above 0 and below 1. Received: {self.step}", field="policy.step")
+            raise InvalidArgument(
+                "POLICY_INVALID", f"The step lies above 0 and below 1. Received: {self.step}", field="policy.step"
+            )
         for name in ("round_to", "min_width"):
             if getattr(self, name) < 1:
                 raise InvalidArgument(

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from secateur.core import datasets, recipes
-from secateur.core.errors import FailedPrecondition, Infeasible
+from secateur.core.errors import FailedPrecondition, Infeasible, NotFound
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
 from secateur.core.planning import TargetQuote
 from secateur.core.serial import digest_of, to_data
 from secateur.core.specs import JobSpec, PlanPolicy, Target
 from secateur.server.fields import under
-from secateur.server.plans.handlers import quotes
+from secateur.server.plans.handlers import quote_each
 from secateur.store import Store
 from secateur.store.records import JobRecord, Page
 
@@ -141,9 +141,15 @@ def cancel_job(project: str, job_id: str, *, store: Store) -> JobRecord:
 
 
 def _resolve(request: JobRequest, *, store: Store) -> JobSpec:
-    project, architecture_id = request.architecture
-    with store.snapshot() as work, under("architecture"):
-        architecture = work.architectures.get(project, architecture_id)
+    owner, architecture_id = request.architecture
+    if owner != request.project:  # what another project has is not to be told from what nobody has
+        raise NotFound(
+            "ARCHITECTURE_NOT_FOUND",
+            f"There is no such architecture in project {request.project}. Received: one of project {owner}",
+            field="architecture",
+        )
+    with store.snapshot() as work:
+        architecture = work.architectures.get(owner, architecture_id)
     dataset = datasets.get(request.dataset)
     datasets.check_fits(architecture.graph, dataset)
     recipe = recipes.resolve(
@@ -164,7 +170,7 @@ def _resolve(request: JobRequest, *, store: Store) -> JobSpec:
 
 
 def _check_targets(graph: LayerGraph, request: JobRequest) -> None:
-    for index, quote in enumerate(quotes(graph, request.targets, request.policy, request.seed)):
+    for index, quote in enumerate(quote_each(graph, request.targets, request.policy, request.seed)):
         if not quote.feasible:
             raise _infeasible(index, quote)
         if quote.unchanged:
@@ -185,15 +191,11 @@ def _infeasible(index: int, quote: TargetQuote) -> Infeasible:
         field=f"targets[{index}].budget",
         metadata={
             "target_index": str(index),
-            "limit": binding.resource.value,
-            "asked": _figure(binding.asked),
-            "smallest_reachable": _figure(binding.smallest_reachable),
+            "binding_limit": binding.resource.value,
+            "asked": f"{binding.asked:.10g}",
+            "smallest_reachable": f"{binding.smallest_reachable:.10g}",
         },
     )
-
-
-def _figure(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() else repr(value)
 
 
 def _preview(request: JobRequest, spec: JobSpec) -> JobRecord:

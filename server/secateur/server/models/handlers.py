@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
-from secateur.core import catalog, datasets, devices
-from secateur.core.errors import InvalidArgument, NotFound
+from secateur.core import catalog, datasets
+from secateur.core.catalog import Candidate, Figure
+from secateur.core.devices import Runtime
+from secateur.core.errors import NotFound
+from secateur.core.planning import merged, profile_of
 from secateur.core.reports import ArtifactReport
-from secateur.core.resources import Budget, Compliance
+from secateur.core.resources import Compliance, Resource
 from secateur.core.specs import Target
-from secateur.server import names
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.records import ModelRecord, Page
+
+_RAM_MEASUREMENTS: Final = {Runtime.TFLM: "arena_bytes", Runtime.LITERT: "process_peak_bytes"}
+"""Which measurement tells the RAM that a model takes, by what runs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +65,14 @@ class ReadArtifact:
         model: Id of the model.
         artifact: Format of the file, as in its resource name.
         offset: First byte.
-        limit: Most bytes; None for all.
+        limit: Most bytes; 0 for all.
     """
 
     project: str
     model: str
     artifact: str
     offset: int
-    limit: int | None
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,27 @@ def list_models(project: str, page_size: int, page_token: str, *, store: Store) 
         return work.models.list(project, page_size=page_size, page_token=page_token)
 
 
+def resolve_model(query: ResolveModel, *, store: Store) -> Resolution:
+    """Returns the most accurate model of a family that keeps every limit of a device.
+
+    Raises:
+        NotFound: ARCHITECTURE_NOT_FOUND, or FAMILY_EMPTY if the family has no model.
+        InvalidArgument: DATASET_UNKNOWN, DEVICE_PROFILE_UNKNOWN, BUDGET_EMPTY, LIMIT_INVALID or LIMIT_NEEDS_PROFILE.
+        FailedPrecondition: NO_MODEL_FITS, naming the limit that binds and the smallest value on offer.
+    """
+    profile = profile_of(query.target)
+    own = query.target.budget.resolve({}) if query.target.budget else None
+    limits = merged(own, profile)
+    dataset = datasets.get(query.dataset)
+    with store.snapshot() as work:
+        architecture = work.architectures.get(query.project, query.architecture)
+        family = {model.id: model for model in work.models.family(query.project, architecture.digest, dataset.name)}
+    runtime = profile.runtime if profile else Runtime.TFLM
+    best, *others = catalog.fit([_candidate(model, runtime) for model in family.values()], limits, profile)
+    model = family[best.candidate.id]
+    return Resolution(model, model.report.device_file, best.compliance, fitting_models=1 + len(others))
+
+
 def open_artifact(query: ReadArtifact, *, store: Store, blobs: BlobStore) -> OpenArtifact:
     """Opens a file of a model at an offset.
 
@@ -111,10 +138,22 @@ def open_artifact(query: ReadArtifact, *, store: Store, blobs: BlobStore) -> Ope
         raise NotFound(
             "ARTIFACT_NOT_FOUND", f"This model has no such file; it has: {known}. Received: {query.artifact}", field="name"
         )
-    if query.offset > artifact.size_bytes:
-        raise InvalidArgument(
-            "READ_OFFSET_INVALID",
-            f"The file has {artifact.size_bytes} bytes; start within them. Received: {query.offset}",
-            field="read_offset",
-        )
     return OpenArtifact(artifact, blobs.read(artifact.sha256, query.offset, query.limit))
+
+
+def _candidate(model: ModelRecord, runtime: Runtime) -> Candidate:
+    """Returns what is known of a model. Its latency on the device is not: it follows from the profile that asks."""
+    report = model.report
+    assert report.plan is not None  # the store takes no model without its plan
+    file = report.device_file
+    figures: dict[Resource, Figure] = {
+        resource: Figure(value, "counted from the layer graph")
+        for resource, value in report.plan.cost.by_resource().items()
+        if resource is not Resource.RAM_BYTES
+    }
+    figures[Resource.FLASH_BYTES] = Figure(file.size_bytes, f"bytes of the {file.format.value} file")
+    figures[Resource.ACCURACY] = Figure(file.accuracy, f"{file.format.value} file on {file.test_images} test images")
+    for measured in report.measurements:
+        if (measured.name, measured.format) == (_RAM_MEASUREMENTS[runtime], file.format):
+            figures[Resource.RAM_BYTES] = Figure(measured.value, measured.method)
+    return Candidate(model.id, figures)

@@ -68,9 +68,7 @@ def resolution_to_proto(resolution: Resolution) -> model_service_pb2.ResolveMode
 def read_from_proto(request: model_service_pb2.DownloadArtifactRequest) -> ReadArtifact:
     """Returns the query of a request."""
     project, model, artifact = names.parse(request.name, "projects", "models", "artifacts")
-    return ReadArtifact(
-        project=project, model=model, artifact=artifact, offset=request.read_offset, limit=request.read_limit or None
-    )
+    return ReadArtifact(project=project, model=model, artifact=artifact, offset=request.read_offset, limit=request.read_limit)
 
 
 def header_to_proto(artifact: ArtifactReport) -> model_service_pb2.DownloadArtifactResponse:

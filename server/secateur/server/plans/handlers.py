@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from secateur.core import planning
@@ -46,18 +45,24 @@ def quote_targets(query: QuoteTargets, *, store: Store) -> Quotes:
 
     Raises:
         NotFound: ARCHITECTURE_NOT_FOUND.
-        InvalidArgument: DEVICE_PROFILE_UNKNOWN or BUDGET_EMPTY, naming the target.
+        InvalidArgument: DEVICE_PROFILE_UNKNOWN, BUDGET_EMPTY or LIMIT_NEEDS_PROFILE, naming the target.
     """
     with store.snapshot() as work:
         architecture = work.architectures.get(query.project, query.architecture)
     return Quotes(
-        targets=tuple(quotes(architecture.graph, query.targets, query.policy, query.seed)), unpruned_cost=architecture.cost
+        targets=quote_each(architecture.graph, query.targets, query.policy, query.seed), unpruned_cost=architecture.cost
     )
 
 
-def quotes(graph: LayerGraph, targets: tuple[Target, ...], policy: PlanPolicy, seed: int) -> Iterator[TargetQuote]:
-    """Yields the quote of each target in turn; an error names the target."""
-    for index, target in enumerate(targets):
-        with under(f"targets[{index}]"):
-            quote = planning.quote(graph, target, policy, seed)
-        yield quote
+def quote_each(graph: LayerGraph, targets: tuple[Target, ...], policy: PlanPolicy, seed: int) -> tuple[TargetQuote, ...]:
+    """Returns one quote per target.
+
+    Raises:
+        InvalidArgument: DEVICE_PROFILE_UNKNOWN, BUDGET_EMPTY or LIMIT_NEEDS_PROFILE, naming the target.
+    """
+    return tuple(_quote(index, graph, target, policy, seed) for index, target in enumerate(targets))
+
+
+def _quote(index: int, graph: LayerGraph, target: Target, policy: PlanPolicy, seed: int) -> TargetQuote:
+    with under(f"targets[{index}]"):
+        return planning.quote(graph, target, policy, seed)

@@ -10,7 +10,7 @@ from secateur.server import names
 from secateur.server.fields import under
 from secateur.server.plans.handlers import Quotes, QuoteTargets
 from secateur.server.vocabulary import budget_from_proto, budget_to_proto, cost_to_proto, resource_to_proto
-from secateur.v1 import plan_service_pb2
+from secateur.v1 import plan_service_pb2, resources_pb2
 
 
 def quote_from_proto(request: plan_service_pb2.QuoteRequest) -> QuoteTargets:
@@ -106,7 +106,7 @@ def _quote_to_proto(quote: TargetQuote) -> plan_service_pb2.TargetQuote:
         feasible=quote.feasible,
         plan=plan_to_proto(quote.plan),
         limits=[_limit_to_proto(limit) for limit in quote.limits],
-        binding_limit=resource_to_proto(quote.binding) if quote.binding else None,
+        binding_limit=resource_to_proto(quote.binding) if quote.binding else resources_pb2.RESOURCE_UNSPECIFIED,
         message=quote.message,
         unchanged=quote.unchanged,
     )

@@ -36,11 +36,12 @@ def export(model: keras.Model, images: NDArray[np.float32]) -> dict[ArtifactForm
     Returns:
         The bytes of a .tflite file per format.
     """
-    frozen = _freeze(model)
-    return {
-        ArtifactFormat.LITERT_FLOAT32: _convert(frozen, None),
-        ArtifactFormat.LITERT_INT8: _convert(frozen, images[:REPRESENTATIVE_IMAGES]),
-    }
+    with _quiet():
+        frozen = _freeze(model)
+        return {
+            ArtifactFormat.LITERT_FLOAT32: _convert(frozen, None),
+            ArtifactFormat.LITERT_INT8: _convert(frozen, images[:REPRESENTATIVE_IMAGES]),
+        }
 
 
 def export_untrained(model: keras.Model, images: NDArray[np.float32]) -> bytes:
@@ -54,7 +55,7 @@ def export_untrained(model: keras.Model, images: NDArray[np.float32]) -> bytes:
         model: TensorFlow-backed Keras model with one input and one output.
         images: Images of the training split, shape (n, height, width, channels). One is enough for the size.
     """
-    with _disturbed(model):
+    with _disturbed(model), _quiet():
         return _convert(_freeze(model), images[:1])
 
 
@@ -112,14 +113,13 @@ def _letters(number: int) -> str:
 
 
 def _convert(frozen: Any, representative: NDArray[np.float32] | None) -> bytes:
-    with _quiet():
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
-        if representative is not None:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: ([image[np.newaxis]] for image in representative)
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.inference_input_type = converter.inference_output_type = tf.int8
-        return bytes(converter.convert())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    if representative is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([image[np.newaxis]] for image in representative)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+    return bytes(converter.convert())
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from secateur.core.cost import Cost
 from secateur.core.devices import DeviceProfile, Runtime
 from secateur.core.graph import LayerGraph
 from secateur.core.planning import BudgetInfeasible, Plan, Planner, WidthRule, predicted, tighten
+from secateur.core.reports import ArtifactFormat, Measurement
 from secateur.core.resources import Budget, Compliance, Resource
 from secateur.core.specs import PlanPolicy
 from secateur.workers.engine.build import build_model
@@ -26,6 +27,8 @@ from secateur.workers.engine.tflm import Arena, measure_arena
 MAX_TIGHTENINGS: Final = 3
 """How often a plan is made again because a measurement missed a limit that the prediction kept."""
 
+_MEASURED: Final = frozenset({Resource.FLASH_BYTES, Resource.RAM_BYTES})
+"""Resources whose prediction a measurement can correct."""
 _COUNTED: Final = "counted from the layer graph"
 _METHODS: Final = {
     Resource.FLASH_BYTES: "bytes of the int8 file",
@@ -62,12 +65,14 @@ class Candidate:
         model: Its network with fresh weights.
         compliance: Every limit but accuracy.
         plans_tried: Plans made so far, this one included.
+        is_smallest: Whether no plan keeps the budget, so that this one is at the smallest reachable value of what binds.
     """
 
     plan: Plan
     model: keras.Model
     compliance: tuple[Compliance, ...]
     plans_tried: int
+    is_smallest: bool
 
     @property
     def fits(self) -> bool:
@@ -108,17 +113,25 @@ class Fitting:
     def next(self) -> Candidate:
         """Returns the first plan whose untrained export fits; if none is found, the nearest point, which does not fit."""
         while True:
-            plan, is_last = self._plan()
+            plan, is_smallest = self._plan()
             keras.utils.clear_session()
             keras.utils.set_random_seed(self._seed)
             model = build_model(self._graph, plan)
             sizes = self.sizes_of(export_untrained(model, self._train.images))
-            candidate = Candidate(plan, model, self.compliance(plan, sizes), self._plans_tried)
-            if candidate.fits or is_last or not self.tighten(plan, candidate.compliance):
+            candidate = Candidate(plan, model, self.compliance(plan, sizes), self._plans_tried, is_smallest)
+            if candidate.fits or is_smallest or not self.tighten(plan, candidate.compliance):
                 return candidate
 
     def tighten(self, plan: Plan, compliance: tuple[Compliance, ...]) -> bool:
-        """Makes the next plan allow for what was measured of this one. Returns False if that cannot help or was tried enough."""
+        """Makes the next plan allow for what was measured of this one.
+
+        Args:
+            plan: A plan of this search.
+            compliance: What was measured of it; at least one limit is missed.
+
+        Returns:
+            False if that cannot help, because the limit missed is none that is measured, or was tried often enough.
+        """
         expected = predicted(plan.cost, self._profile)
         missed = [limit for limit in compliance if not limit.met]
         if self._plans_tried > MAX_TIGHTENINGS or any(limit.resource not in _MEASURED for limit in missed):
@@ -153,6 +166,14 @@ class Fitting:
             if limit.resource in reached
         )
 
+    def latency_figures(self, plan: Plan) -> tuple[Measurement, ...]:
+        """Returns the latency that is predicted for the device class of the target, if it has one."""
+        if self._profile is None:
+            return ()
+        latency = self._profile.predict_latency_ms(plan.cost.macs)
+        method = f"{_METHODS[Resource.LATENCY_MS]} ({self._profile.source})"
+        return (Measurement("device_latency_ms", latency, "ms", method, self._profile.title, ArtifactFormat.LITERT_INT8),)
+
     @property
     def _runtime(self) -> Runtime:
         return self._profile.runtime if self._profile else Runtime.TFLM
@@ -164,7 +185,3 @@ class Fitting:
             return self._planner.plan(self._budget, self._policy.mode, self._seed), False
         except BudgetInfeasible as refusal:
             return refusal.nearest, True
-
-
-_MEASURED: Final = frozenset({Resource.FLASH_BYTES, Resource.RAM_BYTES})
-"""Resources whose prediction a measurement can correct."""

@@ -53,4 +53,5 @@ def classify_on_litert(model: bytes, images: NDArray[np.float32]) -> NDArray[np.
         model: Bytes of a .tflite file with batch 1.
         images: Shape (n, height, width, channels), values in [0, 1].
     """
-    return LiteRt(model).outputs(images).argmax(axis=1)
+    labels: NDArray[np.int64] = LiteRt(model).outputs(images).argmax(axis=1)
+    return labels

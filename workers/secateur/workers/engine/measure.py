@@ -22,17 +22,18 @@ from secateur.workers.engine.datasets import Split
 from secateur.workers.engine.litert import LiteRt
 from secateur.workers.engine.probe import Probe
 from secateur.workers.engine.tflm import Arena, classify_on_tflm
+from secateur.workers.engine.train import Training
 
 LATENCY_IMAGES: Final = 100
 _PROBE_SECONDS: Final = 300
 
 
-def measure_file(file: bytes, format: ArtifactFormat, test: Split, reference: NDArray[np.float32]) -> tuple[Measurement, ...]:  # noqa: A002 -- the domain's word
+def measure_file(file: bytes, kind: ArtifactFormat, test: Split, reference: NDArray[np.float32]) -> tuple[Measurement, ...]:
     """Measures one artifact on this machine.
 
     Args:
         file: Bytes of the .tflite file.
-        format: What it is.
+        kind: What it is.
         test: The test split.
         reference: Outputs of the Keras model on the test split, shape (n, classes).
 
@@ -41,7 +42,7 @@ def measure_file(file: bytes, format: ArtifactFormat, test: Split, reference: ND
     """
 
     def figure(name: str, value: float, unit: str, method: str, samples: tuple[float, ...] = ()) -> Measurement:
-        return Measurement(name, float(value), unit, method, machine(), format, samples)
+        return Measurement(name, float(value), unit, method, machine(), kind, samples)
 
     outputs = LiteRt(file).outputs(test.images)
     labels = outputs.argmax(axis=1)
@@ -65,7 +66,7 @@ def measure_file(file: bytes, format: ArtifactFormat, test: Split, reference: ND
     )
 
 
-def describe_arena(arena: Arena) -> tuple[Measurement, ...]:
+def arena_figures(arena: Arena) -> tuple[Measurement, ...]:
     """Returns the memory that TensorFlow Lite Micro needs for the int8 file, as measurements."""
 
     def figure(name: str, value: int, method: str) -> Measurement:
@@ -80,7 +81,7 @@ def describe_arena(arena: Arena) -> tuple[Measurement, ...]:
     )
 
 
-def measure_on_tflm(file: bytes, arena: Arena, test: Split) -> Measurement:
+def tflm_accuracy(file: bytes, arena: Arena, test: Split) -> Measurement:
     """Measures the accuracy of the int8 file on TensorFlow Lite Micro, in exactly the arena that was found for it."""
     labels = classify_on_tflm(file, test.images, arena_bytes=arena.smallest)
     return Measurement(
@@ -93,9 +94,23 @@ def measure_on_tflm(file: bytes, arena: Arena, test: Split) -> Measurement:
     )
 
 
-def figure_of(measurements: tuple[Measurement, ...], name: str, format: ArtifactFormat | None = None) -> float:  # noqa: A002
+def figure_of(measurements: tuple[Measurement, ...], name: str, kind: ArtifactFormat | None = None) -> float:
     """Returns the value of the measurement with that name and format. Raises StopIteration if there is none."""
-    return next(item.value for item in measurements if (item.name, item.format) == (name, format))
+    return next(item.value for item in measurements if (item.name, item.format) == (name, kind))
+
+
+def peak_resident_bytes(file: bytes, images: NDArray[np.float32]) -> int:
+    """Returns the peak memory of a process that does nothing but run `file` on `images` with LiteRT."""
+    return _probe(file, images).peak_bytes
+
+
+def training_figures(training: Training) -> tuple[Measurement, ...]:
+    """Returns what the training took and reached, as measurements of the network as a whole."""
+    best, last = training.best, training.epochs[-1]
+    return (
+        Measurement("training_s", training.seconds, "s", f"wall time of {last.number} epochs, compilation included", machine()),
+        Measurement("validation_accuracy", best.accuracy, "", f"Keras on the validation split, epoch {best.number}", machine()),
+    )
 
 
 @cache

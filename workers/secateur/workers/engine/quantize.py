@@ -13,7 +13,8 @@ def encode(images: NDArray[np.float32], dtype: type, scale: float, zero_point: i
     if dtype == np.float32:
         return images
     limits = np.iinfo(dtype)
-    return np.clip(np.round(images / scale) + zero_point, limits.min, limits.max).astype(dtype)
+    encoded: NDArray[Any] = np.clip(np.round(images / scale) + zero_point, limits.min, limits.max).astype(dtype)
+    return encoded
 
 
 def decode(raw: NDArray[Any], scale: float, zero_point: int) -> NDArray[np.float32]:

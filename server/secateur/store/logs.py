@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object per line on standard error, for our own log lines and those of libraries."""
+"""Structured logs of every process: one JSON object per line on standard error, our own lines and those of libraries."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import logging
 import structlog
 
 
-def configure(level: str) -> None:
+def configure_logs(level: str = "INFO") -> None:
     """Sends every log line, from structlog or the standard library, to standard error as JSON.
 
     Args:
-        level: Least severity that is written, for example "INFO".
+        level: Least severity that is written.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,23 +16,24 @@ from secateur.client.client import Job
 from secateur.client.values import JobEvent
 
 
-def wait_showing(job: Job, timeout: float | None) -> None:
-    """Waits for a job, showing its progress on standard error: a bar on a terminal, one line per event anywhere else.
+def wait_with_progress(job: Job, *, timeout: float | None = None, console: Console | None = None) -> None:
+    """Waits for a job, showing its progress: a bar on a terminal, one line per event anywhere else.
 
     Args:
         job: The job.
         timeout: How long to wait, in seconds; None for as long as it takes.
+        console: Where to show it; None for standard error.
 
     Raises:
         WaitTimeout: If it is not done in time. It goes on.
-        typer.Exit: On Ctrl+C. The job goes on.
+        SecateurError: If the service fails for good.
     """
-    with going_on(job):
-        if sys.stderr.isatty():
-            with _bar(len(job.snapshot.targets)) as show:
-                job.wait(timeout, show)
-        else:
-            job.wait(timeout, lambda event: typer.echo(event_line(event), err=True))
+    console = console or Console(stderr=True)
+    if console.is_terminal:
+        with _bar(console, len(job.snapshot.targets)) as show:
+            job.wait(timeout, show)
+    else:
+        job.wait(timeout, lambda event: console.print(event_line(event), markup=False, highlight=False, soft_wrap=True))
 
 
 @contextmanager
@@ -47,15 +47,10 @@ def going_on(job: Job) -> Iterator[None]:
 
 
 @contextmanager
-def _bar(targets: int) -> Iterator[Callable[[JobEvent], None]]:
+def _bar(console: Console, targets: int) -> Iterator[Callable[[JobEvent], None]]:
     """Shows a bar that fills with the epochs of the target that trains."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[facts]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
         task = bar.add_task("QUEUED", total=None, facts="")
 
         def show(event: JobEvent) -> None:

@@ -1,0 +1,69 @@
+"""One real server on a port for all tests here, on a real database, blobs folder and Redis; each test has its own project."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from migrations.upgrade import upgrade
+from secateur.server.settings import ServerSettings
+from secateur.store import Store
+from secateur.store.blobs import BlobStore
+from secateur.store.wakeups import Wakeups
+from tests.support.server import Api, running
+from tests.support.store import redis_server
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerSettings]:
+    """Settings of a server with a Redis that runs and a database that is migrated."""
+    folder = tmp_path_factory.mktemp("server")
+    with redis_server(folder):
+        settings = make_settings(folder)
+        upgrade(settings.database_url)
+        yield settings
+
+
+def make_settings(folder: Path, **chosen: object) -> ServerSettings:
+    return ServerSettings.model_validate(
+        {"data_dir": folder, "listen_address": "127.0.0.1:0", "relay_seconds": 0.1, "grace_seconds": 2.0, **chosen}
+    )
+
+
+@pytest.fixture(scope="session")
+def channel(settings: ServerSettings) -> Iterator[grpc.Channel]:
+    with running(settings) as server, grpc.insecure_channel(server.address) as channel:
+        yield channel
+
+
+@pytest.fixture
+def api(channel: grpc.Channel) -> Api:
+    """Stubs, in a project of the test's own."""
+    return Api(channel, f"p-{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture(scope="session")
+def store(settings: ServerSettings) -> Iterator[Store]:
+    """The store as another process has it: a worker."""
+    wakeups = Wakeups(settings.redis_url)
+    store = Store(settings.database_url, wakeups=wakeups)
+    yield store
+    store.close()
+    wakeups.close()
+
+
+@pytest.fixture(scope="session")
+def blobs(settings: ServerSettings) -> BlobStore:
+    return BlobStore(settings.blob_url)
+
+
+@pytest.fixture
+def silent_store(settings: ServerSettings) -> Iterator[Store]:
+    """The store as a process has it whose wake-ups are lost."""
+    store = Store(settings.database_url)
+    yield store
+    store.close()

@@ -1,0 +1,275 @@
+"""Creating, reading, listing and cancelling jobs."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import grpc
+import pytest
+from sqlalchemy import func, select
+
+from secateur.core import recipes
+from secateur.core.jobs import JobState
+from secateur.server.settings import ServerSettings
+from secateur.store import Store
+from secateur.store.blobs import BlobStore
+from secateur.store.database import make_engine
+from secateur.store.ledger import JobLedger
+from secateur.store.tables import Base
+from secateur.v1 import job_service_pb2 as pb
+from secateur.v1 import plan_service_pb2 as plans
+from secateur.v1 import resources_pb2 as resources
+from tests.support.server import Api, Refusal, limit, refusal, target, train
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
+
+
+def get(api: Api, job: pb.Job) -> pb.Job:
+    found: pb.Job = api.jobs.GetJob(pb.GetJobRequest(name=job.name))
+    return found
+
+
+def rows(settings: ServerSettings) -> dict[str, int]:
+    engine = make_engine(settings.database_url)
+    with engine.connect() as connection:
+        counts = {
+            name: connection.scalar(select(func.count()).select_from(table)) or 0
+            for name, table in Base.metadata.tables.items()
+        }
+    engine.dispose()
+    return counts
+
+
+def refused(api: Api, settings: ServerSettings, **fields: Any) -> Refusal:
+    """Refuses a job, and proves that nothing of it is left behind."""
+    job = api.job(**fields)
+    before = rows(settings)
+    found = refusal(lambda: api.jobs.CreateJob(pb.CreateJobRequest(parent=api.parent, job=job)))
+    assert rows(settings) == before
+    return found
+
+
+def test_a_job_is_created_with_everything_filled_in(api: Api) -> None:
+    job = api.create_job(display_name="Fit it", labels={"site": "a"}, seed=7)
+
+    assert job.name.startswith(f"{api.parent}/jobs/")
+    assert (job.display_name, dict(job.labels), job.seed) == ("Fit it", {"site": "a"}, 7)
+    assert (job.state, job.attempt, job.last_sequence) == (pb.JOB_STATE_QUEUED, 0, 1)
+    assert (job.policy.mode, job.policy.round_to, job.policy.step, job.policy.min_width) == (plans.PLAN_MODE_DEVICE, 1, 0.1, 4)
+    assert (job.recipe.name, job.recipe.epochs) == ("fast", recipes.resolve().epochs)
+    assert list(job.targets) == [target(limit(fraction=0.2), profile="stm32f746")]
+    assert job.create_time.seconds > 0
+    assert job.etag
+    assert get(api, job) == job
+
+
+def test_a_recipe_is_overridden_field_by_field(api: Api) -> None:
+    job = api.create_job(recipe=pb.Recipe(name="fast", epochs=3, learning_rate=0.01))
+
+    assert (job.recipe.epochs, job.recipe.learning_rate) == (3, 0.01)
+    assert job.recipe.batch_size == recipes.resolve().batch_size
+
+
+def test_validate_only_shows_the_job_and_makes_none(api: Api, settings: ServerSettings) -> None:
+    api.upload_zoo()
+    before = rows(settings)
+
+    job = api.create_job(validate_only=True, seed=7)
+
+    assert (job.name, job.state, job.seed) == ("", pb.JOB_STATE_QUEUED, 7)
+    assert job.recipe.epochs > 0
+    assert rows(settings) == before
+
+
+def test_equal_work_joins_the_job_that_does_it(api: Api) -> None:
+    first = api.create_job()
+
+    assert api.create_job(display_name="the same work").name == first.name
+    assert api.create_job(seed=1).name != first.name
+
+
+def test_a_repeated_request_returns_the_first_answer(api: Api) -> None:
+    request_id = str(uuid.uuid4())
+    first = api.create_job(request_id=request_id)
+    api.jobs.CancelJob(pb.CancelJobRequest(name=first.name))
+
+    assert api.create_job(request_id=request_id).name == first.name
+    assert api.create_job().name != first.name
+
+
+def test_a_request_id_stands_for_one_request(api: Api, settings: ServerSettings) -> None:
+    request_id = str(uuid.uuid4())
+    api.create_job(request_id=request_id)
+    before = rows(settings)
+
+    found = refusal(lambda: api.create_job(request_id=request_id, labels={"site": "b"}))
+
+    assert (found.code, found.reason, found.fields) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "REQUEST_ID_REUSED",
+        ["request_id"],
+    )
+    assert rows(settings) == before
+
+
+def test_an_architecture_of_nobody_or_of_another_project_is_not_found(api: Api, settings: ServerSettings) -> None:
+    theirs = Api(api.channel, f"{api.project}-theirs").upload_zoo().name
+
+    for name in (f"{api.parent}/architectures/{'0' * 16}", theirs):
+        found = refused(api, settings, architecture=name)
+        assert (found.code, found.reason, found.fields) == (
+            grpc.StatusCode.NOT_FOUND,
+            "ARCHITECTURE_NOT_FOUND",
+            ["job.architecture"],
+        )
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "field"),
+    [
+        ({"dataset": "datasets/imagenet"}, "DATASET_UNKNOWN", "job.dataset"),
+        ({"recipe": pb.Recipe(name="slow")}, "RECIPE_UNKNOWN", "job.recipe.name"),
+        ({"targets": [target(profile="abacus")]}, "DEVICE_PROFILE_UNKNOWN", "job.targets[0].device_profile"),
+        ({"targets": [target(profile="esp32-s3"), plans.Target()]}, "BUDGET_EMPTY", "job.targets[1].budget.limits"),
+        (
+            {"targets": [target(limit(value=1e6), limit(fraction=0.5))]},
+            "LIMIT_DUPLICATE",
+            "job.targets[0].budget.limits",
+        ),
+        (
+            {"targets": [target(limit(resources.RESOURCE_ACCURACY, value=1.5))]},
+            "LIMIT_INVALID",
+            "job.targets[0].budget.limits[0].accuracy",
+        ),
+        (
+            {"targets": [target(limit(resources.RESOURCE_LATENCY_MS, value=5))]},
+            "LIMIT_NEEDS_PROFILE",
+            "job.targets[0].latency_ms",
+        ),
+        ({"targets": [target(limit(value=-1))]}, "REQUEST_INVALID", "job.targets[0].budget.limits[0].value"),
+        ({"targets": [plans.Target(budget=resources.Budget())]}, "REQUEST_INVALID", "job.targets[0].budget.limits"),
+        ({"targets": []}, "REQUEST_INVALID", "job.targets"),
+    ],
+)
+def test_what_is_wrong_is_named_and_leaves_nothing_behind(
+    api: Api, settings: ServerSettings, fields: dict[str, Any], reason: str, field: str
+) -> None:
+    found = refused(api, settings, **fields)
+
+    assert (found.code, found.reason, found.fields) == (grpc.StatusCode.INVALID_ARGUMENT, reason, [field])
+
+
+@pytest.mark.parametrize("network", [{"side": 16}, {"classes": 5}])
+def test_a_network_that_does_not_fit_the_data_is_refused(api: Api, settings: ServerSettings, network: dict[str, int]) -> None:
+    found = refused(api, settings, architecture=api.upload_zoo(**network).name)
+
+    assert (found.code, found.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "DATASET_SHAPE_MISMATCH")
+
+
+def test_less_than_any_network_takes_is_infeasible_and_names_the_smallest(api: Api, settings: ServerSettings) -> None:
+    targets = [target(limit(fraction=0.2)), target(limit(value=10), limit(resources.RESOURCE_FLASH_BYTES, value=1e6))]
+
+    found = refused(api, settings, targets=targets)
+
+    assert (found.code, found.reason, found.fields) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "BUDGET_INFEASIBLE",
+        ["job.targets[1].budget"],
+    )
+    assert (found.metadata["target_index"], found.metadata["binding_limit"], found.metadata["asked"]) == ("1", "macs", "10")
+    smallest = float(found.metadata["smallest_reachable"])
+    assert f"{smallest:,.0f}" in found.message
+    api.create_job(targets=[target(limit(value=smallest))], validate_only=True)
+    assert refused(api, settings, targets=[target(limit(value=smallest - 1))]).reason == "BUDGET_INFEASIBLE"
+
+
+def test_a_target_that_needs_no_pruning_is_refused(api: Api, settings: ServerSettings) -> None:
+    found = refused(api, settings, targets=[target(limit(fraction=0.5)), target(profile="raspberrypi5")])
+
+    assert (found.code, found.reason, found.fields) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "PRUNING_NO_EFFECT",
+        ["job.targets[1]"],
+    )
+
+
+def test_jobs_are_listed_newest_first_in_pages(api: Api) -> None:
+    names = [api.create_job(seed=seed).name for seed in range(3)]
+
+    first = api.jobs.ListJobs(pb.ListJobsRequest(parent=api.parent, page_size=2))
+    second = api.jobs.ListJobs(pb.ListJobsRequest(parent=api.parent, page_size=2, page_token=first.next_page_token))
+
+    assert [job.name for job in (*first.jobs, *second.jobs)] == names[::-1]
+    assert second.next_page_token == ""
+
+
+def test_a_job_of_nobody_or_of_another_project_is_not_found(api: Api) -> None:
+    theirs = api.create_job().name.replace(api.parent, "projects/somebody-else")
+
+    for name in (f"{api.parent}/jobs/{NOBODY}", theirs):
+        calls = [
+            lambda name=name: api.jobs.GetJob(pb.GetJobRequest(name=name)),
+            lambda name=name: api.jobs.CancelJob(pb.CancelJobRequest(name=name)),
+            lambda name=name: list(api.jobs.WatchJob(pb.WatchJobRequest(name=name))),
+        ]
+        for call in calls:
+            found = refusal(call)
+            assert (found.code, found.reason) == (grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND")
+
+
+def test_a_queued_job_is_cancelled_at_once_and_for_good(api: Api, store: Store) -> None:
+    job = api.create_job()
+
+    cancelled = api.jobs.CancelJob(pb.CancelJobRequest(name=job.name))
+
+    assert cancelled.state == pb.JOB_STATE_CANCELLED
+    assert cancelled.etag != job.etag
+    assert JobLedger(store).claim(job.name.rpartition("/")[2], worker="w", lease_seconds=30) is None
+    assert api.jobs.CancelJob(pb.CancelJobRequest(name=job.name)) == cancelled
+
+
+def test_a_running_job_learns_that_it_is_cancelled(api: Api, store: Store) -> None:
+    job = api.create_job()
+    ledger = JobLedger(store)
+    claim = ledger.claim(job.name.rpartition("/")[2], worker="w", lease_seconds=30)
+    assert claim is not None
+
+    assert api.jobs.CancelJob(pb.CancelJobRequest(name=job.name)).state == pb.JOB_STATE_RUNNING
+    assert ledger.heartbeat(claim, 30) is True
+    ledger.finish(claim, JobState.CANCELLED)
+
+    assert get(api, job).state == pb.JOB_STATE_CANCELLED
+
+
+def test_a_finished_job_shows_its_results(api: Api, store: Store, blobs: BlobStore) -> None:
+    job = api.create_job()
+    train(store, blobs, job)
+
+    done = get(api, job)
+
+    assert (done.state, done.attempt) == (pb.JOB_STATE_SUCCEEDED, 1)
+    assert done.start_time.ToNanoseconds() <= done.end_time.ToNanoseconds()
+    (result,) = done.results
+    assert result.model.startswith(f"{api.parent}/models/")
+    assert (result.met, result.message, result.plans_tried) == (True, "Every limit is met", 2)
+    assert result.compliance[0].resource == resources.RESOURCE_FLASH_BYTES
+    assert result.compliance[0].margin == pytest.approx((131_072 - 70_000) / 131_072)
+    assert {width.group: width.width < width.unpruned_width for width in result.plan.widths}
+    assert result.plan.cost.parameters > 0
+
+
+def test_a_failed_job_says_why(api: Api, store: Store) -> None:
+    job = api.create_job()
+    ledger = JobLedger(store)
+    claim = ledger.claim(job.name.rpartition("/")[2], worker="w", lease_seconds=30)
+    assert claim is not None
+    ledger.finish(claim, JobState.FAILED, reason="TRAINING_DIVERGED", message="The loss is not finite")
+
+    failed = get(api, job)
+
+    assert (failed.state, failed.error.reason, failed.error.message) == (
+        pb.JOB_STATE_FAILED,
+        "TRAINING_DIVERGED",
+        "The loss is not finite",
+    )

@@ -1,0 +1,67 @@
+"""Quoting plans."""
+
+from __future__ import annotations
+
+import grpc
+
+from secateur.v1 import plan_service_pb2 as pb
+from secateur.v1 import resources_pb2 as resources
+from tests.support.server import MACS, Api, limit, refusal, target
+
+
+def quote(api: Api, *targets: pb.Target, architecture: str = "", **fields: object) -> pb.QuoteResponse:
+    request = pb.QuoteRequest(architecture=architecture or api.upload_zoo().name, targets=targets, **fields)  # type: ignore[arg-type]
+    response: pb.QuoteResponse = api.plans.Quote(request)
+    return response
+
+
+def test_every_target_is_quoted_in_turn(api: Api) -> None:
+    response = quote(
+        api, target(limit(fraction=0.2), profile="stm32f746"), target(limit(value=10)), target(limit(fraction=1.0)), seed=3
+    )
+
+    feasible, infeasible, unchanged = response.quotes
+    unpruned = response.unpruned_cost.macs
+    assert (feasible.feasible, feasible.unchanged, feasible.binding_limit) == (True, False, 0)
+    macs = next(found for found in feasible.limits if found.resource == MACS)
+    assert macs.asked == unpruned * 0.2
+    assert macs.predicted == feasible.plan.cost.macs <= macs.asked < macs.unpruned == unpruned
+    assert {found.origin for found in feasible.limits} == {"budget", "device_profile"}
+    assert (feasible.plan.seed, feasible.plan.mode, len(feasible.plan.digest)) == (3, pb.PLAN_MODE_DEVICE, 64)
+    assert any(width.width < width.unpruned_width for width in feasible.plan.widths)
+
+    assert (infeasible.feasible, infeasible.binding_limit) == (False, MACS)
+    assert infeasible.limits[0].smallest_reachable == infeasible.plan.cost.macs > 10
+    assert f"{infeasible.plan.cost.macs:,}" in infeasible.message
+
+    assert (unchanged.feasible, unchanged.unchanged) == (True, True)
+
+
+def test_a_quote_follows_its_policy(api: Api) -> None:
+    for mode in (pb.PLAN_MODE_PARAMETERS, pb.PLAN_MODE_FLOPS, pb.PLAN_MODE_MEMORY):
+        policy = pb.PlanPolicy(mode=mode, round_to=8, min_width=8, step=0.5)
+
+        (found,) = quote(api, target(limit(fraction=0.5)), policy=policy).quotes
+
+        assert found.plan.mode == mode
+        assert {width.width % 8 for width in found.plan.widths} == {0}
+
+
+def test_the_same_question_has_the_same_answer(api: Api) -> None:
+    asked = target(limit(resources.RESOURCE_PARAMETERS, fraction=0.3))
+
+    assert quote(api, asked, seed=5) == quote(api, asked, seed=5)
+
+
+def test_what_cannot_be_quoted_says_why(api: Api) -> None:
+    nothing = refusal(lambda: quote(api, target(profile="esp32-s3"), pb.Target()))
+    unknown = refusal(lambda: quote(api, target(profile="abacus")))
+    missing = refusal(lambda: quote(api, target(limit(value=1)), architecture=f"{api.parent}/architectures/{'0' * 16}"))
+
+    assert (nothing.code, nothing.reason, nothing.fields) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "BUDGET_EMPTY",
+        ["targets[1].budget.limits"],
+    )
+    assert (unknown.reason, unknown.fields) == ("DEVICE_PROFILE_UNKNOWN", ["targets[0].device_profile"])
+    assert (missing.code, missing.reason) == (grpc.StatusCode.NOT_FOUND, "ARCHITECTURE_NOT_FOUND")

@@ -1,0 +1,119 @@
+"""The relay and the reaper against a real Redis and a real database."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import redis
+
+from migrations.upgrade import upgrade
+from secateur.core.cost import cost_of
+from secateur.core.graph import LayerGraph
+from secateur.core.jobs import COMPRESS_TASK, JobState
+from secateur.server.reaper import Reaper
+from secateur.server.relay import Relay
+from secateur.store import Store
+from secateur.store.ledger import JobLedger
+from tests.integration.server.conftest import make_settings
+from tests.support.server import Api
+from tests.support.store import PROJECT, a_graph, create, owed, read, redis_server
+
+
+def messages(redis_url: str) -> list[tuple[str, list[str]]]:
+    """Returns task name and arguments of every message in Celery's queue, oldest first."""
+    with redis.Redis.from_url(redis_url) as client:
+        bodies = [json.loads(raw) for raw in reversed(client.lrange("celery", 0, -1))]
+    return [(body["headers"]["task"], json.loads(base64.b64decode(body["body"]))[0]) for body in bodies]
+
+
+@pytest.fixture
+def graph() -> LayerGraph:
+    return a_graph()
+
+
+@pytest.fixture
+def own_store(tmp_path: Path, graph: LayerGraph) -> Iterator[Store]:
+    url = make_settings(tmp_path).database_url
+    upgrade(url)
+    store = Store(url)
+    with store.unit_of_work() as work:
+        work.architectures.put(PROJECT, graph, cost_of(graph))
+        work.commit()
+    yield store
+    store.close()
+
+
+def test_owed_messages_are_sent_once_in_order_with_nothing_but_the_id(
+    tmp_path: Path, own_store: Store, graph: LayerGraph
+) -> None:
+    jobs = [create(own_store, graph, seed=seed) for seed in range(3)]
+    with redis_server(tmp_path) as redis_url:
+        relay = Relay(own_store, make_settings(tmp_path).celery_broker_url)
+        relay.send_owed()
+        relay.send_owed()
+        relay.close()
+
+        assert messages(redis_url) == [(COMPRESS_TASK, [job.id]) for job in jobs]
+        assert owed(own_store) == []
+
+
+def test_messages_stay_owed_while_redis_is_away_and_go_out_when_it_is_back(
+    tmp_path: Path, own_store: Store, graph: LayerGraph
+) -> None:
+    job = create(own_store, graph)
+    relay = Relay(own_store, make_settings(tmp_path).celery_broker_url)
+
+    started = time.monotonic()
+    relay.send_owed()
+    assert time.monotonic() - started < 5
+    assert owed(own_store) == [job.id]
+
+    with redis_server(tmp_path) as redis_url:
+        relay.send_owed()
+        assert messages(redis_url) == [(COMPRESS_TASK, [job.id])]
+        assert owed(own_store) == []
+
+    later = create(own_store, graph, seed=1)
+    relay.send_owed()
+    assert owed(own_store) == [later.id]
+    relay.close()
+
+
+def test_a_created_job_is_on_the_queue_at_once(api: Api, settings: object) -> None:
+    job_id = api.create_job().name.rpartition("/")[2]
+    redis_url: str = settings.redis_url  # type: ignore[attr-defined]
+
+    deadline = time.monotonic() + 5
+    while (COMPRESS_TASK, [job_id]) not in messages(redis_url):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_reaper_gives_the_job_of_a_silent_worker_to_the_next(own_store: Store, graph: LayerGraph) -> None:
+    job = create(own_store, graph)
+    assert JobLedger(own_store).claim(job.id, worker="w", lease_seconds=-1) is not None
+    assert owed(own_store) == []
+
+    Reaper(own_store).reap()
+
+    assert read(own_store, job).state is JobState.QUEUED
+    assert owed(own_store) == [job.id]
+
+
+def test_the_reaper_sends_again_what_the_queue_lost(own_store: Store, graph: LayerGraph) -> None:
+    job = create(own_store, graph)
+    with own_store.unit_of_work() as work:
+        (message,) = work.outbox.unsent(1)
+        work.outbox.mark_sent([message.id], datetime.now(UTC) - timedelta(hours=1))
+        work.commit()
+    assert owed(own_store) == []
+
+    Reaper(own_store).reap()
+
+    assert owed(own_store) == [job.id]

@@ -1,0 +1,113 @@
+"""Watching a job while a real ledger writes its events."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import grpc
+import pytest
+
+from secateur.core.jobs import JobStage, JobState
+from secateur.core.reports import Progress
+from secateur.store import Store
+from secateur.store.ledger import JobLedger
+from secateur.v1 import job_service_pb2 as pb
+from tests.support.server import Api
+
+REPORTS = 40
+
+
+def work(store: Store, job: pb.Job, reports: int = REPORTS) -> None:
+    """Does a job as a worker does it: claims it, reports epochs, ends it."""
+    ledger = JobLedger(store)
+    claim = ledger.claim(job.name.rpartition("/")[2], worker="w", lease_seconds=30)
+    assert claim is not None
+    for epoch in range(1, reports + 1):
+        progress = Progress(0, epoch, reports, loss=1 / epoch, accuracy=0.5, eta_seconds=1.5)
+        ledger.report(claim, stage=JobStage.TRAINING, message=f"Epoch {epoch}", progress=progress)
+    ledger.finish(claim, JobState.SUCCEEDED, message="Every limit is met")
+
+
+@pytest.fixture
+def job(api: Api) -> pb.Job:
+    return api.create_job()
+
+
+def test_every_event_arrives_once_and_in_order_while_they_are_written(api: Api, store: Store, job: pb.Job) -> None:
+    worker = threading.Thread(target=work, args=(store, job))
+    worker.start()
+    seen = list(api.watch(job))
+    worker.join()
+
+    assert [event.sequence for event in seen] == list(range(1, REPORTS + 4))
+    assert (seen[0].state, seen[0].attempt) == (pb.JOB_STATE_QUEUED, 0)
+    assert (seen[1].state, seen[1].stage, seen[1].attempt) == (pb.JOB_STATE_RUNNING, pb.JOB_STAGE_PLANNING, 1)
+    tenth = seen[11]
+    assert (tenth.message, tenth.stage, tenth.progress.epoch, tenth.progress.epochs) == (
+        "Epoch 10",
+        pb.JOB_STAGE_TRAINING,
+        10,
+        40,
+    )
+    assert tenth.progress.eta.ToMilliseconds() == 1500
+    assert (seen[-1].state, seen[-1].message) == (pb.JOB_STATE_SUCCEEDED, "Every limit is met")
+
+
+def test_a_watch_that_breaks_off_again_and_again_resumes_without_gap_or_repeat(api: Api, store: Store, job: pb.Job) -> None:
+    worker = threading.Thread(target=work, args=(store, job))
+    worker.start()
+    seen: list[pb.JobEvent] = []
+    while not seen or seen[-1].state != pb.JOB_STATE_SUCCEEDED:
+        call = api.jobs.WatchJob(pb.WatchJobRequest(name=job.name, after_sequence=len(seen)), timeout=20)
+        seen.extend(response.event for response, _ in zip(call, range(7), strict=False))
+        call.cancel()
+    worker.join()
+
+    assert [event.sequence for event in seen] == list(range(1, REPORTS + 4))
+
+
+def test_an_event_wakes_the_watcher_long_before_it_would_look_by_itself(api: Api, store: Store, job: pb.Job) -> None:
+    stream = api.watch(job)
+    assert next(stream).sequence == 1
+    time.sleep(0.3)  # the watcher has read everything and waits for its bell
+    ledger = JobLedger(store)
+
+    written = time.monotonic()
+    ledger.claim(job.name.rpartition("/")[2], worker="w", lease_seconds=30)
+    assert next(stream).state == pb.JOB_STATE_RUNNING
+
+    assert time.monotonic() - written < 1
+
+
+def test_without_wakeups_the_watcher_looks_by_itself(api: Api, silent_store: Store, job: pb.Job) -> None:
+    stream = api.watch(job)
+    assert next(stream).sequence == 1
+
+    work(silent_store, job, reports=1)
+
+    assert [event.sequence for event in stream] == [2, 3, 4]
+
+
+def test_a_job_that_has_ended_is_told_from_its_rows(api: Api, store: Store, job: pb.Job) -> None:
+    work(store, job, reports=2)
+
+    assert [event.sequence for event in api.watch(job)] == [1, 2, 3, 4, 5]
+    assert [event.sequence for event in api.watch(job, after=3)] == [4, 5]
+    assert list(api.watch(job, after=5)) == []
+
+
+def test_a_cancelled_queued_job_ends_its_watch(api: Api, job: pb.Job) -> None:
+    stream = api.watch(job)
+    assert next(stream).sequence == 1
+
+    api.jobs.CancelJob(pb.CancelJobRequest(name=job.name))
+
+    assert [event.state for event in stream] == [pb.JOB_STATE_CANCELLED]
+
+
+def test_a_watch_ends_with_its_deadline(api: Api, job: pb.Job) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        list(api.watch(job, timeout=0.3))
+
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # type: ignore[attr-defined]

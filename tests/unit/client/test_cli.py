@@ -1,0 +1,237 @@
+"""The command line against a remote service."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from secateur.client.cli import app
+from secateur.v1 import job_service_pb2 as pb
+from tests.unit.client.remote.models import CONTENT
+from tests.unit.client.remote.service import Service
+
+NET = ["resnet20", "--input-shape", "8x8x1", "--classes", "10"]
+TARGET = ["--profile", "stm32f746", "--flash", "64KiB", "--ram", "48KiB", "--latency", "20ms", "--parameters", "50%"]
+SUBMIT = ["submit", *NET, "--dataset", "digits", *TARGET]
+
+
+def run(remote: Service, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["--address", remote.address, *arguments])
+
+
+def test_submit_waits_and_shows_every_limit(remote: Service) -> None:
+    result = run(remote, *SUBMIT, "--epochs", "30")
+    assert result.exit_code == 0, result.stderr
+    for words in (
+        "SUCCEEDED",
+        "flash_bytes",
+        "64 KiB",
+        "48.83 KiB",
+        "+23.7 %",
+        "yes",
+        "bytes of the int8 file",
+        "97.5 %",
+        "12.5 ms",
+    ):
+        assert words in result.stdout
+    for words in ("job projects/default/jobs/00000001", "TRAINING epoch 3/3 accuracy 0.900 ETA 0 s"):
+        assert words in result.stderr
+    (request,) = remote.faults.requests["CreateJob"]
+    assert isinstance(request, pb.CreateJobRequest)
+    assert request.job.recipe.epochs == 30
+    assert len(request.job.targets[0].budget.limits) == 4
+
+
+def test_with_json_standard_output_is_json_and_nothing_else(remote: Service) -> None:
+    result = run(remote, *SUBMIT, "--json")
+    job = json.loads(result.stdout)
+    assert (job["state"], job["results"][0]["compliance"][0]["met"]) == ("SUCCEEDED", True)
+    assert job["models"][0]["artifacts"][1]["format"] == "litert-int8"
+    assert "TRAINING" in result.stderr
+
+
+def test_a_terminal_gets_a_bar(remote: Service) -> None:
+    reader, terminal = pty.openpty()
+    with open(reader, "rb", buffering=0) as screen:  # noqa: PTH123 -- a descriptor
+        command = [sys.executable, "-m", "secateur.client.cli", *SUBMIT, "--json"]
+        done = subprocess.run(
+            command,
+            env={**os.environ, "SECATEUR_ADDRESS": remote.address, "COLUMNS": "120", "TERM": "xterm"},
+            stdout=subprocess.PIPE,
+            stderr=terminal,
+            check=True,
+        )
+        os.close(terminal)
+        shown = screen.read(65_536).decode()
+    assert json.loads(done.stdout)["state"] == "SUCCEEDED"
+    assert "\u2501" in shown
+    assert "epoch 3/3 accuracy 0.900 ETA 0 s" in shown
+
+
+def test_no_wait_returns_at_once(remote: Service) -> None:
+    remote.jobs.live = True
+    result = run(remote, *SUBMIT, "--no-wait", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["state"] == "QUEUED"
+
+
+def test_a_dry_run_creates_nothing(remote: Service) -> None:
+    result = run(remote, *SUBMIT, "--dry-run")
+    assert result.exit_code == 0
+    assert "Nothing was created" in result.stdout
+    assert not remote.jobs.jobs
+
+
+def test_every_profile_is_a_target_of_its_own(remote: Service) -> None:
+    run(remote, *SUBMIT, "--profile", "stm32h743", "--no-wait", "--label", "site=a", "--name", "pair")
+    (job,) = remote.jobs.jobs.values()
+    assert [target.device_profile for target in job.targets] == ["deviceProfiles/stm32f746", "deviceProfiles/stm32h743"]
+    assert (job.labels["site"], job.display_name) == ("a", "pair")
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [(pb.JOB_STATE_FAILED, 1), (pb.JOB_STATE_CANCELLED, 1), (pb.JOB_STATE_EXPIRED, 1), (pb.JOB_STATE_INFEASIBLE, 4)],
+)
+def test_the_exit_code_tells_how_the_job_ended(remote: Service, state: pb.JobState.ValueType, code: int) -> None:
+    remote.jobs.final_state = state
+    result = run(remote, *SUBMIT)
+    assert result.exit_code == code
+    assert pb.JobState.Name(state).removeprefix("JOB_STATE_") in result.stdout
+    assert run(remote, "jobs", "wait", "00000001").exit_code == code
+
+
+def test_waiting_too_long_is_a_timeout_and_the_job_goes_on(remote: Service) -> None:
+    remote.jobs.live = True
+    result = run(remote, *SUBMIT, "--timeout", "100ms")
+    assert result.exit_code == 3
+    assert "error: WAIT_TIMEOUT: projects/default/jobs/00000001 was not done within 0.1 s; it goes on" in result.stderr
+    assert not remote.faults.requests["CancelJob"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["submit", *NET, "--dataset", "digits"], "BUDGET_EMPTY"),
+        (["submit", *NET, "--dataset", "digits", "--flash", "64QB"], "flash must be a size such as"),
+        (["submit", "resnet20", "--dataset", "digits", "--flash", "1MiB"], "input_shape and classes"),
+        (["submit", "resnet20", "--input-shape", "8x8", "--dataset", "digits", "--flash", "1MiB"], "'8x8'"),
+        (["submit", "/no/such.json", "--dataset", "digits", "--flash", "1MiB"], "/no/such.json"),
+        ([*SUBMIT, "--label", "site"], "key=value"),
+        ([*SUBMIT, "--timeout", "soon"], "timeout must be a time such as"),
+        ([*SUBMIT, "--mode", "energy"], "device, parameters, flops, memory"),
+        (["models", "resolve", *NET, "--dataset", "digits"], "a profile or a budget"),
+        (["submit", *NET], "--dataset"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_sends_nothing(remote: Service, arguments: list[str], words: str) -> None:
+    result = run(remote, *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stdout == ""
+    assert not remote.faults.requests
+
+
+def test_an_error_of_the_service_is_one_readable_line(remote: Service) -> None:
+    remote.faults.fail(
+        "CreateJob",
+        "FAILED_PRECONDITION",
+        times=2,
+        reason="BUDGET_INFEASIBLE",
+        message="flash_bytes binds:\n12000 is the least",
+        field="targets[0]",
+        metadata={"smallest_reachable": "12000"},
+    )
+    result = run(remote, *SUBMIT)
+    assert result.exit_code == 4
+    assert result.stderr == "error: BUDGET_INFEASIBLE: flash_bytes binds: 12000 is the least [targets[0]]\n"
+    result = run(remote, *SUBMIT, "--json")
+    assert (result.exit_code, result.stdout) == (4, "")
+    error = json.loads(result.stderr)["error"]
+    assert (error["code"], error["reason"], error["field"]) == ("FAILED_PRECONDITION", "BUDGET_INFEASIBLE", "targets[0]")
+    assert error["metadata"] == {"smallest_reachable": "12000"}
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("INVALID_ARGUMENT", 2), ("NOT_FOUND", 1), ("INTERNAL", 1), ("DEADLINE_EXCEEDED", 3)]
+)
+def test_the_exit_code_tells_what_kind_of_error_it_was(remote: Service, status: str, code: int) -> None:
+    remote.faults.fail("GetJob", status, reason="SOME_REASON")
+    result = run(remote, "jobs", "get", "beef")
+    assert result.exit_code == code
+    assert result.stderr == "error: SOME_REASON: told to fail\n"
+
+
+def test_a_quote_that_is_infeasible_is_exit_code_4(remote: Service) -> None:
+    assert run(remote, "quote", *NET, *TARGET).exit_code == 0
+    remote.plans.feasible = False
+    result = run(remote, "quote", *NET, *TARGET, "--json")
+    assert result.exit_code == 4
+    assert json.loads(result.stdout)[0]["binding_limit"] == "flash_bytes"
+
+
+def test_jobs_are_listed_watched_and_cancelled(remote: Service) -> None:
+    for seed in ("1", "2", "3"):
+        run(remote, *SUBMIT, "--seed", seed, "--no-wait")
+    assert [job["seed"] for job in json.loads(run(remote, "jobs", "list", "--limit", "2", "--json").stdout)] == [3, 2]
+    assert "projects/default/jobs/00000003" in run(remote, "jobs", "list").stdout
+    lines = run(remote, "jobs", "watch", "00000001", "--after", "3", "--json").stdout.splitlines()
+    assert [json.loads(line)["sequence"] for line in lines] == [4, 5]
+    assert run(remote, "jobs", "watch", "00000001", "--after", "4").stdout == "5 SUCCEEDED ended\n"
+    remote.jobs.live = True
+    run(remote, *SUBMIT, "--no-wait")
+    assert json.loads(run(remote, "jobs", "cancel", "00000004", "--json").stdout)["state"] == "CANCELLED"
+
+
+def test_models_are_shown_and_downloaded(remote: Service, tmp_path: Path) -> None:
+    assert "projects/default/models/aa01" in run(remote, "models", "list").stdout
+    assert "272,474" in run(remote, "models", "get", "aa01").stdout
+    result = run(remote, "models", "download", "aa01", str(tmp_path), "--format", "litert-int8", "--json")
+    assert json.loads(result.stdout) == [str(tmp_path / "litert-int8.tflite")]
+    assert (tmp_path / "litert-int8.tflite").read_bytes() == CONTENT["litert-int8"]
+    found = run(remote, "models", "resolve", *NET, "--dataset", "digits", "--profile", "stm32f746", "--json")
+    assert json.loads(found.stdout)["artifact"]["format"] == "litert-int8"
+
+
+def test_catalogues_are_shown(remote: Service, tmp_path: Path) -> None:
+    assert "STM32F746 Discovery" in run(remote, "devices", "list").stdout
+    path = tmp_path / "net.json"
+    path.write_text("{}")
+    assert json.loads(run(remote, "architectures", "upload", str(path), "--dry-run", "--json").stdout)["input_shape"] == [
+        8,
+        8,
+        1,
+    ]
+    assert not remote.architectures.stored
+    uploaded = json.loads(run(remote, "architectures", "upload", str(path), "--json").stdout)
+    assert uploaded["name"] in run(remote, "architectures", "list").stdout
+    assert "Conv2D" in run(remote, "architectures", "get", uploaded["name"]).stdout
+
+
+def test_help_tells_the_exit_codes() -> None:
+    assert "4 infeasible" in " ".join(CliRunner().invoke(app, ["--help"]).stdout.split())
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_wait_again(remote: Service) -> None:
+    remote.jobs.live = True
+    command = [sys.executable, "-m", "secateur.client.cli", *SUBMIT]
+    process = subprocess.Popen(
+        command, env={**os.environ, "SECATEUR_ADDRESS": remote.address}, stderr=subprocess.PIPE, text=True
+    )
+    while not remote.faults.requests["WatchJob"]:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert stderr.endswith("stopped waiting; the job goes on: secateur jobs wait projects/default/jobs/00000001\n")
+    assert not remote.faults.requests["CancelJob"]

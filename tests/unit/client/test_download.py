@@ -1,0 +1,73 @@
+"""Files of a model onto the disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from secateur.client import Client, DigestMismatch, NotFound, Unavailable, UsageError
+from secateur.v1 import model_service_pb2 as pb
+from tests.unit.client.remote.models import CONTENT
+from tests.unit.client.remote.service import Service
+
+
+def test_download_writes_every_file_and_what_is_known(client: Client, tmp_path: Path) -> None:
+    paths = client.model("aa01").download(tmp_path / "new" / "folder")
+    beside = tmp_path / "new" / "folder" / "model.json"
+    assert [path.name for path in paths] == ["litert-float32.tflite", "litert-int8.tflite"]
+    assert paths[0].read_bytes() == CONTENT["litert-float32"]
+    assert paths[1].read_bytes() == CONTENT["litert-int8"]
+    known = json.loads(beside.read_text())
+    assert known["compliance"][0]["method"] == "predicted"
+    assert known["measurements"][0]["value"] == 12.5
+    assert set((tmp_path / "new" / "folder").iterdir()) == {*paths, beside}
+
+
+def test_a_download_that_breaks_goes_on_where_it_broke(client: Client, remote: Service, tmp_path: Path) -> None:
+    remote.models.break_after = [3, 0, 2]
+    (path,) = client.model("aa01").download(tmp_path, ["litert-int8"])
+    assert path.read_bytes() == CONTENT["litert-int8"]
+    offsets = [
+        request.read_offset
+        for request in remote.faults.requests["DownloadArtifact"]
+        if isinstance(request, pb.DownloadArtifactRequest)
+    ]
+    assert offsets == [0, 30_000, 30_000, 50_000]
+
+
+@pytest.mark.parametrize("damaged", [b"other", CONTENT["litert-int8"][:-1], CONTENT["litert-int8"][:-1] + b"!"])
+def test_a_wrong_digest_leaves_no_file(client: Client, remote: Service, tmp_path: Path, damaged: bytes) -> None:
+    remote.models.content["litert-int8"] = damaged
+    with pytest.raises(DigestMismatch, match="litert-int8"):
+        client.model("aa01").download(tmp_path, ["litert-int8"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_digest_leaves_the_older_file(client: Client, remote: Service, tmp_path: Path) -> None:
+    model = client.model("aa01")
+    model.download(tmp_path)
+    remote.models.content["litert-int8"] = b"other"
+    with pytest.raises(DigestMismatch):
+        model.download(tmp_path)
+    assert (tmp_path / "litert-int8.tflite").read_bytes() == CONTENT["litert-int8"]
+
+
+def test_a_download_that_fails_for_good_leaves_no_file(client: Client, remote: Service, tmp_path: Path) -> None:
+    model = client.model("aa01")
+    remote.models.break_after = [2]
+    remote.faults.fail("DownloadArtifact", "OK")
+    remote.faults.fail("DownloadArtifact", "NOT_FOUND", reason="ARTIFACT_NOT_FOUND")
+    with pytest.raises(NotFound):
+        model.download(tmp_path)
+    remote.faults.fail("DownloadArtifact", times=100_000)
+    with pytest.raises(Unavailable):
+        model.download(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_format_that_the_model_lacks_is_refused(client: Client, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="litert-float32, litert-int8"):
+        client.model("aa01").download(tmp_path, ["onnx"])
+    assert list(tmp_path.iterdir()) == []

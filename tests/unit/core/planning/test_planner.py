@@ -1,0 +1,238 @@
+"""The planner on the zoo networks: budgets are met and used up, and the paper's figures come out."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import pytest
+
+from secateur.core import devices
+from secateur.core.errors import Infeasible, InvalidArgument
+from secateur.core.graph import LayerGraph, zoo
+from secateur.core.planning import Budget, BudgetInfeasible, Plan, Planner, WidthRule, plan
+from secateur.core.resources import Resource
+from secateur.core.specs import PlanMode
+
+
+@pytest.fixture(scope="module")
+def vgg16() -> LayerGraph:
+    return zoo.build("vgg16", (32, 32, 3), 10)
+
+
+@pytest.fixture(scope="module")
+def resnet56() -> LayerGraph:
+    return zoo.build("resnet56", (32, 32, 3), 10)
+
+
+@pytest.fixture(scope="module")
+def resnet20() -> LayerGraph:
+    return zoo.build("resnet20", (8, 8, 1), 10)
+
+
+def unpruned(graph: LayerGraph) -> dict[Resource, float]:
+    return Planner(graph, WidthRule()).unpruned.cost.by_resource()
+
+
+# Landing on the budget -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet56", "resnet20"])
+@pytest.mark.parametrize("resource", [Resource.PARAMETERS, Resource.FLOPS])
+@pytest.mark.parametrize("fraction", [0.9, 0.75, 0.6, 0.5])
+def test_lands_on_the_budget(name: str, resource: Resource, fraction: float, request: pytest.FixtureRequest) -> None:
+    graph = request.getfixturevalue(name)
+    asked = fraction * unpruned(graph)[resource]
+    for seed in range(3):
+        reached = plan(graph, Budget.fractions(**{resource.value: fraction}), seed=seed).cost.by_resource()[resource]
+        assert 0.99 * asked <= reached <= asked
+
+
+def test_keeps_every_limit_of_several(resnet20: LayerGraph) -> None:
+    profile = devices.get("nrf52840")
+    budget = Budget.of(parameters=150_000, macs=1_600_000, flash_bytes=160_000, ram_bytes=16_000, latency_ms=85)
+    for seed in range(5):
+        cost = plan(resnet20, budget, seed=seed, profile=profile).cost
+        assert cost.parameters <= 150_000
+        assert cost.macs <= 1_600_000
+        assert cost.flash_bytes <= 160_000
+        assert cost.ram_bytes <= 16_000
+        assert profile.predict_latency_ms(cost.macs) <= 85
+
+
+def test_round_to_and_min_width(vgg16: LayerGraph) -> None:
+    chosen = plan(vgg16, Budget.fractions(parameters=0.1), round_to=8, min_width=20)
+    for name, width in chosen.widths.items():
+        assert width == chosen.unpruned_widths[name] or (width % 8 == 0 and width >= 24)
+
+
+def test_cuts_nothing_where_nothing_is_asked(resnet20: LayerGraph) -> None:
+    chosen = plan(resnet20, Budget.fractions(parameters=1, ram_bytes=1))
+    assert chosen.changes_nothing
+    assert chosen.cost.by_resource() == unpruned(resnet20)
+
+
+def test_accuracy_is_left_to_training(resnet20: LayerGraph) -> None:
+    assert plan(resnet20, Budget.of(accuracy=0.9)).changes_nothing
+    alone = plan(resnet20, Budget.of(parameters=100_000))
+    assert plan(resnet20, Budget.of(parameters=100_000, accuracy=0.9)).widths == alone.widths
+
+
+def test_less_flash_is_the_exporters_flash(resnet20: LayerGraph) -> None:
+    """ResNet-20 has 271 k parameters; its int8 file is larger, and the plan has to allow for that."""
+    chosen = plan(resnet20, Budget.of(flash_bytes=150_000))
+    assert chosen.cost.flash_bytes <= 150_000
+    assert chosen.cost.parameters < 140_000
+
+
+# Modes ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "limit"),
+    [
+        (PlanMode.PARAMETERS, "parameters"),
+        (PlanMode.FLOPS, "flops"),
+        (PlanMode.FLOPS, "macs"),
+        (PlanMode.MEMORY, "memory_bytes"),
+    ],
+)
+def test_device_mode_with_one_limit_is_that_mode(vgg16: LayerGraph, mode: PlanMode, limit: str) -> None:
+    budget = Budget.fractions(**{limit: 0.5})
+    for seed in range(3):
+        assert plan(vgg16, budget, mode="device", seed=seed).widths == plan(vgg16, budget, mode=mode, seed=seed).widths
+
+
+def test_flops_mode_cuts_early_layers_and_parameters_mode_late_ones(vgg16: LayerGraph) -> None:
+    by_flops = plan(vgg16, Budget.fractions(flops=0.4), mode="flops")
+    by_parameters = plan(vgg16, Budget.fractions(parameters=0.4), mode="parameters")
+
+    def kept(chosen: Plan, *blocks: str) -> float:
+        names = [name for name in chosen.widths if name.startswith(blocks)]
+        return statistics.fmean(chosen.widths[name] / chosen.unpruned_widths[name] for name in names)
+
+    assert kept(by_flops, "block1", "block2") < kept(by_parameters, "block1", "block2")
+    assert kept(by_flops, "block5") > kept(by_parameters, "block5")
+
+
+def test_limits_on_ram_cut_where_the_peak_is(vgg16: LayerGraph) -> None:
+    chosen = plan(vgg16, Budget.fractions(ram_bytes=0.6))
+    assert chosen.widths["block1_conv1"] < 64
+    assert chosen.widths["block1_conv2"] < 64
+    untouched = [name for name in chosen.widths if chosen.widths[name] == chosen.unpruned_widths[name]]
+    assert len(untouched) >= 4
+
+
+def test_unknown_mode() -> None:
+    with pytest.raises(ValueError, match="fastest"):
+        plan(zoo.build("resnet20", (8, 8, 1), 10), Budget.of(parameters=1e5), mode="fastest")
+
+
+# The paper -----------------------------------------------------------------------------------------------------------------
+
+
+def iterations(graph: LayerGraph, **budget: float) -> float:
+    """Mean number of cuts of the literal planner, from how often a cut of a tenth leads from the full to the kept width."""
+    rule = WidthRule(0.1, 1, 1)
+    counts = []
+    for seed in range(40):
+        chosen = plan(graph, Budget.fractions(**budget), seed=seed, literal=True)
+        count = 0
+        for name, full in chosen.unpruned_widths.items():
+            width = full
+            while width > chosen.widths[name]:
+                width = rule.narrower(width, full)
+                count += 1
+            assert width == chosen.widths[name], "a literal plan holds whole steps only"
+        counts.append(count)
+    return statistics.fmean(counts)
+
+
+@pytest.mark.parametrize(
+    ("resource", "expected"), [("parameters", 28.6), ("flops", 40.8), ("memory_bytes", 29.9)], ids=["PA", "FA", "MA(b)"]
+)
+def test_literal_takes_the_papers_number_of_iterations(vgg16: LayerGraph, resource: str, expected: float) -> None:
+    """Section 1.4 of the algorithm anchors: VGG-16 on 32x32, k = 10 %, to a reduction of 50 %."""
+    assert iterations(vgg16, **{resource: 0.5}) == pytest.approx(expected, rel=0.1)
+
+
+def test_literal_at_the_papers_parameter_target(vgg16: LayerGraph) -> None:
+    """PA to 84.25 % fewer parameters takes 57.7 +- 2.5 % of the FLOPs along and overshoots by a step."""
+    found = [plan(vgg16, Budget.fractions(parameters=1 - 0.8425), seed=seed, literal=True).cost for seed in range(20)]
+    full = unpruned(vgg16)
+    assert statistics.fmean(1 - cost.flops / full[Resource.FLOPS] for cost in found) == pytest.approx(0.577, abs=0.025)
+    assert statistics.fmean(1 - cost.parameters / full[Resource.PARAMETERS] for cost in found) == pytest.approx(
+        0.844, abs=0.003
+    )
+
+
+def test_literal_flops_squeezes_the_second_convolution(vgg16: LayerGraph) -> None:
+    """FA to 89.67 % fewer FLOPs leaves a median of 11 of 64 filters there; floors are our remedy."""
+    budget = Budget.fractions(flops=1 - 0.8967)
+    literal = statistics.median(plan(vgg16, budget, seed=seed, literal=True).widths["block1_conv2"] for seed in range(20))
+    assert 8 <= literal <= 14
+    assert all(plan(vgg16, budget, seed=seed, min_width=24).widths["block1_conv2"] >= 24 for seed in range(3))
+
+
+def test_literal_goes_down_to_one_filter(resnet20: LayerGraph) -> None:
+    smallest = Planner(resnet20, WidthRule(0.1, 1, 1)).smallest.cost
+    chosen = plan(resnet20, Budget.of(parameters=smallest.parameters), literal=True, min_width=8, round_to=8)
+    assert set(chosen.widths.values()) == {1}
+
+
+# What cannot be done -------------------------------------------------------------------------------------------------------
+
+
+def test_infeasible_names_limit_value_and_layer(resnet20: LayerGraph) -> None:
+    with pytest.raises(BudgetInfeasible) as caught:
+        plan(resnet20, Budget.of(parameters=10_000, flash_bytes=200_000))
+    error = caught.value
+    smallest = Planner(resnet20, WidthRule()).smallest
+    assert isinstance(error, Infeasible)
+    assert error.reason == "BUDGET_INFEASIBLE"
+    assert error.binding is Resource.PARAMETERS
+    assert error.field == "parameters"
+    assert error.smallest_reachable[Resource.PARAMETERS] == smallest.cost.parameters
+    assert error.metadata == {
+        "binding_limit": "parameters",
+        "asked": "10000",
+        "smallest_reachable": str(smallest.cost.parameters),
+        "layer": error.layer,
+    }
+    assert error.layer in resnet20
+    for part in ("parameters", "10,000", f"{smallest.cost.parameters:,}", error.layer):
+        assert part in error.message
+    assert error.nearest.widths == smallest.widths
+
+
+def test_the_binding_limit_is_the_one_missed_by_most(resnet20: LayerGraph) -> None:
+    with pytest.raises(BudgetInfeasible) as caught:
+        plan(resnet20, Budget.of(parameters=10_000, macs=1_000))
+    assert caught.value.binding is Resource.MACS
+    assert set(caught.value.smallest_reachable) == {Resource.PARAMETERS, Resource.MACS}
+
+
+def test_latency_needs_a_profile(resnet20: LayerGraph) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        plan(resnet20, Budget.of(latency_ms=10))
+    assert caught.value.reason == "LIMIT_NEEDS_PROFILE"
+    assert caught.value.field == "latency_ms"
+
+
+@pytest.mark.parametrize("arguments", [{"step": 0.0}, {"step": 1.5}, {"round_to": 0}, {"min_width": 0}])
+def test_policy_out_of_range(resnet20: LayerGraph, arguments: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        plan(resnet20, Budget.of(parameters=1e5), **arguments)
+    assert caught.value.reason == "POLICY_INVALID"
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet56"])
+def test_takes_milliseconds(name: str, request: pytest.FixtureRequest) -> None:
+    graph = request.getfixturevalue(name)
+    times = []
+    for seed in range(3):
+        start = time.perf_counter()
+        plan(graph, Budget.fractions(parameters=0.5), seed=seed)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.1

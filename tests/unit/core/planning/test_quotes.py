@@ -1,0 +1,79 @@
+"""Quotes: what a target would come to."""
+
+from __future__ import annotations
+
+import pytest
+
+from secateur.core import devices
+from secateur.core.cost import cost_of
+from secateur.core.errors import InvalidArgument
+from secateur.core.graph import LayerGraph, zoo
+from secateur.core.planning import Budget, LimitQuote, TargetQuote, plan, quote
+from secateur.core.resources import Resource
+from secateur.core.specs import PlanMode, PlanPolicy, Target
+
+
+@pytest.fixture(scope="module")
+def graph() -> LayerGraph:
+    return zoo.build("resnet20", (8, 8, 1), 10)
+
+
+def limits_of(answer: TargetQuote) -> dict[Resource, LimitQuote]:
+    return {limit.resource: limit for limit in answer.limits}
+
+
+def test_feasible(graph: LayerGraph) -> None:
+    answer = quote(graph, Target("stm32f746", Budget.of(flash_bytes=150_000, accuracy=0.9)), PlanPolicy(), seed=3)
+    assert answer.feasible
+    assert not answer.unchanged
+    assert answer.binding is None
+    limits = limits_of(answer)
+    assert set(limits) == {Resource.FLASH_BYTES, Resource.RAM_BYTES}, "accuracy is only known after training"
+    flash = limits[Resource.FLASH_BYTES]
+    assert flash.asked == 150_000
+    assert flash.unpruned == cost_of(graph).flash_bytes
+    assert flash.smallest_reachable <= flash.predicted == answer.plan.cost.flash_bytes <= flash.asked < flash.unpruned
+    assert flash.met
+    assert (flash.origin, limits[Resource.RAM_BYTES].origin) == ("budget", "device_profile")
+
+
+def test_is_the_plan_that_the_job_will_use(graph: LayerGraph) -> None:
+    policy = PlanPolicy(PlanMode.FLOPS, step=0.2, round_to=2, min_width=6)
+    answer = quote(graph, Target(budget=Budget.fractions(flops=0.5)), policy, seed=11)
+    assert answer.plan == plan(graph, Budget.fractions(flops=0.5), mode="flops", seed=11, step=0.2, round_to=2, min_width=6)
+
+
+def test_unchanged(graph: LayerGraph) -> None:
+    answer = quote(graph, Target("stm32f746"), PlanPolicy())
+    assert answer.feasible
+    assert answer.unchanged
+    assert answer.plan.changes_nothing
+    assert "nothing to prune" in answer.message
+    assert all(limit.met and limit.predicted == limit.unpruned for limit in answer.limits)
+
+
+def test_infeasible_says_why(graph: LayerGraph) -> None:
+    answer = quote(graph, Target("stm32f746", Budget.of(parameters=10_000, macs=2_000_000)), PlanPolicy())
+    assert not answer.feasible
+    assert not answer.unchanged
+    assert answer.binding is Resource.PARAMETERS
+    limits = limits_of(answer)
+    assert not limits[Resource.PARAMETERS].met
+    assert limits[Resource.PARAMETERS].predicted == limits[Resource.PARAMETERS].smallest_reachable > 10_000
+    assert limits[Resource.MACS].met
+    assert "parameters" in answer.message
+    assert f"{limits[Resource.PARAMETERS].smallest_reachable:,}" in answer.message
+
+
+def test_latency_is_predicted_from_the_profile(graph: LayerGraph) -> None:
+    answer = quote(graph, Target("nrf52840", Budget.fractions(latency_ms=0.5)), PlanPolicy())
+    latency = limits_of(answer)[Resource.LATENCY_MS]
+    assert latency.unpruned == pytest.approx(devices.get("nrf52840").predict_latency_ms(cost_of(graph).macs))
+    assert latency.predicted == pytest.approx(devices.get("nrf52840").predict_latency_ms(answer.plan.cost.macs))
+    assert latency.met
+
+
+def test_refuses_an_empty_target(graph: LayerGraph) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        quote(graph, Target(), PlanPolicy())
+    assert caught.value.reason == "BUDGET_EMPTY"

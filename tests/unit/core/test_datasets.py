@@ -1,0 +1,29 @@
+"""Registered data sets, and which networks fit them."""
+
+from __future__ import annotations
+
+import pytest
+
+from secateur.core import datasets
+from secateur.core.errors import InvalidArgument
+from secateur.core.graph import zoo
+
+
+def test_digits() -> None:
+    digits = datasets.get("digits")
+    assert (digits.input_shape, digits.classes) == ((8, 8, 1), 10)
+    assert digits.train_images + digits.test_images == 1_797
+    datasets.check_fits(zoo.build("resnet20", (8, 8, 1), 10), digits)
+
+
+def test_unknown() -> None:
+    with pytest.raises(InvalidArgument, match="digits") as caught:
+        datasets.get("imagenet")
+    assert (caught.value.reason, caught.value.field) == ("DATASET_UNKNOWN", "dataset")
+
+
+@pytest.mark.parametrize(("shape", "classes", "text"), [((32, 32, 3), 10, "images of shape"), ((8, 8, 1), 7, "7 classes")])
+def test_misfits(shape: tuple[int, int, int], classes: int, text: str) -> None:
+    with pytest.raises(InvalidArgument, match=text) as caught:
+        datasets.check_fits(zoo.build("resnet20", shape, classes), datasets.get("digits"))
+    assert caught.value.reason == "DATASET_SHAPE_MISMATCH"

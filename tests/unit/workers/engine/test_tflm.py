@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from secateur.core.graph import LayerGraph, with_widths
+from secateur.workers.engine.build import build_model
+from secateur.workers.engine.datasets import Data
+from secateur.workers.engine.export import export_untrained
+from secateur.workers.engine.litert import classify_on_litert
+from secateur.workers.engine.tflm import classify_on_tflm, measure_arena
+from tests.unit.workers.engine.conftest import Trained
+
+
+def test_micro_controllers_see_what_litert_sees(trained: Trained, data: Data) -> None:
+    on_device = classify_on_tflm(trained.int8, data.test.images)
+    on_litert = classify_on_litert(trained.int8, data.test.images)
+    assert (on_device == data.test.labels).mean() > 0.9
+    assert (on_device != on_litert).sum() <= 1
+
+
+def test_float32_files_run_too(trained: Trained, data: Data) -> None:
+    on_device = classify_on_tflm(trained.float32, data.test.images)
+    assert (on_device != trained.outputs.argmax(axis=1)).sum() <= 1
+
+
+def test_the_arena_is_enough_and_one_step_less_is_not(trained: Trained, data: Data, capfd: pytest.CaptureFixture[str]) -> None:
+    arena = measure_arena(trained.int8)
+    assert capfd.readouterr() == ("", "")
+    images = data.test.images[:5]
+    roomy = classify_on_tflm(trained.int8, images)
+    assert (classify_on_tflm(trained.int8, images, arena_bytes=arena.smallest) == roomy).all()
+    with pytest.raises(RuntimeError):
+        classify_on_tflm(trained.int8, images, arena_bytes=arena.smallest - 16)
+
+
+def test_what_the_interpreter_records_adds_up(trained: Trained) -> None:
+    arena = measure_arena(trained.int8)
+    assert arena.recorded == arena.head + arena.tail
+    assert arena.recorded <= arena.smallest
+
+
+def test_a_narrower_network_needs_less(graph: LayerGraph, data: Data, trained: Trained) -> None:
+    narrow = with_widths(graph, {"block0_conv": 4, "block1_conv": 8})
+    assert (
+        measure_arena(export_untrained(build_model(narrow), data.train.images)).smallest < measure_arena(trained.int8).smallest
+    )

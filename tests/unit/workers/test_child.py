@@ -1,0 +1,121 @@
+"""The child as its worker sees it: a real process, driven over its pipes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from secateur.core.graph import LayerGraph, zoo
+from secateur.core.resources import Budget
+from secateur.core.specs import JobSpec, Recipe, Target
+from secateur.store.blobs import BlobStore
+from secateur.workers.protocol import Done, Failed, Job, Message, ProgressMade, Ready, StageChanged, TargetDone, decode, encode
+from tests.support.training import QUICK, quick_job, small_network
+
+BUDGET = Budget.of(flash_bytes=12_000)
+AT_ONCE = 5.0
+
+
+class Child:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self.process = process
+        self.stdin: BinaryIO = process.stdin  # type: ignore[assignment]  # a buffered pipe
+        self.stdout: BinaryIO = process.stdout  # type: ignore[assignment]
+
+    def send(self, line: bytes) -> None:
+        self.stdin.write(line)
+        self.stdin.flush()
+
+    def receive(self) -> Message:
+        return decode(self.stdout.readline())
+
+    def receive_rest(self) -> list[Message]:
+        return [decode(line) for line in self.stdout]
+
+
+@contextmanager
+def _child() -> Iterator[Child]:
+    command = [sys.executable, "-m", "secateur.workers.child"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            yield Child(process)
+        finally:
+            process.kill()
+
+
+def _job(folder: Path, spec: JobSpec, graph: LayerGraph) -> bytes:
+    return encode(Job.of(spec, graph, folder.as_uri()))
+
+
+def test_a_job_is_run_target_by_target(tmp_path: Path) -> None:
+    spec = quick_job(BUDGET, recipe=replace(QUICK, epochs=2))
+    spec = replace(spec, targets=(*spec.targets, Target(budget=Budget.of(flash_bytes=1_000))))
+    with _child() as child:
+        assert child.receive() == Ready()
+        child.send(_job(tmp_path, spec, small_network()))
+        messages = child.receive_rest()
+        assert child.process.wait(AT_ONCE) == 0
+    assert messages[-1] == Done()
+    reports = [message.report for message in messages if isinstance(message, TargetDone)]
+    assert [(report.target_index, report.met) for report in reports] == [(0, True), (1, False)]
+    progress = [message.progress for message in messages if isinstance(message, ProgressMade)]
+    assert [(step.target_index, step.epoch, step.epochs) for step in progress] == [(0, 1, 2), (0, 2, 2)]
+    assert {message.target_index for message in messages if isinstance(message, StageChanged)} == {0, 1}
+    blobs = BlobStore(tmp_path.as_uri())
+    for artifact in reports[0].artifacts:
+        assert blobs.size(artifact.sha256) == artifact.size_bytes
+
+
+def test_the_child_dies_with_its_worker_in_mid_training(tmp_path: Path) -> None:
+    long: Recipe = replace(QUICK, epochs=1_000)
+    with _child() as child:
+        child.send(_job(tmp_path, quick_job(BUDGET, recipe=long), small_network()))
+        while not isinstance(child.receive(), ProgressMade):
+            pass
+        child.stdin.close()
+        child.process.wait(AT_ONCE)
+        assert Done() not in child.receive_rest()
+
+
+@pytest.mark.parametrize("end", ["closed pipe", "SIGTERM"])
+def test_the_child_ends_even_while_it_loads(end: str) -> None:
+    with _child() as child:
+        time.sleep(1)  # past the interpreter's start, long before the frameworks are loaded
+        if end == "SIGTERM":
+            child.process.send_signal(signal.SIGTERM)
+        else:
+            child.stdin.close()
+        assert child.process.wait(AT_ONCE) != 0
+        assert child.receive_rest() == []
+
+
+def test_what_the_caller_did_wrong_is_told_from_a_defect(tmp_path: Path) -> None:
+    graph = zoo.build("resnet20", (32, 32, 3), 10)
+    with _child() as misfit, _child() as defect:
+        misfit.send(_job(tmp_path, quick_job(BUDGET, graph=graph), graph))
+        defect.send(b"nonsense\n")
+        told = [child.receive_rest()[-1] for child in (misfit, defect)]
+    assert isinstance(told[0], Failed)
+    assert (told[0].reason, told[0].internal) == ("DATASET_SHAPE_MISMATCH", False)
+    assert isinstance(told[1], Failed)
+    assert (told[1].reason, told[1].internal) == ("INTERNAL", True)
+    assert "nonsense" not in told[1].message
+
+
+def test_a_ctrl_c_is_left_to_the_worker(tmp_path: Path) -> None:
+    with _child() as child:
+        assert child.receive() == Ready()
+        child.process.send_signal(signal.SIGINT)
+        child.send(_job(tmp_path, quick_job(Budget.of(flash_bytes=1_000)), small_network()))
+        assert child.receive_rest()[-1] == Done()
