@@ -161,7 +161,7 @@ def test_what_is_wrong_is_named_and_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("network", [{"side": 16}, {"classes": 5}])
-def test_a_network_that_does_not_fit_the_data_is_refused(api: Api, settings: ServerSettings, network: dict[str, int]) -> None:
+def test_a_network_that_does_not_fit_the_data_is_refused(api: Api, settings: ServerSettings, network: dict[str, Any]) -> None:
     found = refused(api, settings, architecture=api.upload_zoo(**network).name)
 
     assert (found.code, found.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "DATASET_SHAPE_MISMATCH")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 import pytest
@@ -90,7 +91,8 @@ def test_models_are_listed_newest_first_in_pages(api: Api, family: Family) -> No
 
 def test_a_model_of_nobody_or_of_another_project_is_not_found(api: Api, family: Family) -> None:
     for name in (f"{api.parent}/models/{NOBODY}", family.large.name.replace(api.parent, "projects/somebody-else")):
-        found = refusal(lambda name=name: api.models.GetModel(pb.GetModelRequest(name=name)))
+        request = pb.GetModelRequest(name=name)
+        found = refusal(partial(api.models.GetModel, request))
         assert (found.code, found.reason) == (grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND")
 
 

@@ -18,6 +18,7 @@ from secateur.core.graph import LayerGraph
 from secateur.core.jobs import COMPRESS_TASK, JobState
 from secateur.server.reaper import Reaper
 from secateur.server.relay import Relay
+from secateur.server.settings import ServerSettings
 from secateur.store import Store
 from secateur.store.ledger import JobLedger
 from tests.integration.server.conftest import make_settings
@@ -85,12 +86,11 @@ def test_messages_stay_owed_while_redis_is_away_and_go_out_when_it_is_back(
     relay.close()
 
 
-def test_a_created_job_is_on_the_queue_at_once(api: Api, settings: object) -> None:
+def test_a_created_job_is_on_the_queue_at_once(api: Api, settings: ServerSettings) -> None:
     job_id = api.create_job().name.rpartition("/")[2]
-    redis_url: str = settings.redis_url  # type: ignore[attr-defined]
 
     deadline = time.monotonic() + 5
-    while (COMPRESS_TASK, [job_id]) not in messages(redis_url):
+    while (COMPRESS_TASK, [job_id]) not in messages(settings.redis_url):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 

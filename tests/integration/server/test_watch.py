@@ -110,4 +110,4 @@ def test_a_watch_ends_with_its_deadline(api: Api, job: pb.Job) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         list(api.watch(job, timeout=0.3))
 
-    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # type: ignore[attr-defined]
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -86,11 +86,10 @@ async def finish(shape: str, call: Any) -> list[Job]:
     return [job async for job in call] if shape.endswith("stream") else [await call]
 
 
-def run(echo: Callable[[], Echo], test: Callable[[Echo, grpc.aio.Channel], Awaitable[None]]) -> None:
+def run(echo: Echo, test: Callable[[grpc.aio.Channel], Awaitable[None]]) -> None:
     async def main() -> None:
-        served = echo()
-        async with channel_to(served) as channel:
-            await test(served, channel)
+        async with channel_to(echo) as channel:
+            await test(channel)
 
     asyncio.run(main())
 
@@ -108,70 +107,70 @@ async def failure(shape: str, call: Any) -> tuple[grpc.aio.AioRpcError, error_de
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_good_call_is_answered_and_names_its_request_id(shape: str) -> None:
-    async def test(echo: Echo, channel: grpc.aio.Channel) -> None:
+    async def test(channel: grpc.aio.Channel) -> None:
         call = start(channel, shape, GOOD, metadata=(("x-request-id", "abc-1"),))
         assert await finish(shape, call) == [Job(name=GOOD.name)]
         assert ("x-request-id", "abc-1") in tuple(await call.trailing_metadata())
 
-    run(Echo, test)
+    run(Echo(), test)
 
 
 @pytest.mark.parametrize("sent", [(), (("x-request-id", 'forged "line"'),), (("x-request-id", "x" * 200),)])
 def test_a_request_id_is_made_where_none_that_fits_is_sent(sent: tuple[tuple[str, str], ...]) -> None:
-    async def test(echo: Echo, channel: grpc.aio.Channel) -> None:
+    async def test(channel: grpc.aio.Channel) -> None:
         call = start(channel, "unary_unary", GOOD, metadata=sent)
         await call
         (made,) = [value for key, value in await call.trailing_metadata() if key == "x-request-id"]
         assert len(made) == 36
         assert made not in [value for _, value in sent]
 
-    run(Echo, test)
+    run(Echo(), test)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_request_that_breaks_a_rule_is_refused_with_every_violation(shape: str) -> None:
-    async def test(echo: Echo, channel: grpc.aio.Channel) -> None:
+    async def test(channel: grpc.aio.Channel) -> None:
         requests = (GOOD, BAD) if shape.startswith("stream") else (BAD,)
         error, info = await failure(shape, start(channel, shape, *requests))
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert (info.reason, info.metadata["field"]) == ("REQUEST_INVALID", "name")
 
-    run(Echo, test)
+    run(Echo(), test)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_domain_error_keeps_its_reason_and_the_request_id(shape: str) -> None:
-    async def test(echo: Echo, channel: grpc.aio.Channel) -> None:
+    async def test(channel: grpc.aio.Channel) -> None:
         call = start(channel, shape, GOOD, metadata=(("x-request-id", "abc-1"),))
         error, info = await failure(shape, call)
         assert (error.code(), error.details()) == (grpc.StatusCode.NOT_FOUND, "There is no such job")
         assert (info.reason, info.domain) == ("JOB_NOT_FOUND", "secateur")
         assert ("x-request-id", "abc-1") in tuple(error.trailing_metadata())
 
-    run(lambda: Echo(NotFound("JOB_NOT_FOUND", "There is no such job")), test)
+    run(Echo(NotFound("JOB_NOT_FOUND", "There is no such job")), test)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_defect_is_logged_with_its_traceback_and_leaks_nothing(shape: str) -> None:
-    async def test(echo: Echo, channel: grpc.aio.Channel) -> None:
+    async def test(channel: grpc.aio.Channel) -> None:
         error, info = await failure(shape, start(channel, shape, GOOD, metadata=(("x-request-id", "abc-1"),)))
         assert (error.code(), error.details()) == (grpc.StatusCode.INTERNAL, "Internal server error.")
         assert (info.reason, dict(info.metadata)) == ("INTERNAL", {"request_id": "abc-1"})
         assert "hunter2" not in repr(tuple(error.trailing_metadata()))
 
     with structlog.testing.capture_logs() as logs:
-        run(lambda: Echo(RuntimeError("the password is hunter2")), test)
+        run(Echo(RuntimeError("the password is hunter2")), test)
 
     (defect,) = [line for line in logs if line["event"] == "an RPC met a defect"]
     assert defect["exc_info"] is True
 
 
 def test_every_call_leaves_one_line_with_method_status_and_duration() -> None:
-    async def test(echo: Echo, channel: grpc.aio.Channel) -> None:
+    async def test(channel: grpc.aio.Channel) -> None:
         await start(channel, "unary_unary", GOOD, metadata=(("x-request-id", "abc-1"),))
 
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
-        run(Echo, test)
+        run(Echo(), test)
 
     (line,) = logs
     assert line.pop("duration_ms") >= 0
@@ -185,7 +184,9 @@ def test_every_call_leaves_one_line_with_method_status_and_duration() -> None:
 
 
 def test_a_stream_that_the_client_leaves_is_closed_and_logged_as_cancelled() -> None:
-    async def test(echo: Echo, channel: grpc.aio.Channel) -> None:
+    echo = Echo()
+
+    async def test(channel: grpc.aio.Channel) -> None:
         call = start(channel, "unary_stream", Get(name="projects/default/jobs/2"))
         await call.read()
         call.cancel()
@@ -193,6 +194,6 @@ def test_a_stream_that_the_client_leaves_is_closed_and_logged_as_cancelled() -> 
             await echo.closed.wait()
 
     with structlog.testing.capture_logs() as logs:
-        run(Echo, test)
+        run(echo, test)
 
     assert [line["status"] for line in logs] == ["CANCELLED"]

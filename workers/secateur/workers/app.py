@@ -11,9 +11,9 @@ from celery import Celery, signals
 
 from secateur.core.jobs import COMPRESS_TASK
 from secateur.store.ledger import JobLedger
+from secateur.store.logs import configure_logs
 from secateur.store.unit_of_work import Store
 from secateur.store.wakeups import Wakeups
-from secateur.store.logs import configure_logs
 from secateur.workers.attempt import run_attempt
 from secateur.workers.children import ChildPool
 from secateur.workers.settings import WorkerSettings

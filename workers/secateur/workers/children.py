@@ -41,7 +41,7 @@ class Child:
         except BrokenPipeError:
             return
 
-    def receive(self, timeout: float) -> Message | None:
+    def receive(self, timeout: float) -> Message:
         """Returns the next message.
 
         Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Group, RenderableType
@@ -196,13 +197,16 @@ def _figure_table(model: ModelView) -> Table:
     snapshot = model.snapshot
     unpruned = _counts(snapshot.unpruned_cost)
     measured = {measurement.name for measurement in snapshot.measurements}
+    machines = Counter(measurement.machine for measurement in snapshot.measurements)
+    machine = max(machines, key=machines.__getitem__, default="")
+    table.caption = f"Measured on {escape(machine)}, unless another machine is named." if machine else None
     for name, value in _counts(snapshot.plan.cost).items():
         if name not in measured:
             table.add_row(name, figure(name, value), figure(name, unpruned[name]), "counted from the plan")
     for measurement in snapshot.measurements:
         before = unpruned.get(measurement.name)
         name = f"{measurement.name} {measurement.format}".rstrip()
-        how = ", ".join(part for part in (measurement.method, measurement.machine) if part)
+        how = measurement.method if measurement.machine in {"", machine} else f"{measurement.method}, {measurement.machine}"
         table.add_row(
             escape(name),
             figure(measurement.name, measurement.value, measurement.unit),

@@ -32,7 +32,8 @@ class BudgetInfeasible(Infeasible):
     """No plan keeps the budget, even with every group at its smallest width.
 
     Args:
-        nearest: Plan with every group at its smallest width. All resources shrink with every width, so it is the nearest.
+        nearest: Plan with every group at its smallest width. Resources shrink with every width (the arena but for the odd gap
+            in its greedy placement), so no other comes nearer.
         binding: Limit that is missed by most, relative to what was asked.
         asked: That limit.
         smallest_reachable: Per limited resource, its value with every group at its smallest width.
@@ -147,18 +148,17 @@ class Planner:
     def _search(self, asked: Mapping[Resource, float], mode: PlanMode, seed: int, *, land: bool) -> Plan:
         """Cuts until every limit holds. Terminates: with every group at its smallest width they do."""
         draw = random.Random(seed)  # noqa: S311  reproducible, not secret
-        given_up: dict[str, int] = {}
+        cut: dict[str, None] = {}  # groups in the order of their last cuts
         self._set(self._full)
         while excess := self._excess(asked):
             resource = _RESOURCE_OF_MODE.get(mode) or _drawn(draw, excess)
             group = _drawn(draw, self._loads(resource))
-            width = self._model.widths[group]
-            given_up.pop(group, None)  # cut again: now the most recent one
-            given_up[group] = width
-            self._model.set_width(group, self._rule.narrower(width, self._full[group]))
+            cut.pop(group, None)
+            cut[group] = None
+            self._model.set_width(group, self._rule.narrower(self._model.widths[group], self._full[group]))
         if land:
-            for group in reversed(given_up):
-                self._give_back(group, given_up[group], asked)
+            for group in reversed(cut):
+                self._give_back(group, asked)
         return self._record(mode, seed)
 
     def _excess(self, asked: Mapping[Resource, float]) -> dict[Resource, float]:
@@ -171,10 +171,14 @@ class Planner:
         widths = self._model.widths
         return {name: self._model.load(name, resource) for name in self._full if widths[name] > self._smallest[name]}
 
-    def _give_back(self, group: str, previous: int, asked: Mapping[Resource, float]) -> None:
-        """Widens a group as far as all limits hold, at most to the width before its last cut."""
+    def _give_back(self, group: str, asked: Mapping[Resource, float]) -> None:
+        """Widens a group as far as all limits hold.
+
+        With one limit that undoes part of the last cut, and fills what is left with single channels of other groups. With
+        several it also undoes cuts that another limit has made needless since.
+        """
         kept = self._model.widths[group]
-        candidates = self._rule.between(kept, previous)
+        candidates = self._rule.between(kept, self._full[group])
         low, high = 0, len(candidates)  # candidates[:low] hold, candidates[high:] do not
         while low < high:
             middle = (low + high) // 2

@@ -65,7 +65,7 @@ def test_dense_after_flatten_reads_every_position() -> None:
     ],
 )
 def test_quantised_kernel(op: str, config: dict[str, Any], kernel: int, kernels: list[int]) -> None:
-    """int8 weights; per output channel an int32 bias, two scales and zero points, and two prepared int32, aligned to 16 bytes."""
+    """int8 weights; per output channel an int32 bias, two scales and zero points, and two prepared int32."""
     net = Builder("net", (8, 8, 4))
     net.add(op, "layer", **config)
     cost = layer_costs(net.build())["layer"]

@@ -81,7 +81,7 @@ def test_the_smallest_reachable_point_is_reachable(graph: LayerGraph, budget: Bu
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 1_000), st.sampled_from(["parameters", "flops", "memory_bytes", "flash_bytes"]), st.floats(0.3, 0.95))
 def test_what_was_cut_last_is_given_back_first(seed: int, resource: str, fraction: float) -> None:
-    """Landing widens the group of the last cut until one more channel would break the limit, and no group beyond its last cut."""
+    """Landing widens the group of the last cut until one more channel would break the limit."""
     graph = zoo.build("resnet20", (8, 8, 1), 10)
     planner = Planner(graph, WidthRule())
     limited = Resource(resource)

@@ -24,7 +24,11 @@ def test_stderr_is_itself_again_afterwards(capfd: pytest.CaptureFixture[str]) ->
 
 
 def test_what_was_written_before_an_error_is_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ValueError, match="broken"), captured_stderr():
-        os.write(2, b"the reason")
-        raise ValueError("broken")
+    def fail() -> None:
+        with captured_stderr():
+            os.write(2, b"the reason")
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        fail()
     assert capfd.readouterr().err == "the reason"
