@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -38,6 +39,13 @@ from tests.support.store import a_plan
 
 MACS = resources.RESOURCE_MACS
 DATASET = "datasets/digits"
+
+
+def make_settings(folder: Path, **chosen: object) -> ServerSettings:
+    """Returns settings of a server with everything in the folder, on a port that is free; `chosen` replace them."""
+    return ServerSettings.model_validate(
+        {"data_dir": folder, "listen_address": "127.0.0.1:0", "relay_seconds": 0.1, "grace_seconds": 2.0, **chosen}
+    )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest
@@ -14,7 +13,7 @@ from secateur.server.settings import ServerSettings
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.wakeups import Wakeups
-from tests.support.server import Api, running
+from tests.support.server import Api, make_settings, running
 from tests.support.store import redis_server
 
 
@@ -26,12 +25,6 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerSetting
         settings = make_settings(folder)
         upgrade(settings.database_url)
         yield settings
-
-
-def make_settings(folder: Path, **chosen: object) -> ServerSettings:
-    return ServerSettings.model_validate(
-        {"data_dir": folder, "listen_address": "127.0.0.1:0", "relay_seconds": 0.1, "grace_seconds": 2.0, **chosen}
-    )
 
 
 @pytest.fixture(scope="session")

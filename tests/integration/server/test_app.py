@@ -24,8 +24,7 @@ from migrations.upgrade import upgrade
 from secateur.server.app import SERVICES, StartError, check_migrated
 from secateur.server.settings import ServerSettings
 from secateur.v1 import device_profile_service_pb2, device_profile_service_pb2_grpc
-from tests.integration.server.conftest import make_settings
-from tests.support.server import Api, refusal_of, running
+from tests.support.server import Api, make_settings, refusal_of, running
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

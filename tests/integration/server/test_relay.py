@@ -21,8 +21,7 @@ from secateur.server.relay import Relay
 from secateur.server.settings import ServerSettings
 from secateur.store import Store
 from secateur.store.ledger import JobLedger
-from tests.integration.server.conftest import make_settings
-from tests.support.server import Api
+from tests.support.server import Api, make_settings
 from tests.support.store import PROJECT, a_graph, create, owed, read, redis_server
 
 

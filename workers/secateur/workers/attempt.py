@@ -30,8 +30,8 @@ def run_attempt(claim: Claim, child: Child, *, ledger: JobLedger, settings: Work
         stopping: Set when the worker shuts down; the job then goes back to the queue.
     """
     settled = {report.target_index for report in claim.settled}
-    child.send(Job.of(claim.spec, claim.graph, settings.blob_url, settled=settled))
     try:
+        child.send(Job.of(claim.spec, claim.graph, settings.blob_url, settled=settled))
         _relay(claim, child, ledger=ledger, settings=settings, stopping=stopping)
     except Conflict as conflict:
         log.warning("attempt abandoned", job=claim.job_id, attempt=claim.attempt, reason=conflict.reason)

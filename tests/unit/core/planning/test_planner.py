@@ -61,6 +61,16 @@ def test_keeps_every_limit_of_several(resnet20: LayerGraph) -> None:
         assert profile.predict_latency_ms(cost.macs) <= 85
 
 
+def test_uses_up_at_least_one_of_several_limits(resnet56: LayerGraph) -> None:
+    """The arena shrinks in leaps; cuts that a leap made needless are undone."""
+    asked = {Resource.FLASH_BYTES: 0.6 * unpruned(resnet56)[Resource.FLASH_BYTES], Resource.RAM_BYTES: 91_000.0}
+    for seed in range(3):
+        reached = plan(
+            resnet56, Budget.of(flash_bytes=asked[Resource.FLASH_BYTES], ram_bytes=91_000), seed=seed
+        ).cost.by_resource()
+        assert 0.99 <= max(reached[resource] / value for resource, value in asked.items()) <= 1
+
+
 def test_round_to_and_min_width(vgg16: LayerGraph) -> None:
     chosen = plan(vgg16, Budget.fractions(parameters=0.1), round_to=8, min_width=20)
     for name, width in chosen.widths.items():

@@ -38,7 +38,7 @@ def measure_file(file: bytes, kind: ArtifactFormat, test: Split, reference: NDAr
         reference: Outputs of the Keras model on the test split, shape (n, classes).
 
     Returns:
-        File size, accuracy, agreement with the Keras model, latency, load time, processor and memory use.
+        File size, accuracy, agreement with the Keras model, latency, load time and memory use.
     """
 
     def figure(name: str, value: float, unit: str, method: str, samples: tuple[float, ...] = ()) -> Measurement:
@@ -60,7 +60,6 @@ def measure_file(file: bytes, kind: ArtifactFormat, test: Split, reference: NDAr
         figure("latency_p90_ms", p90, "ms", f"90th percentile; {runs}"),
         figure("latency_p99_ms", p99, "ms", f"99th percentile; {runs}"),
         figure("load_ms", probe.load_ms, "ms", f"from the bytes to the first result; {alone}"),
-        figure("cpu_utilisation", probe.cpu_utilisation, "", f"CPU time over wall time, 1 is one core; {alone}"),
         figure("process_peak_bytes", probe.peak_bytes, "bytes", f"peak resident memory (VmHWM); {alone}"),
         figure("process_baseline_bytes", probe.baseline_bytes, "bytes", f"the same before the file is loaded; {alone}"),
     )

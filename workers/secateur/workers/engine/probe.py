@@ -28,14 +28,12 @@ class Probe:
     Args:
         load_ms: From the bytes of the file to the first result.
         latency_ms: Time of every inference after the warm-up, input and output copies included.
-        cpu_utilisation: CPU time over wall time during those inferences; 1 is one core.
         baseline_bytes: Peak resident memory of the process before the model was loaded.
         peak_bytes: Peak resident memory of the process at its end.
     """
 
     load_ms: float
     latency_ms: tuple[float, ...]
-    cpu_utilisation: float
     baseline_bytes: int
     peak_bytes: int
 
@@ -53,13 +51,11 @@ def main(model_path: str, images_path: str) -> Probe:
     for index in range(_WARM_UP):
         interpreter.invoke(encoded[index % len(encoded)])
     samples = []
-    wall, cpu = time.perf_counter_ns(), time.process_time_ns()
     for image in encoded:
         start = time.perf_counter_ns()
         interpreter.invoke(image)
         samples.append((time.perf_counter_ns() - start) / 1e6)
-    utilisation = (time.process_time_ns() - cpu) / (time.perf_counter_ns() - wall)
-    return Probe(load / 1e6, tuple(samples), utilisation, baseline, _peak_resident_bytes())
+    return Probe(load / 1e6, tuple(samples), baseline, _peak_resident_bytes())
 
 
 def _peak_resident_bytes() -> int:

@@ -1,0 +1,105 @@
+"""One attempt as the parent sees it: a real store, a real child process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from migrations.upgrade import upgrade
+from secateur.core.cost import cost_of
+from secateur.core.graph import LayerGraph
+from secateur.core.jobs import JobState
+from secateur.store import Store
+from secateur.store.ledger import JobLedger
+from secateur.store.records import Claim
+from secateur.workers.attempt import run_attempt
+from secateur.workers.children import Child, ChildPool
+from secateur.workers.settings import WorkerSettings
+from tests.support.store import PROJECT, a_graph, claim, create, events, read
+
+
+@pytest.fixture
+def graph() -> LayerGraph:
+    return a_graph()
+
+
+@pytest.fixture
+def store(tmp_path: Path, graph: LayerGraph) -> Iterator[Store]:
+    url = f"sqlite:///{tmp_path}/secateur.db"
+    upgrade(url)
+    store = Store(url)
+    with store.unit_of_work() as work:
+        work.architectures.put(PROJECT, graph, cost_of(graph), display_name="")
+        work.commit()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def held(store: Store, graph: LayerGraph) -> Claim:
+    return claim(store, create(store, graph))
+
+
+def state_after(store: Store, held: Claim, tmp_path: Path, stopping: threading.Event, max_run_seconds: float = 60) -> JobState:
+    child = Child()
+    chosen = WorkerSettings(data_dir=tmp_path, poll_seconds=0.1, max_run_seconds=max_run_seconds)
+    run_attempt(held, child, ledger=JobLedger(store), settings=chosen, stopping=stopping)
+    assert not child.is_alive
+    with store.snapshot() as work:
+        return work.jobs.get(PROJECT, held.job_id).state
+
+
+def test_an_attempt_over_its_time_limit_expires_the_job(store: Store, held: Claim, tmp_path: Path) -> None:
+    assert state_after(store, held, tmp_path, threading.Event(), max_run_seconds=0.3) is JobState.EXPIRED
+    with store.snapshot() as work:
+        job = work.jobs.get(PROJECT, held.job_id)
+    assert job.error_reason == "RUN_TIME_EXCEEDED"
+    assert "0.3 s" in job.error_message
+
+
+def test_a_worker_that_shuts_down_gives_the_job_back(store: Store, held: Claim, tmp_path: Path) -> None:
+    stopping = threading.Event()
+    stopping.set()
+    assert state_after(store, held, tmp_path, stopping) is JobState.QUEUED
+
+
+def test_an_attempt_whose_lease_went_to_another_stops_and_changes_nothing(store: Store, held: Claim, tmp_path: Path) -> None:
+    ledger = JobLedger(store)
+    ledger.release(held, "taken away")
+    with store.snapshot() as work:
+        job = work.jobs.get(PROJECT, held.job_id)
+    second = claim(store, job)
+    before, log = read(store, job), events(store, job)
+    assert state_after(store, held, tmp_path, threading.Event()) is JobState.RUNNING
+    assert (read(store, job), events(store, job)) == (before, log)
+    ledger.finish(second, JobState.SUCCEEDED)
+
+
+def test_a_child_that_dies_costs_the_attempt_and_says_how(store: Store, held: Claim, tmp_path: Path) -> None:
+    child = Child()
+    os.kill(child.pid, signal.SIGKILL)
+    settings = WorkerSettings(data_dir=tmp_path)
+    run_attempt(held, child, ledger=JobLedger(store), settings=settings, stopping=threading.Event())
+    with store.snapshot() as work:
+        job = work.jobs.get(PROJECT, held.job_id)
+    assert job.state is JobState.QUEUED
+    assert "status -9" in events(store, job)[-1].message
+
+
+def test_the_pool_replaces_a_warm_child_that_has_died() -> None:
+    with ChildPool() as pool:
+        first = pool.take()
+        pool.warm()
+        second = pool.take()
+        assert second.pid != first.pid
+        pool.warm()
+        first.kill()
+        second.kill()
+        third = pool.take()
+        assert third.is_alive
+        third.kill()
