@@ -22,8 +22,8 @@ from pathlib import Path
 from rich.console import Console
 
 from secateur.client import Client, Job, Retry, Target, Zoo
-from secateur.client.cli.render import render_job
 from secateur.client.cli.progress import wait_with_progress
+from secateur.client.cli.render import render_job
 from secateur.workers.engine.datasets import load
 from secateur.workers.engine.tflm import classify_on_tflm
 

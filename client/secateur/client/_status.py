@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 from google.protobuf import any_pb2
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # ships without stubs
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from secateur.client.errors import CODES, INFEASIBLE_REASONS, Infeasible, SecateurError, Unavailable, Unknown

@@ -19,7 +19,6 @@ the SDK           `DigestMismatch`       a download is not what the service says
 ================  =====================  =============================================================
 """
 
-# ruff: noqa: N818 -- named after the gRPC status codes and job states
 from __future__ import annotations
 
 from collections.abc import Mapping

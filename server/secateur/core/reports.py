@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from secateur.core.cost import Cost
 from secateur.core.planning import Plan
 from secateur.core.resources import Compliance
+
+ARENA_BYTES: Final = "arena_bytes"
+"""Measurement that tells the RAM a model takes on TensorFlow Lite Micro."""
+PROCESS_PEAK_BYTES: Final = "process_peak_bytes"
+"""Measurement that tells the RAM a model takes on LiteRT under an operating system."""
 
 
 class ArtifactFormat(StrEnum):

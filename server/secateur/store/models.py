@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from secateur.core.errors import NotFound
-from secateur.core.reports import TargetReport
+from secateur.core.reports import ARENA_BYTES, TargetReport
 from secateur.core.serial import from_data, to_data
 from secateur.store.paging import read_page
 from secateur.store.records import ModelRecord, Page
@@ -101,7 +101,7 @@ class ModelRepository:
 
 
 def _arena_bytes(report: TargetReport) -> int | None:
-    return next((int(figure.value) for figure in report.measurements if figure.name == "arena_bytes"), None)
+    return next((int(figure.value) for figure in report.measurements if figure.name == ARENA_BYTES), None)
 
 
 def _record(row: ModelRow) -> ModelRecord:

@@ -11,14 +11,14 @@ from secateur.core.catalog import Candidate, Figure
 from secateur.core.devices import Runtime
 from secateur.core.errors import NotFound
 from secateur.core.planning import merged, profile_of
-from secateur.core.reports import ArtifactReport
+from secateur.core.reports import ARENA_BYTES, PROCESS_PEAK_BYTES, ArtifactReport
 from secateur.core.resources import Compliance, Resource
 from secateur.core.specs import Target
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.records import ModelRecord, Page
 
-_RAM_MEASUREMENTS: Final = {Runtime.TFLM: "arena_bytes", Runtime.LITERT: "process_peak_bytes"}
+_RAM_MEASUREMENTS: Final = {Runtime.TFLM: ARENA_BYTES, Runtime.LITERT: PROCESS_PEAK_BYTES}
 """Which measurement tells the RAM that a model takes, by what runs it."""
 
 

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.core.reports import ArtifactFormat, Measurement
+from secateur.core.reports import ARENA_BYTES, PROCESS_PEAK_BYTES, ArtifactFormat, Measurement
 from secateur.core.serial import from_data
 from secateur.workers.engine.datasets import Split
 from secateur.workers.engine.litert import LiteRt
@@ -60,7 +60,7 @@ def measure_file(file: bytes, kind: ArtifactFormat, test: Split, reference: NDAr
         figure("latency_p90_ms", p90, "ms", f"90th percentile; {runs}"),
         figure("latency_p99_ms", p99, "ms", f"99th percentile; {runs}"),
         figure("load_ms", probe.load_ms, "ms", f"from the bytes to the first result; {alone}"),
-        figure("process_peak_bytes", probe.peak_bytes, "bytes", f"peak resident memory (VmHWM); {alone}"),
+        figure(PROCESS_PEAK_BYTES, probe.peak_bytes, "bytes", f"peak resident memory (VmHWM); {alone}"),
         figure("process_baseline_bytes", probe.baseline_bytes, "bytes", f"the same before the file is loaded; {alone}"),
     )
 
@@ -73,7 +73,7 @@ def arena_figures(arena: Arena) -> tuple[Measurement, ...]:
 
     recorded = "recorded by the TensorFlow Lite Micro interpreter after its start"
     return (
-        figure("arena_bytes", arena.smallest, "smallest arena in which the TensorFlow Lite Micro interpreter starts"),
+        figure(ARENA_BYTES, arena.smallest, "smallest arena in which the TensorFlow Lite Micro interpreter starts"),
         figure("arena_recorded_bytes", arena.recorded, f"arena in use, {recorded}"),
         figure("arena_head_bytes", arena.head, f"feature maps and scratch buffers, {recorded}"),
         figure("arena_tail_bytes", arena.tail, f"kept as long as the interpreter, {recorded}"),
