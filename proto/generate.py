@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import filecmp
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -96,7 +95,7 @@ def main() -> None:
             generate(image, ROOT)
             run("buf", "format", "--write", "--path", "secateur")
             if arguments.release:
-                shutil.copyfile(image, BASELINE)
+                run("buf", "build", image, "--exclude-source-info", "--output", BASELINE)
             return
         fresh = Path(scratch) / "fresh"
         fresh.mkdir()
