@@ -31,6 +31,7 @@ class Epoch:
         of: Epochs in all.
         loss: Mean training loss.
         accuracy: Top-1 accuracy on the validation split, 0 to 1.
+        validation_loss: Mean loss on the validation split.
         eta_seconds: Estimated seconds until training ends.
     """
 
@@ -38,6 +39,7 @@ class Epoch:
     of: int
     loss: float
     accuracy: float
+    validation_loss: float
     eta_seconds: float
 
 
@@ -144,7 +146,10 @@ class _OneCycle(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships 
 
 
 class _BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Reports every epoch and remembers the weights of the best: highest validation accuracy, then lowest validation loss."""
+    """Reports every epoch and remembers the weights of the best: the one with the lowest validation loss.
+
+    Not the one with the highest validation accuracy: that of a small split takes few values, and its maximum is often luck.
+    """
 
     def __init__(self, epochs: int, on_epoch: Callable[[Epoch], None]) -> None:
         super().__init__()
@@ -153,7 +158,6 @@ class _BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
         self._on_epoch = on_epoch
         self._seconds: list[float] = []
         self._started = 0.0
-        self._score = (-math.inf, -math.inf)
         self._best: tuple[Epoch, list[Any]] | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 -- Keras's signature
@@ -179,11 +183,16 @@ class _BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
             self._seconds.append(time.perf_counter() - self._started)
         typical = float(np.median(self._seconds))
         done = epoch + 1
-        finished = Epoch(done, self._of, float(logs["loss"]), float(logs["val_accuracy"]), typical * (self._of - done))
+        finished = Epoch(
+            number=done,
+            of=self._of,
+            loss=float(logs["loss"]),
+            accuracy=float(logs["val_accuracy"]),
+            validation_loss=float(logs["val_loss"]),
+            eta_seconds=typical * (self._of - done),
+        )
         self.epochs.append(finished)
-        score = (finished.accuracy, -float(logs["val_loss"]))
-        if score > self._score:
-            self._score = score
+        if self._best is None or finished.validation_loss < self._best[0].validation_loss:
             self._best = (finished, self.model.get_weights())
         self._on_epoch(finished)
 
