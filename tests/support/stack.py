@@ -86,11 +86,7 @@ class Stack:
 
     def children_of_worker(self) -> list[psutil.Process]:
         """Child processes of the worker that run training code."""
-        return [
-            child
-            for child in psutil.Process(self.pid("worker")).children(recursive=True)
-            if "secateur.workers.child" in child.cmdline()
-        ]
+        return [child for child in psutil.Process(self.pid("worker")).children(recursive=True) if _runs_training_code(child)]
 
     def kill(self, name: str) -> None:
         """Kills one process as `kill -9` does, and nothing else."""
@@ -112,3 +108,10 @@ class Stack:
     def log(self, name: str) -> str:
         """What the named process has written."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
+
+
+def _runs_training_code(process: psutil.Process) -> bool:
+    try:
+        return "secateur.workers.child" in process.cmdline()
+    except psutil.Error:  # it has just ended
+        return False
