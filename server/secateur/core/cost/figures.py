@@ -35,6 +35,11 @@ class Cost:
     flash_bytes: int
     ram_bytes: int
 
+    @property
+    def activation_bytes(self) -> int:
+        """Seed A, Eq. 5 reading (a): every output of a convolution or dense layer, at 32 bit."""
+        return self.memory_bytes - self.weight_bytes
+
     def by_resource(self) -> dict[Resource, float]:
         """Returns the figures that a budget can limit. Latency needs a device profile, accuracy a trained network."""
         return {
@@ -42,6 +47,7 @@ class Cost:
             Resource.MACS: self.macs,
             Resource.FLOPS: self.flops,
             Resource.MEMORY_BYTES: self.memory_bytes,
+            Resource.ACTIVATION_BYTES: self.activation_bytes,
             Resource.FLASH_BYTES: self.flash_bytes,
             Resource.RAM_BYTES: self.ram_bytes,
         }
@@ -64,6 +70,11 @@ class LayerCost:
     memory_bytes: int = 0
     flash_bytes: int = 0
     arena_bytes: int = 0
+
+    @property
+    def activation_bytes(self) -> int:
+        """Its term of Eq. 5 (a): its output at 32 bit, if it is a convolution or dense layer."""
+        return self.memory_bytes - 4 * self.parameters
 
     def __add__(self, other: LayerCost) -> LayerCost:
         return LayerCost(

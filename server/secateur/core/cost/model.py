@@ -20,6 +20,7 @@ _PARTS: Final[dict[Resource, Callable[[LayerCost], int]]] = {
     Resource.FLOPS: attrgetter("macs"),
     Resource.LATENCY_MS: attrgetter("macs"),
     Resource.MEMORY_BYTES: attrgetter("memory_bytes"),
+    Resource.ACTIVATION_BYTES: attrgetter("activation_bytes"),
     Resource.FLASH_BYTES: attrgetter("flash_bytes"),
     Resource.RAM_BYTES: attrgetter("arena_bytes"),
 }
@@ -42,13 +43,17 @@ class CostModel:
         self._members = {group.name: group.members for group in groups}
         self._channels = channels_of(graph, groups)
         self._positions = {layer.name: _positions(graph, layer.name, self._channels, self._widths) for layer in graph}
-        self._formulas = {layer.name: (formula, layer.inputs[0]) for layer in graph if (formula := formula_of(layer))}
+        self._formulas = {
+            layer.name: (formula, layer.inputs[0])
+            for layer in graph
+            if layer.inputs and (formula := formula_of(layer, graph[layer.inputs[0]].output_shape))
+        }
         self._resized = _by_group(self._channels, {name: (name,) for name in self._channels})
         self._repriced = _by_group(self._channels, {name: (name, source) for name, (_, source) in self._formulas.items()})
 
         operators = litert.lower(graph)
         tensors = litert.arena_tensors(graph, operators)
-        self._frame = litert.frame_of(operators)
+        self._frame = litert.frame_of(operators, sum(layer.op == "InputLayer" for layer in graph))
         self._arena = lifetimes.GreedyArena(tensors)
         self._arena_steps = lifetimes.steps_of(tensors)
         self._float_steps = lifetimes.steps_of(lifetimes.float_tensors(graph))
@@ -91,6 +96,8 @@ class CostModel:
                 return 2 * total.macs
             case Resource.MEMORY_BYTES:
                 return total.memory_bytes
+            case Resource.ACTIVATION_BYTES:
+                return total.activation_bytes
             case Resource.FLASH_BYTES:
                 return self._frame.flash_bytes + total.flash_bytes
             case Resource.RAM_BYTES:
