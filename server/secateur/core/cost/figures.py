@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from secateur.core.resources import Resource
 
@@ -53,8 +54,7 @@ class Cost:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class LayerCost:
+class LayerCost(NamedTuple):
     """What one layer adds to the cost of its network.
 
     Args:
@@ -76,22 +76,13 @@ class LayerCost:
         """Its term of Eq. 5 (a): its output at 32 bit, if it is a convolution or dense layer."""
         return self.memory_bytes - 4 * self.parameters
 
-    def __add__(self, other: LayerCost) -> LayerCost:
+    def __add__(self, other: LayerCost) -> LayerCost:  # type: ignore[override]  # sums, where tuples would chain
         return LayerCost(
             self.parameters + other.parameters,
             self.macs + other.macs,
             self.memory_bytes + other.memory_bytes,
             self.flash_bytes + other.flash_bytes,
             self.arena_bytes + other.arena_bytes,
-        )
-
-    def __sub__(self, other: LayerCost) -> LayerCost:
-        return LayerCost(
-            self.parameters - other.parameters,
-            self.macs - other.macs,
-            self.memory_bytes - other.memory_bytes,
-            self.flash_bytes - other.flash_bytes,
-            self.arena_bytes - other.arena_bytes,
         )
 
 

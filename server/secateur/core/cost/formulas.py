@@ -55,14 +55,14 @@ class Formula:
         kernel = self.pair * (inputs // self.groups) * outputs + self.per_input * inputs
         parameters = 0 if self.shared else kernel + self.per_output * outputs + self.fixed
         if not self.multiplies:
-            return LayerCost(parameters, memory_bytes=FLOAT_BYTES * parameters)
+            return LayerCost(parameters, 0, FLOAT_BYTES * parameters, 0, 0)
         quantised = outputs + self.inner * inputs
         return LayerCost(
-            parameters=parameters,
-            macs=(self.applications or self.positions) * kernel,
-            memory_bytes=FLOAT_BYTES * (parameters + self.positions * outputs),
-            flash_bytes=0 if self.shared else kernel + CHANNEL_FLASH_BYTES * quantised,
-            arena_bytes=_prepared(outputs) + _prepared(self.inner * inputs),
+            parameters,
+            (self.applications or self.positions) * kernel,
+            FLOAT_BYTES * (parameters + self.positions * outputs),
+            0 if self.shared else kernel + CHANNEL_FLASH_BYTES * quantised,
+            _prepared(outputs) + (_prepared(self.inner * inputs) if self.inner else 0),
         )
 
 
