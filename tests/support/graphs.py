@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from hypothesis import strategies as st
 
@@ -14,15 +14,21 @@ _WIDTHS: Final = st.integers(2, 12)
 
 
 @st.composite
-def layer_graphs(draw: st.DrawFn, *, max_blocks: int = 6) -> LayerGraph:
-    """Random classifiers with at least one group to prune: plain, residual, gated, grouped, depthwise, concatenated parts."""
+def layer_graphs(draw: st.DrawFn, *, max_blocks: int = 6, every_kind: bool = False) -> LayerGraph:
+    """Random classifiers with at least one group to prune: plain, residual, gated, grouped, depthwise, concatenated parts.
+
+    Args:
+        draw: Given by Hypothesis.
+        max_blocks: Most blocks.
+        every_kind: Also blocks whose sliced network is not the masked one: shared weights, normalisation over channels.
+    """
     side = draw(st.integers(4, 12))
     net = Builder("random", (side, side, draw(st.integers(1, 3))))
     net.add("Conv2D", "stem", filters=draw(_WIDTHS), kernel_size=3, padding="same")
     net.add("ReLU", "stem_relu")
     stream = "stem_relu"
     for number in range(draw(st.integers(0, max_blocks))):
-        block = draw(st.sampled_from(_BLOCKS))
+        block = draw(st.sampled_from(_BLOCKS + _FURTHER_BLOCKS if every_kind else _BLOCKS))
         stream = block(draw, net, f"block{number}", stream)
     net.add(draw(st.sampled_from(["Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D"])), "head", stream)
     if draw(st.booleans()):
@@ -108,6 +114,24 @@ def _option_a(draw: st.DrawFn, net: Builder, name: str, stream: str) -> str:
     return net.add("Add", f"{name}_add", padded, wide)
 
 
+def _shared(draw: st.DrawFn, net: Builder, name: str, stream: str) -> str:
+    """A convolution and its normalisation that are called twice."""
+    config: dict[str, Any] = {"filters": draw(_WIDTHS), "kernel_size": 3, "padding": "same"}
+    before = net.add("Conv2D", f"{name}_before", stream, filters=config["filters"], kernel_size=1)
+    net.add("Conv2D", f"{name}_conv", before, **config)
+    again = net.add("BatchNormalization", f"{name}_bn")
+    net.add("Conv2D", f"{name}_conv_call2", again, shares=f"{name}_conv", **config)
+    return net.add("BatchNormalization", f"{name}_bn_call2", shares=f"{name}_bn")
+
+
+def _upsampled(draw: st.DrawFn, net: Builder, name: str, stream: str) -> str:
+    padding = draw(st.sampled_from(["same", "valid"]))
+    net.add("Conv2DTranspose", f"{name}_conv", stream, filters=draw(_WIDTHS), kernel_size=3, strides=2, padding=padding)
+    net.add("MaxPooling2D", f"{name}_pool", pool_size=3, padding="same")
+    return net.add(draw(st.sampled_from(["LayerNormalization", "PReLU", "Identity"])), f"{name}_after")
+
+
 _BLOCKS: Final[tuple[Callable[[st.DrawFn, Builder, str, str], str], ...]] = (
     _plain, _pool, _depthwise, _separable, _residual, _identity, _inception, _gate, _grouped, _option_a,
 )  # fmt: skip
+_FURTHER_BLOCKS: Final[tuple[Callable[[st.DrawFn, Builder, str, str], str], ...]] = (_shared, _upsampled)

@@ -69,6 +69,7 @@ def cost(message: resources_pb.Cost) -> v.Cost:
         peak_activation_bytes=message.peak_activation_bytes,
         flash_bytes=message.flash_bytes,
         ram_bytes=message.ram_bytes,
+        activation_bytes=message.activation_bytes,
     )
 
 
@@ -102,6 +103,7 @@ def plan(message: plans_pb.Plan) -> v.Plan:
         mode=plan_mode(message.mode),
         widths=tuple(v.GroupWidth(width.group, width.width, width.unpruned_width) for width in message.widths),
         cost=cost(message.cost),
+        stock=message.stock,
     )
 
 
@@ -125,6 +127,15 @@ def target_quote(message: plans_pb.TargetQuote) -> v.TargetQuote:
         binding_limit=resource(message.binding_limit),
         message=message.message,
         unchanged=message.unchanged,
+    )
+
+
+def quotes(message: plans_pb.QuoteResponse) -> v.Quotes:
+    """Maps the answer to a quote."""
+    return v.Quotes(
+        targets=tuple(map(target_quote, message.quotes)),
+        unpruned_cost=cost(message.unpruned_cost),
+        curve=tuple(v.CurvePoint(point.width, cost(point.cost)) for point in message.curve),
     )
 
 

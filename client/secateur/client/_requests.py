@@ -15,8 +15,8 @@ from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import plan_service_pb2 as plans_pb
 from secateur.v1 import resources_pb2 as resources_pb
 
-MODES: Final = ("device", "parameters", "flops", "memory")
-"""Planning modes: which resource decides where the planner cuts."""
+MODES: Final = ("device", "parameters", "flops", "memory", "activation", "uniform", "stock")
+"""Planning modes: by which resource it is decided where to cut, and the baselines "uniform" and "stock"."""
 
 _CHUNK_BYTES: Final = 2**20
 

@@ -25,6 +25,7 @@ class Budget:
         macs: Multiply-accumulates of one inference, a count.
         flops: Floating-point operations of one inference, a count; 2 x MACs.
         memory: Weights plus every feature map at 32 bit: bytes, "1MiB" or "50%".
+        activation: Every feature map at 32 bit: bytes, "1MiB" or "50%".
         flash: Size of the int8 file: bytes, "64KiB" or "50%".
         ram: Peak working memory of one inference: bytes, "40KiB" or "50%".
         latency: Time of one inference: milliseconds, "20ms" or "50%".
@@ -38,6 +39,7 @@ class Budget:
     macs: Amount = None
     flops: Amount = None
     memory: Amount = None
+    activation: Amount = None
     flash: Amount = None
     ram: Amount = None
     latency: Amount = None
@@ -122,6 +124,7 @@ _RESOURCES: Final[Mapping[str, tuple[str, _Parser]]] = {
     "macs": ("macs", units.parse_count),
     "flops": ("flops", units.parse_count),
     "memory": ("memory_bytes", units.parse_bytes),
+    "activation": ("activation_bytes", units.parse_bytes),
     "flash": ("flash_bytes", units.parse_bytes),
     "ram": ("ram_bytes", units.parse_bytes),
     "latency": ("latency_ms", units.parse_milliseconds),

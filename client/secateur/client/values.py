@@ -6,10 +6,10 @@ not know reads "UNKNOWN(17)". What is not set is empty or None. Fields are named
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar, overload
 
 ModelT = TypeVar("ModelT")
 
@@ -38,6 +38,7 @@ class Cost:
     peak_activation_bytes: int
     flash_bytes: int
     ram_bytes: int
+    activation_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,17 @@ class GroupWidth:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is kept of a network, and what that is predicted to cost."""
+    """What is kept of a network, and what that is predicted to cost.
+
+    Of a `stock` plan, which has no widths, it is the name of the zoo network that takes the place of the unpruned one.
+    """
 
     digest: str
     seed: int
     mode: str
     widths: tuple[GroupWidth, ...]
     cost: Cost
+    stock: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,36 @@ class TargetQuote:
     binding_limit: str
     message: str
     unchanged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """What a network is predicted to cost with `width` of the channels of every group that may be cut."""
+
+    width: float
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Quotes(Sequence[TargetQuote]):
+    """One quote per target, in their order; beside them the cost of the unpruned network and its budget curve.
+
+    The `curve` goes from the full width down: it shows where budgets lie that can be asked for.
+    """
+
+    targets: tuple[TargetQuote, ...]
+    unpruned_cost: Cost
+    curve: tuple[CurvePoint, ...]
+
+    @overload
+    def __getitem__(self, index: int) -> TargetQuote: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[TargetQuote, ...]: ...
+    def __getitem__(self, index: int | slice) -> TargetQuote | tuple[TargetQuote, ...]:
+        return self.targets[index]
+
+    def __len__(self) -> int:
+        return len(self.targets)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,10 +35,16 @@ class _PlanModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PlanMode.Val
     PLAN_MODE_FLOPS: _PlanMode.ValueType  # 3
     """By share of FLOPs (seed A, "FA")."""
     PLAN_MODE_MEMORY: _PlanMode.ValueType  # 4
-    """By share of memory (seed A, "MA")."""
+    """By share of memory, weights and feature maps (seed A, "MA", Eq. 5 reading b)."""
+    PLAN_MODE_ACTIVATION: _PlanMode.ValueType  # 5
+    """By share of memory, feature maps alone (seed A, "MA", Eq. 5 reading a)."""
+    PLAN_MODE_UNIFORM: _PlanMode.ValueType  # 6
+    """Baseline: one width multiplier for all groups."""
+    PLAN_MODE_STOCK: _PlanMode.ValueType  # 7
+    """Baseline: the largest smaller network of the same zoo family that keeps the budget. Zoo networks only: STOCK_NEEDS_ZOO."""
 
 class PlanMode(_PlanMode, metaclass=_PlanModeEnumTypeWrapper):
-    """Which resource decides where the planner cuts (seed A, section 3)."""
+    """How it is decided where to cut: by a resource (seed A, section 3), or as the baselines that a plan has to beat."""
 
 PLAN_MODE_UNSPECIFIED: PlanMode.ValueType  # 0
 """Same as PLAN_MODE_DEVICE."""
@@ -49,7 +55,13 @@ PLAN_MODE_PARAMETERS: PlanMode.ValueType  # 2
 PLAN_MODE_FLOPS: PlanMode.ValueType  # 3
 """By share of FLOPs (seed A, "FA")."""
 PLAN_MODE_MEMORY: PlanMode.ValueType  # 4
-"""By share of memory (seed A, "MA")."""
+"""By share of memory, weights and feature maps (seed A, "MA", Eq. 5 reading b)."""
+PLAN_MODE_ACTIVATION: PlanMode.ValueType  # 5
+"""By share of memory, feature maps alone (seed A, "MA", Eq. 5 reading a)."""
+PLAN_MODE_UNIFORM: PlanMode.ValueType  # 6
+"""Baseline: one width multiplier for all groups."""
+PLAN_MODE_STOCK: PlanMode.ValueType  # 7
+"""Baseline: the largest smaller network of the same zoo family that keeps the budget. Zoo networks only: STOCK_NEEDS_ZOO."""
 Global___PlanMode: _TypeAlias = PlanMode  # noqa: Y015
 
 @_typing.final
@@ -63,7 +75,7 @@ class PlanPolicy(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     MIN_WIDTH_FIELD_NUMBER: _builtins.int
     mode: Global___PlanMode.ValueType
-    """Which resource decides."""
+    """How it is decided where to cut."""
     round_to: _builtins.int
     """Kept widths are multiples of this where the group allows it; 0 means 1."""
     step: _builtins.float
@@ -129,12 +141,15 @@ class Plan(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     WIDTHS_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
+    STOCK_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
     """SHA-256 of the plan, hexadecimal."""
     seed: _builtins.int
     """Seed of the planner."""
     mode: Global___PlanMode.ValueType
-    """Which resource decided."""
+    """How it was decided where to cut."""
+    stock: _builtins.str
+    """Name of the zoo network that takes the place of the unpruned one; empty for none. Such a plan has no widths."""
     @_builtins.property
     def widths(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupWidth]:
         """Kept width of every prunable group."""
@@ -151,10 +166,11 @@ class Plan(_message.Message):
         mode: Global___PlanMode.ValueType = ...,
         widths: _abc.Iterable[Global___GroupWidth] | None = ...,
         cost: _resources_pb2.Cost | None = ...,
+        stock: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "digest", b"digest", "mode", b"mode", "seed", b"seed", "widths", b"widths"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "digest", b"digest", "mode", b"mode", "seed", b"seed", "stock", b"stock", "widths", b"widths"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -328,6 +344,7 @@ class QuoteResponse(_message.Message):
 
     QUOTES_FIELD_NUMBER: _builtins.int
     UNPRUNED_COST_FIELD_NUMBER: _builtins.int
+    CURVE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def quotes(self) -> _containers.RepeatedCompositeFieldContainer[Global___TargetQuote]:
         """One quote per target, in the order of the request."""
@@ -336,16 +353,51 @@ class QuoteResponse(_message.Message):
     def unpruned_cost(self) -> _resources_pb2.Cost:
         """Cost of the unpruned network."""
 
+    @_builtins.property
+    def curve(self) -> _containers.RepeatedCompositeFieldContainer[Global___CurvePoint]:
+        """What the network costs with all its groups narrowed alike, from the full width down, under the policy's floors and
+        multiples: where budgets lie that can be asked for.
+        """
+
     def __init__(
         self,
         *,
         quotes: _abc.Iterable[Global___TargetQuote] | None = ...,
         unpruned_cost: _resources_pb2.Cost | None = ...,
+        curve: _abc.Iterable[Global___CurvePoint] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["unpruned_cost", b"unpruned_cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["quotes", b"quotes", "unpruned_cost", b"unpruned_cost"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["curve", b"curve", "quotes", b"quotes", "unpruned_cost", b"unpruned_cost"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___QuoteResponse: _TypeAlias = QuoteResponse  # noqa: Y015
+
+@_typing.final
+class CurvePoint(_message.Message):
+    """One point of a budget curve."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WIDTH_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    width: _builtins.float
+    """Width multiplier of all prunable groups, above 0 and at most 1."""
+    @_builtins.property
+    def cost(self) -> _resources_pb2.Cost:
+        """Predicted cost at that width."""
+
+    def __init__(
+        self,
+        *,
+        width: _builtins.float = ...,
+        cost: _resources_pb2.Cost | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CurvePoint: _TypeAlias = CurvePoint  # noqa: Y015

@@ -43,6 +43,8 @@ class _ResourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Resource.Val
     """Time of one inference on the device, in milliseconds."""
     RESOURCE_ACCURACY: _Resource.ValueType  # 8
     """Top-1 accuracy on the test split of the file that goes onto the device, 0 to 1. The only limit that is a floor."""
+    RESOURCE_ACTIVATION_BYTES: _Resource.ValueType  # 9
+    """Every feature map at 32 bit, in bytes (seed A, Eq. 5 reading a)."""
 
 class Resource(_Resource, metaclass=_ResourceEnumTypeWrapper):
     """A quantity that a budget can limit. The unit is part of the name."""
@@ -65,6 +67,8 @@ RESOURCE_LATENCY_MS: Resource.ValueType  # 7
 """Time of one inference on the device, in milliseconds."""
 RESOURCE_ACCURACY: Resource.ValueType  # 8
 """Top-1 accuracy on the test split of the file that goes onto the device, 0 to 1. The only limit that is a floor."""
+RESOURCE_ACTIVATION_BYTES: Resource.ValueType  # 9
+"""Every feature map at 32 bit, in bytes (seed A, Eq. 5 reading a)."""
 Global___Resource: _TypeAlias = Resource  # noqa: Y015
 
 @_typing.final
@@ -137,6 +141,7 @@ class Cost(_message.Message):
     PEAK_ACTIVATION_BYTES_FIELD_NUMBER: _builtins.int
     FLASH_BYTES_FIELD_NUMBER: _builtins.int
     RAM_BYTES_FIELD_NUMBER: _builtins.int
+    ACTIVATION_BYTES_FIELD_NUMBER: _builtins.int
     parameters: _builtins.int
     """Trainable and non-trainable weights, a count."""
     macs: _builtins.int
@@ -153,6 +158,8 @@ class Cost(_message.Message):
     """Predicted bytes of the LiteRT int8 file."""
     ram_bytes: _builtins.int
     """Predicted bytes of the TensorFlow Lite Micro arena, int8."""
+    activation_bytes: _builtins.int
+    """Bytes of all feature maps at 32 bit (seed A, Eq. 5 reading a)."""
     def __init__(
         self,
         *,
@@ -164,10 +171,11 @@ class Cost(_message.Message):
         peak_activation_bytes: _builtins.int = ...,
         flash_bytes: _builtins.int = ...,
         ram_bytes: _builtins.int = ...,
+        activation_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["flash_bytes", b"flash_bytes", "flops", b"flops", "macs", b"macs", "memory_bytes", b"memory_bytes", "parameters", b"parameters", "peak_activation_bytes", b"peak_activation_bytes", "ram_bytes", b"ram_bytes", "weight_bytes", b"weight_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation_bytes", b"activation_bytes", "flash_bytes", b"flash_bytes", "flops", b"flops", "macs", b"macs", "memory_bytes", b"memory_bytes", "parameters", b"parameters", "peak_activation_bytes", b"peak_activation_bytes", "ram_bytes", b"ram_bytes", "weight_bytes", b"weight_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

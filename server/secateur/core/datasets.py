@@ -56,6 +56,15 @@ def check_fits(graph: LayerGraph, dataset: Dataset) -> None:
     Raises:
         InvalidArgument: DATASET_SHAPE_MISMATCH.
     """
+    inputs = sum(layer.op == "InputLayer" for layer in graph)
+    if (inputs, len(graph.outputs)) != (1, 1) or len(graph[graph.outputs[0]].output_shape) != 1:
+        shapes = ", ".join(str(list(graph[name].output_shape)) for name in graph.outputs)
+        raise InvalidArgument(
+            "DATASET_SHAPE_MISMATCH",
+            f"{dataset.name} pairs one image with one class, so the network needs one input and one output of one value per "
+            f"class. Received: {inputs} inputs, outputs of shape {shapes}",
+            field="dataset",
+        )
     if graph.input_shape != dataset.input_shape:
         raise InvalidArgument(
             "DATASET_SHAPE_MISMATCH",

@@ -17,6 +17,7 @@ class Resource(StrEnum):
     MACS = "macs"
     FLOPS = "flops"
     MEMORY_BYTES = "memory_bytes"
+    ACTIVATION_BYTES = "activation_bytes"
     FLASH_BYTES = "flash_bytes"
     RAM_BYTES = "ram_bytes"
     LATENCY_MS = "latency_ms"

@@ -10,12 +10,19 @@ from secateur.core.serial import digest_of, to_data
 
 
 class PlanMode(StrEnum):
-    """Which resource decides where the planner cuts (seed A, section 3)."""
+    """How the planner decides where to cut: by a resource (seed A, section 3), or as the baselines that it has to beat.
+
+    DEVICE looks at every limit that does not hold yet, PARAMETERS, FLOPS, MEMORY (Eq. 5 reading b) and ACTIVATION (Eq. 5
+    reading a) at one resource. UNIFORM narrows all groups alike; STOCK takes a smaller network of the same family.
+    """
 
     DEVICE = "device"
     PARAMETERS = "parameters"
     FLOPS = "flops"
     MEMORY = "memory"
+    ACTIVATION = "activation"
+    UNIFORM = "uniform"
+    STOCK = "stock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +30,7 @@ class PlanPolicy:
     """How to plan.
 
     Args:
-        mode: Which resource decides where to cut.
+        mode: How to decide where to cut.
         step: Share of a group's channels that one step removes, in (0, 1); the paper's k.
         round_to: Kept widths are multiples of this where the group is wide enough.
         min_width: Smallest width of any group.

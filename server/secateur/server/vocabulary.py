@@ -62,6 +62,7 @@ def cost_to_proto(cost: Cost) -> resources_pb2.Cost:
         flops=cost.flops,
         weight_bytes=cost.weight_bytes,
         memory_bytes=cost.memory_bytes,
+        activation_bytes=cost.activation_bytes,
         peak_activation_bytes=cost.peak_activation_bytes,
         flash_bytes=cost.flash_bytes,
         ram_bytes=cost.ram_bytes,

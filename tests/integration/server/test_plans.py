@@ -38,13 +38,40 @@ def test_every_target_is_quoted_in_turn(api: Api) -> None:
 
 
 def test_a_quote_follows_its_policy(api: Api) -> None:
-    for mode in (pb.PLAN_MODE_PARAMETERS, pb.PLAN_MODE_FLOPS, pb.PLAN_MODE_MEMORY):
+    for mode in (
+        pb.PLAN_MODE_PARAMETERS,
+        pb.PLAN_MODE_FLOPS,
+        pb.PLAN_MODE_MEMORY,
+        pb.PLAN_MODE_ACTIVATION,
+        pb.PLAN_MODE_UNIFORM,
+    ):
         policy = pb.PlanPolicy(mode=mode, round_to=8, min_width=8, step=0.5)
 
         (found,) = quote(api, target(limit(fraction=0.5)), policy=policy).quotes
 
         assert found.plan.mode == mode
         assert {width.width % 8 for width in found.plan.widths} == {0}
+
+
+def test_a_stock_network_is_quoted_by_name(api: Api) -> None:
+    policy = pb.PlanPolicy(mode=pb.PLAN_MODE_STOCK)
+    larger = api.upload_zoo("resnet32").name
+
+    fits, too_large = quote(
+        api, target(limit(fraction=0.7)), target(limit(value=10)), policy=policy, architecture=larger
+    ).quotes
+
+    assert (fits.feasible, fits.plan.mode, fits.plan.stock, len(fits.plan.widths)) == (True, pb.PLAN_MODE_STOCK, "resnet20", 0)
+    assert (too_large.feasible, too_large.plan.stock) == (False, "resnet20")
+    assert too_large.limits[0].smallest_reachable == fits.plan.cost.macs
+
+
+def test_the_budget_curve_goes_from_the_full_width_down(api: Api) -> None:
+    response = quote(api, target(limit(fraction=0.5)))
+
+    assert [round(point.width, 1) for point in response.curve] == [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+    assert response.curve[0].cost == response.unpruned_cost
+    assert response.curve[5].cost.activation_bytes < response.unpruned_cost.activation_bytes
 
 
 def test_the_same_question_has_the_same_answer(api: Api) -> None:

@@ -176,7 +176,18 @@ def test_a_quote_that_is_infeasible_is_exit_code_4(remote: Service) -> None:
     remote.plans.feasible = False
     result = run(remote, "quote", *NET, *TARGET, "--json")
     assert result.exit_code == 4
-    assert json.loads(result.stdout)[0]["binding_limit"] == "flash_bytes"
+    assert json.loads(result.stdout)["targets"][0]["binding_limit"] == "flash_bytes"
+
+
+def test_a_quote_draws_widths_and_the_budget_curve(remote: Service) -> None:
+    shown = run(remote, "quote", *NET, *TARGET).stdout
+    group, curve = (next(line for line in shown.splitlines() if word in line) for word in ("stage1_block1_conv1", "50.0 %"))
+    assert ("16" in group, "4" in group, group.count("\u2588"), group.count("\u2591")) == (True, True, 10, 30)
+    assert "150,000" in curve
+    assert curve.count("\u2588") == 4 * 4, "half of each of four resources"
+    answer = json.loads(run(remote, "quote", *NET, *TARGET, "--json").stdout)
+    assert [point["width"] for point in answer["curve"]] == [1.0, 0.5]
+    assert answer["curve"][1]["cost"]["parameters"] == 150_000
 
 
 def test_jobs_are_listed_watched_and_cancelled(remote: Service) -> None:

@@ -7,6 +7,7 @@ import pytest
 from secateur.core import datasets
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import zoo
+from secateur.core.graph.assembly import Builder
 
 
 def test_digits() -> None:
@@ -26,4 +27,12 @@ def test_unknown() -> None:
 def test_misfits(shape: tuple[int, int, int], classes: int, text: str) -> None:
     with pytest.raises(InvalidArgument, match=text) as caught:
         datasets.check_fits(zoo.build("resnet20", shape, classes), datasets.get("digits"))
+    assert caught.value.reason == "DATASET_SHAPE_MISMATCH"
+
+
+def test_a_network_without_one_answer_per_image_is_a_misfit() -> None:
+    net = Builder("map", (8, 8, 1))
+    net.add("Conv2D", "per_pixel", filters=10, kernel_size=1)
+    with pytest.raises(InvalidArgument, match=r"one output.*\[8, 8, 10\]") as caught:
+        datasets.check_fits(net.build(), datasets.get("digits"))
     assert caught.value.reason == "DATASET_SHAPE_MISMATCH"

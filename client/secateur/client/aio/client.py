@@ -17,7 +17,7 @@ from secateur.client.aio.jobs import Job
 from secateur.client.aio.models import Model
 from secateur.client.errors import UsageError
 from secateur.client.targets import Budget, Target, Zoo
-from secateur.client.values import Architecture, DeviceProfile, Resolution, TargetQuote
+from secateur.client.values import Architecture, DeviceProfile, Quotes, Resolution
 from secateur.v1 import architecture_service_pb2 as architectures_pb
 from secateur.v1 import device_profile_service_pb2 as devices_pb
 from secateur.v1 import job_service_pb2 as jobs_pb
@@ -102,7 +102,8 @@ class Client:
             epochs: Passes over the training split; None for the recipe's own.
             batch_size: Images per step; None for the recipe's own.
             learning_rate: Peak learning rate; None for the recipe's own.
-            mode: Which resource decides where to cut: "device" (every limit at once), "parameters", "flops" or "memory".
+            mode: What decides where to cut: "device" (every limit at once), "parameters", "flops", "memory" or "activation";
+                or a baseline, "uniform" (all groups alike) or "stock" (a smaller network of the same zoo family).
             round_to: Kept widths are multiples of this.
             seed: Seed of planner, initialisation, splits and shuffling.
             display_name: Name for people.
@@ -173,19 +174,19 @@ class Client:
         mode: str = "device",
         round_to: int = 1,
         seed: int = 0,
-    ) -> list[TargetQuote]:
+    ) -> Quotes:
         """Plans every target without training: predicted cost, feasibility and the limit that binds.
 
         Arguments and errors are those of `submit`, but a target that cannot be met is an answer, not an error.
 
         Returns:
-            One quote per target, in their order.
+            One quote per target, in their order, and the budget curve of the architecture.
         """
         asked, policy = _requests.target_messages(targets), _requests.policy(mode, round_to)
         name = await self._stored(architecture, input_shape, classes)
         request = plans_pb.QuoteRequest(architecture=name, targets=asked, policy=policy, seed=seed)
         response = await self._transport.unary(self._transport.plans.Quote, request)
-        return [_mapping.target_quote(quote) for quote in response.quotes]
+        return _mapping.quotes(response)
 
     async def resolve(
         self,

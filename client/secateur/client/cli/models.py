@@ -79,6 +79,7 @@ def resolve_model(
     macs: options.Macs = None,
     flops: options.Flops = None,
     memory: options.Memory = None,
+    activation: options.Activation = None,
     flash: options.Flash = None,
     ram: options.Ram = None,
     latency: options.Latency = None,
@@ -88,7 +89,15 @@ def resolve_model(
     """Find the most accurate model that fits a device. Exit code 4 if none does."""
     session: Session = ctx.obj
     budget = Budget(
-        parameters=parameters, macs=macs, flops=flops, memory=memory, flash=flash, ram=ram, latency=latency, accuracy=accuracy
+        parameters=parameters,
+        macs=macs,
+        flops=flops,
+        memory=memory,
+        activation=activation,
+        flash=flash,
+        ram=ram,
+        latency=latency,
+        accuracy=accuracy,
     )
     shape = options.input_shape(input_shape)
     with session.client() as client:

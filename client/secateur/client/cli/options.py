@@ -43,6 +43,10 @@ Memory = Annotated[
         help="Most bytes of weights and feature maps at 32 bit: 1MiB, 50%.", rich_help_panel=_TARGET, show_default=False
     ),
 ]
+Activation = Annotated[
+    str | None,
+    typer.Option(help="Most bytes of feature maps at 32 bit: 1MiB, 50%.", rich_help_panel=_TARGET, show_default=False),
+]
 Flash = Annotated[
     str | None, typer.Option(help="Most bytes of the int8 file: 64KiB.", rich_help_panel=_TARGET, show_default=False)
 ]
@@ -62,7 +66,12 @@ Profiles = Annotated[
     ),
 ]
 
-Mode = Annotated[str, typer.Option(help="What decides where to cut: device, parameters, flops or memory.")]
+Mode = Annotated[
+    str,
+    typer.Option(
+        help="What decides where to cut: device, parameters, flops, memory or activation; or a baseline: uniform or stock."
+    ),
+]
 RoundTo = Annotated[int, typer.Option(help="Kept widths are multiples of this.")]
 Seed = Annotated[int, typer.Option(help="Seed of planning and training.")]
 Rows = Annotated[int, typer.Option("--limit", min=1, help="Most rows.")]

@@ -11,9 +11,21 @@ from rich.table import Table
 from rich.text import Text
 
 from secateur.client._views import JobView, ModelView
+from secateur.client.cli.bars import bar
 from secateur.client.cli.formats import duration, figure, percent, size
-from secateur.client.values import Architecture, Compliance, Cost, DeviceProfile, JobEvent, LimitQuote, TargetQuote
+from secateur.client.values import (
+    Architecture,
+    Compliance,
+    Cost,
+    DeviceProfile,
+    GroupWidth,
+    JobEvent,
+    LimitQuote,
+    Quotes,
+)
 
+_BAR_CELLS = 40
+_SHARE_CELLS = 8
 _STYLES = {"SUCCEEDED": "green", "FAILED": "red", "INFEASIBLE": "yellow", "CANCELLED": "dim", "EXPIRED": "red"}
 
 
@@ -71,8 +83,8 @@ def compliance_table(compliance: Iterable[Compliance]) -> Table:
     return table
 
 
-def render_quotes(quotes: Sequence[TargetQuote]) -> RenderableType:
-    """Returns what was quoted, target by target."""
+def render_quotes(quotes: Quotes) -> RenderableType:
+    """Returns what was quoted, target by target, the widths of every plan, and the budget curve."""
     parts: list[RenderableType] = []
     for number, quote in enumerate(quotes, start=1):
         verdict = (
@@ -82,6 +94,10 @@ def render_quotes(quotes: Sequence[TargetQuote]) -> RenderableType:
         if quote.message:
             parts.append(Text(quote.message))
         parts.append(_quote_table(quote.limits))
+        if quote.plan is not None and quote.plan.widths and not quote.unchanged:
+            parts.append(_width_table(quote.plan.widths))
+    if quotes.curve:
+        parts.append(_curve_table(quotes))
     return Group(*parts)
 
 
@@ -157,7 +173,7 @@ def render_architecture(architecture: Architecture) -> RenderableType:
     """Returns one architecture with its layers and their shares of the whole."""
     table = _table("Layer", "Type", "Output", ">Parameters", ">MACs", ">of parameters", ">of FLOPs", ">of memory", "Group")
     for layer in architecture.layers:
-        shares = [percent(share) if share else "" for share in (layer.parameters_share, layer.flops_share, layer.memory_share)]
+        shares = [_share(share) for share in (layer.parameters_share, layer.flops_share, layer.memory_share)]
         table.add_row(
             escape(layer.name),
             layer.op,
@@ -231,6 +247,40 @@ def _quote_table(limits: Iterable[LimitQuote]) -> Table:
             _yes_or_no(limit.met),
         )
     return table
+
+
+def _width_table(widths: Iterable[GroupWidth]) -> Table:
+    """Returns the width of every group before and after, as a figure and as a bar."""
+    table = _table("Group", ">Before", ">After", "Kept of what there was")
+    widest = max((group.unpruned_width for group in widths), default=1)
+    for group in widths:
+        room = _BAR_CELLS * group.unpruned_width / widest
+        table.add_row(
+            escape(group.group),
+            f"{group.unpruned_width:,}",
+            f"{group.width:,}",
+            bar(group.width / group.unpruned_width, cells=room),
+        )
+    return table
+
+
+def _curve_table(quotes: Quotes) -> Table:
+    """Returns what is left of every resource at sampled widths, as a figure and as a bar."""
+    names = ("parameters", "macs", "flash_bytes", "ram_bytes")
+    table = _table(">Width", *names)
+    table.caption = "What the network costs with all groups narrowed alike, and that as a share of the unpruned network."
+    for point in quotes.curve:
+        shares = {name: getattr(point.cost, name) / getattr(quotes.unpruned_cost, name) for name in names}
+        cells = [
+            Text.assemble(bar(share, cells=_SHARE_CELLS), " ", figure(name, getattr(point.cost, name)))
+            for name, share in shares.items()
+        ]
+        table.add_row(percent(point.width), *cells)
+    return table
+
+
+def _share(share: float) -> Text:
+    return Text.assemble(bar(share, cells=_SHARE_CELLS), f" {percent(share)}") if share else Text()
 
 
 def _table(*headings: str) -> Table:

@@ -27,6 +27,7 @@ def quote(
     macs: options.Macs = None,
     flops: options.Flops = None,
     memory: options.Memory = None,
+    activation: options.Activation = None,
     flash: options.Flash = None,
     ram: options.Ram = None,
     latency: options.Latency = None,
@@ -37,7 +38,16 @@ def quote(
 ) -> None:
     """Tell, without training, whether a target can be met, at what cost, and which limit binds. Exit code 4 if one cannot."""
     session: Session = ctx.obj
-    budget = Budget(parameters=parameters, macs=macs, flops=flops, memory=memory, flash=flash, ram=ram, latency=latency)
+    budget = Budget(
+        parameters=parameters,
+        macs=macs,
+        flops=flops,
+        memory=memory,
+        activation=activation,
+        flash=flash,
+        ram=ram,
+        latency=latency,
+    )
     targets = options.targets(profile, budget)
     shape = options.input_shape(input_shape)
     with session.client() as client:
@@ -61,6 +71,7 @@ def submit(
     macs: options.Macs = None,
     flops: options.Flops = None,
     memory: options.Memory = None,
+    activation: options.Activation = None,
     flash: options.Flash = None,
     ram: options.Ram = None,
     latency: options.Latency = None,
@@ -82,7 +93,15 @@ def submit(
     """Prune, train and measure a model for every target."""
     session: Session = ctx.obj
     budget = Budget(
-        parameters=parameters, macs=macs, flops=flops, memory=memory, flash=flash, ram=ram, latency=latency, accuracy=accuracy
+        parameters=parameters,
+        macs=macs,
+        flops=flops,
+        memory=memory,
+        activation=activation,
+        flash=flash,
+        ram=ram,
+        latency=latency,
+        accuracy=accuracy,
     )
     targets = options.targets(profile, budget)
     shape = options.input_shape(input_shape)

@@ -3,5 +3,17 @@
 from secateur.core.cost.figures import Cost, LayerCost, LayerShare
 from secateur.core.cost.model import CostModel
 from secateur.core.cost.reports import cost_of, layer_costs, shares
+from secateur.core.cost.tables import GroupRow, group_rows, group_table
 
-__all__ = ["Cost", "CostModel", "LayerCost", "LayerShare", "cost_of", "layer_costs", "shares"]
+__all__ = [
+    "Cost",
+    "CostModel",
+    "GroupRow",
+    "LayerCost",
+    "LayerShare",
+    "cost_of",
+    "group_rows",
+    "group_table",
+    "layer_costs",
+    "shares",
+]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from secateur.core.graph import ChannelGroup, Layer, LayerGraph
+from secateur.core.graph.table import OPERATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +57,17 @@ def channels_of(graph: LayerGraph, groups: Sequence[ChannelGroup]) -> dict[str, 
 def _follow(layer: Layer, inputs: Sequence[Layer], channels: Sequence[Channels]) -> Channels:
     """Returns the channels of a layer that is not the producer of a group."""
     width = layer.output_shape[-1]
-    if not channels or layer.op in {"Conv2D", "SeparableConv2D", "Dense"}:
+    if not channels or OPERATIONS[layer.op].produces:
         return Channels(width)
-    if layer.op == "DepthwiseConv2D":
+    if "depth_multiplier" in layer.config:
         return channels[0].scaled(layer.config["depth_multiplier"])
-    if layer.op == "Concatenate":
+    if layer.op == "Concatenate" and layer.config["axis"] == -1:
         return sum(channels[1:], start=channels[0])
     if layer.op == "Flatten":
         return channels[0].scaled(math.prod(inputs[0].output_shape[:-1]))
     widest = max(range(len(inputs)), key=lambda index: inputs[index].output_shape[-1])  # merges stretch channels of size 1
     extra = width - inputs[widest].output_shape[-1]
-    if layer.op == "Reshape" and extra:
-        return Channels(width)  # a group that reaches a reshape of its channels is not prunable
+    if layer.op == "Permute" or (layer.op == "Reshape" and extra):
+        kept = layer.op == "Permute" and layer.config["dims"][-1] == len(layer.output_shape)
+        return channels[0] if kept else Channels(width)  # a group whose channels are mixed with positions is not prunable
     return channels[widest] + Channels(extra)  # padding may add channels

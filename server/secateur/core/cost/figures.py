@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from secateur.core.resources import Resource
 
@@ -35,6 +36,11 @@ class Cost:
     flash_bytes: int
     ram_bytes: int
 
+    @property
+    def activation_bytes(self) -> int:
+        """Seed A, Eq. 5 reading (a): every output of a convolution or dense layer, at 32 bit."""
+        return self.memory_bytes - self.weight_bytes
+
     def by_resource(self) -> dict[Resource, float]:
         """Returns the figures that a budget can limit. Latency needs a device profile, accuracy a trained network."""
         return {
@@ -42,13 +48,13 @@ class Cost:
             Resource.MACS: self.macs,
             Resource.FLOPS: self.flops,
             Resource.MEMORY_BYTES: self.memory_bytes,
+            Resource.ACTIVATION_BYTES: self.activation_bytes,
             Resource.FLASH_BYTES: self.flash_bytes,
             Resource.RAM_BYTES: self.ram_bytes,
         }
 
 
-@dataclass(frozen=True, slots=True)
-class LayerCost:
+class LayerCost(NamedTuple):
     """What one layer adds to the cost of its network.
 
     Args:
@@ -65,22 +71,18 @@ class LayerCost:
     flash_bytes: int = 0
     arena_bytes: int = 0
 
-    def __add__(self, other: LayerCost) -> LayerCost:
+    @property
+    def activation_bytes(self) -> int:
+        """Its term of Eq. 5 (a): its output at 32 bit, if it is a convolution or dense layer."""
+        return self.memory_bytes - 4 * self.parameters
+
+    def __add__(self, other: LayerCost) -> LayerCost:  # type: ignore[override]  # sums, where tuples would chain
         return LayerCost(
             self.parameters + other.parameters,
             self.macs + other.macs,
             self.memory_bytes + other.memory_bytes,
             self.flash_bytes + other.flash_bytes,
             self.arena_bytes + other.arena_bytes,
-        )
-
-    def __sub__(self, other: LayerCost) -> LayerCost:
-        return LayerCost(
-            self.parameters - other.parameters,
-            self.macs - other.macs,
-            self.memory_bytes - other.memory_bytes,
-            self.flash_bytes - other.flash_bytes,
-            self.arena_bytes - other.arena_bytes,
         )
 
 

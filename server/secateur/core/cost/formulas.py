@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from secateur.core.cost.figures import LayerCost
 from secateur.core.cost.lifetimes import aligned
-from secateur.core.graph import Layer
+from secateur.core.graph import Layer, Shape
 
 FLOAT_BYTES: Final = 4
 CHANNEL_FLASH_BYTES: Final = 28
@@ -27,17 +27,23 @@ class Formula:
         pair: Multiplying weights per pair of an input and an output channel.
         per_input: Multiplying weights per input channel (depthwise kernels).
         per_output: Other weights per output channel.
+        fixed: Weights that no channel count changes.
         groups: Groups of a grouped convolution.
         inner: Channels between the two convolutions of a separable one, per input channel; they are quantised, too.
-        positions: Places at which the kernel is applied, and values per output channel.
+        positions: Values per output channel.
+        applications: Places at which the kernel is applied, if they are not the output's.
+        shared: Whether the weights are those of another call, and counted there.
     """
 
     pair: int = 0
     per_input: int = 0
     per_output: int = 0
+    fixed: int = 0
     groups: int = 1
     inner: int = 0
     positions: int = 0
+    applications: int = 0
+    shared: bool = False
 
     @property
     def multiplies(self) -> bool:
@@ -47,16 +53,16 @@ class Formula:
     def cost(self, inputs: int, outputs: int) -> LayerCost:
         """Returns the cost with `inputs` input and `outputs` output channels."""
         kernel = self.pair * (inputs // self.groups) * outputs + self.per_input * inputs
-        parameters = kernel + self.per_output * outputs
+        parameters = 0 if self.shared else kernel + self.per_output * outputs + self.fixed
         if not self.multiplies:
-            return LayerCost(parameters, memory_bytes=FLOAT_BYTES * parameters)
+            return LayerCost(parameters, 0, FLOAT_BYTES * parameters, 0, 0)
         quantised = outputs + self.inner * inputs
         return LayerCost(
-            parameters=parameters,
-            macs=self.positions * kernel,
-            memory_bytes=FLOAT_BYTES * (parameters + self.positions * outputs),
-            flash_bytes=kernel + CHANNEL_FLASH_BYTES * quantised,
-            arena_bytes=_prepared(outputs) + _prepared(self.inner * inputs),
+            parameters,
+            (self.applications or self.positions) * kernel,
+            FLOAT_BYTES * (parameters + self.positions * outputs),
+            0 if self.shared else kernel + CHANNEL_FLASH_BYTES * quantised,
+            _prepared(outputs) + (_prepared(self.inner * inputs) if self.inner else 0),
         )
 
 
@@ -65,13 +71,21 @@ def _prepared(channels: int) -> int:
     return 2 * aligned(4 * channels)
 
 
-def formula_of(layer: Layer) -> Formula | None:
-    """Returns the closed form of a layer with weights; None for one without, which costs nothing by itself."""
+def formula_of(layer: Layer, received: Shape) -> Formula | None:
+    """Returns the closed form of a layer with weights; None for one without, which costs nothing by itself.
+
+    Args:
+        layer: The layer.
+        received: Shape of its input.
+    """
     make = _FORMULAS.get(layer.op)
-    return make(layer) if make else None
+    if make is None:
+        return None
+    formula = make(layer, received)
+    return replace(formula, shared=True) if formula and layer.shares else formula
 
 
-def _conv(layer: Layer) -> Formula:
+def _conv(layer: Layer, _: Shape) -> Formula:
     return Formula(
         pair=math.prod(layer.config["kernel_size"]),
         per_output=int(layer.config["use_bias"]),
@@ -80,7 +94,17 @@ def _conv(layer: Layer) -> Formula:
     )
 
 
-def _depthwise(layer: Layer) -> Formula:
+def _transposed(layer: Layer, received: Shape) -> Formula:
+    """Every input value is multiplied by the whole kernel, wherever the products are added."""
+    return Formula(
+        pair=math.prod(layer.config["kernel_size"]),
+        per_output=int(layer.config["use_bias"]),
+        positions=_positions(layer),
+        applications=math.prod(received[:-1]),
+    )
+
+
+def _depthwise(layer: Layer, _: Shape) -> Formula:
     return Formula(
         per_input=math.prod(layer.config["kernel_size"]) * layer.config["depth_multiplier"],
         per_output=int(layer.config["use_bias"]),
@@ -88,7 +112,7 @@ def _depthwise(layer: Layer) -> Formula:
     )
 
 
-def _separable(layer: Layer) -> Formula:
+def _separable(layer: Layer, _: Shape) -> Formula:
     inner = layer.config["depth_multiplier"]
     return Formula(
         pair=inner,
@@ -99,23 +123,55 @@ def _separable(layer: Layer) -> Formula:
     )
 
 
-def _dense(layer: Layer) -> Formula:
+def _dense(layer: Layer, _: Shape) -> Formula:
     return Formula(pair=1, per_output=int(layer.config["use_bias"]), positions=_positions(layer))
 
 
-def _batch_normalization(layer: Layer) -> Formula:
+def _batch_normalization(layer: Layer, _: Shape) -> Formula:
     # moving mean and moving variance always, gamma and beta where switched on
     return Formula(per_output=2 + layer.config["scale"] + layer.config["center"])
+
+
+def _affine(layer: Layer, received: Shape) -> Formula:
+    axis = layer.config["axis"]
+    values = math.prod(received[each - 1] for each in axis[:-1]) if isinstance(axis, list) else 1
+    return Formula(per_output=values * (layer.config["scale"] + layer.config["center"]))
+
+
+def _root_mean_square(_: Layer, __: Shape) -> Formula:
+    return Formula(per_output=1)
+
+
+def _statistics(layer: Layer, _: Shape) -> Formula | None:
+    if layer.config["mean"] is not None:
+        return None  # given as arguments: there is nothing to adapt
+    return Formula(fixed=3) if layer.config["axis"] == [] else Formula(per_output=2, fixed=1)
+
+
+def _slopes(layer: Layer, received: Shape) -> Formula:
+    shared = layer.config["shared_axes"] or ()
+    values = math.prod(size for axis, size in enumerate(received[:-1], start=1) if axis not in shared)
+    return Formula(fixed=values) if len(received) in shared else Formula(per_output=values)
 
 
 def _positions(layer: Layer) -> int:
     return math.prod(layer.output_shape[:-1])
 
 
-_FORMULAS: Final[dict[str, Callable[[Layer], Formula]]] = {
+_FORMULAS: Final[dict[str, Callable[[Layer, Shape], Formula | None]]] = {
+    "Conv1D": _conv,
     "Conv2D": _conv,
+    "Conv1DTranspose": _transposed,
+    "Conv2DTranspose": _transposed,
+    "DepthwiseConv1D": _depthwise,
     "DepthwiseConv2D": _depthwise,
+    "SeparableConv1D": _separable,
     "SeparableConv2D": _separable,
     "Dense": _dense,
     "BatchNormalization": _batch_normalization,
+    "LayerNormalization": _affine,
+    "GroupNormalization": _affine,
+    "RMSNormalization": _root_mean_square,
+    "Normalization": _statistics,
+    "PReLU": _slopes,
 }

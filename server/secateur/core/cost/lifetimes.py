@@ -11,8 +11,10 @@ from secateur.core.graph import LayerGraph
 
 IN_PLACE: Final = frozenset(
     {
-        "Activation", "Add", "Average", "BatchNormalization", "Dropout", "ELU", "Flatten", "LeakyReLU", "Maximum", "Minimum",
-        "Multiply", "ReLU", "Rescaling", "Reshape", "Softmax", "SpatialDropout2D", "Subtract",
+        "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Average", "BatchNormalization", "Dropout", "ELU",
+        "Flatten", "GaussianDropout", "GaussianNoise", "GroupNormalization", "Identity", "LayerNormalization", "LeakyReLU",
+        "Maximum", "Minimum", "Multiply", "Normalization", "PReLU", "ReLU", "Rescaling", "Reshape", "RMSNormalization",
+        "Softmax", "SpatialDropout1D", "SpatialDropout2D", "Subtract", "UnitNormalization",
     }
 )  # fmt: skip
 """Layers that can write over an input of the same size which nobody else reads."""

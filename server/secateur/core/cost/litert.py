@@ -55,12 +55,26 @@ _SOFTMAX: Final = Kind(flash_bytes=192, arena_bytes=80)
 _VALUEWISE: Final = Kind(flash_bytes=130, arena_bytes=15)
 _SCALE: Final = Kind(flash_bytes=524, arena_bytes=120, constants=2, operators=2)
 
+_SEPARABLE: Final = Kind(flash_bytes=824, arena_bytes=216, constants=4, operators=2)
+_SEQUENCE: Final = _joined(_KERNEL, _joined(_RESHAPE, _RESHAPE))  # computed as an image of one row
+_NORMALIZE: Final = _joined(_joined(_REDUCE, _REDUCE), _joined(_SCALE, _VALUEWISE))
+
 _KINDS: Final = {
+    "Conv1D": _SEQUENCE,
     "Conv2D": _KERNEL,
+    "Conv1DTranspose": _SEQUENCE,
+    "Conv2DTranspose": _KERNEL,
+    "DepthwiseConv1D": _SEQUENCE,
     "DepthwiseConv2D": _KERNEL,
-    "SeparableConv2D": Kind(flash_bytes=824, arena_bytes=216, constants=4, operators=2),
+    "SeparableConv1D": _joined(_SEPARABLE, _joined(_RESHAPE, _RESHAPE)),
+    "SeparableConv2D": _SEPARABLE,
     "Dense": _KERNEL,
     "BatchNormalization": _SCALE,
+    "LayerNormalization": _NORMALIZE,
+    "GroupNormalization": _NORMALIZE,
+    "RMSNormalization": _NORMALIZE,
+    "UnitNormalization": _NORMALIZE,
+    "Normalization": _SCALE,
     "Rescaling": _SCALE,
     "Add": _MERGE,
     "Subtract": _MERGE,
@@ -69,22 +83,30 @@ _KINDS: Final = {
     "Minimum": _MERGE,
     "Average": _SCALE,
     "Concatenate": _MERGE,
-    "MaxPooling2D": _POOL,
-    "AveragePooling2D": _POOL,
-    "GlobalAveragePooling2D": _REDUCE,
-    "GlobalMaxPooling2D": _REDUCE,
+    **{f"{prefix}{kind}Pooling{rank}D": price for kind in ("Max", "Average") for rank in (1, 2)
+       for prefix, price in (("", _POOL), ("Global", _REDUCE), ("Adaptive", _REDUCE))},
     "Flatten": _RESHAPE,
     "Reshape": _RESHAPE,
+    "Permute": _RESHAPE,
+    "ZeroPadding1D": _PAD,
     "ZeroPadding2D": _PAD,
+    "Cropping1D": _PAD,
+    "Cropping2D": _PAD,
+    "UpSampling1D": _RESHAPE,
     "UpSampling2D": _RESHAPE,
     "Softmax": _SOFTMAX,
-}
+}  # fmt: skip
 """Price by layer. Layers that are not listed work value by value."""
 _ACTIVATIONS: Final = {"softmax": _SOFTMAX, "silu": _joined(_VALUEWISE, _MERGE)}
 """Price by activation. Activations that are not listed are one operator that works value by value."""
-_KERNELS: Final = frozenset({"Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense"})
+_KERNELS: Final = frozenset({"Dense", *(op for op in _KINDS if "Conv" in op)})
 _FUSING: Final = _KERNELS | {"Add", "Subtract", "Multiply", "BatchNormalization"}
-_DROPPED: Final = frozenset({"Dropout", "SpatialDropout2D"})
+_DROPPED: Final = frozenset(
+    {
+        "ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise", "Identity", "SpatialDropout1D",
+        "SpatialDropout2D",
+    }
+)  # fmt: skip
 
 FILE_BYTES: Final = 560
 """Header, operator codes, signature and metadata of a file."""
@@ -200,11 +222,16 @@ class Frame:
     planning_bytes: int
 
 
-def frame_of(operators: tuple[Operator, ...]) -> Frame:
-    """Returns the part of file and arena that does not depend on widths."""
+def frame_of(operators: tuple[Operator, ...], inputs: int = 1) -> Frame:
+    """Returns the part of file and arena that does not depend on widths.
+
+    Args:
+        operators: Operators of the file.
+        inputs: How many tensors the network takes.
+    """
     kinds = [operator.kind for operator in operators]
     calls = sum(kind.operators for kind in kinds)
-    planned = 1 + calls  # the input, and one output per operator
+    planned = inputs + calls  # and one output per operator
     tensors = planned + sum(kind.constants for kind in kinds)
     return Frame(
         flash_bytes=FILE_BYTES + sum(kind.flash_bytes for kind in kinds),

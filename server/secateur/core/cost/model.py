@@ -20,6 +20,7 @@ _PARTS: Final[dict[Resource, Callable[[LayerCost], int]]] = {
     Resource.FLOPS: attrgetter("macs"),
     Resource.LATENCY_MS: attrgetter("macs"),
     Resource.MEMORY_BYTES: attrgetter("memory_bytes"),
+    Resource.ACTIVATION_BYTES: attrgetter("activation_bytes"),
     Resource.FLASH_BYTES: attrgetter("flash_bytes"),
     Resource.RAM_BYTES: attrgetter("arena_bytes"),
 }
@@ -42,13 +43,24 @@ class CostModel:
         self._members = {group.name: group.members for group in groups}
         self._channels = channels_of(graph, groups)
         self._positions = {layer.name: _positions(graph, layer.name, self._channels, self._widths) for layer in graph}
-        self._formulas = {layer.name: (formula, layer.inputs[0]) for layer in graph if (formula := formula_of(layer))}
-        self._resized = _by_group(self._channels, {name: (name,) for name in self._channels})
-        self._repriced = _by_group(self._channels, {name: (name, source) for name, (_, source) in self._formulas.items()})
+        self._formulas = {
+            layer.name: (formula, layer.inputs[0])
+            for layer in graph
+            if layer.inputs and (formula := formula_of(layer, graph[layer.inputs[0]].output_shape))
+        }
+        self._resized = {
+            group: [(name, dict(self._channels[name].terms)[group], self._positions[name]) for name in names]
+            for group, names in _by_group(self._channels, {name: (name,) for name in self._channels}).items()
+        }
+        reading = {name: (name, source) for name, (_, source) in self._formulas.items()}
+        self._repriced = {
+            group: [(name, *self._formulas[name]) for name in names]
+            for group, names in _by_group(self._channels, reading).items()
+        }
 
         operators = litert.lower(graph)
         tensors = litert.arena_tensors(graph, operators)
-        self._frame = litert.frame_of(operators)
+        self._frame = litert.frame_of(operators, sum(layer.op == "InputLayer" for layer in graph))
         self._arena = lifetimes.GreedyArena(tensors)
         self._arena_steps = lifetimes.steps_of(tensors)
         self._float_steps = lifetimes.steps_of(lifetimes.float_tensors(graph))
@@ -70,14 +82,29 @@ class CostModel:
 
     def set_width(self, group: str, width: int) -> None:
         """Changes the width of one group."""
+        change = width - self._widths[group]
         self._widths[group] = width
-        for name in self._resized[group]:
-            self._width_of[name] = self._channels[name].at(self._widths)
-            self._sizes[name] = self._positions[name] * self._width_of[name]
-        for name in self._repriced[group]:
-            cost = self._cost_of(name)
-            self._total += cost - self._costs[name]
-            self._costs[name] = cost
+        width_of, sizes, costs = self._width_of, self._sizes, self._costs
+        for name, factor, positions in self._resized[group]:
+            width_of[name] += factor * change
+            sizes[name] = positions * width_of[name]
+        total = self._total
+        parameters, macs, memory, flash, arena = (
+            total.parameters,
+            total.macs,
+            total.memory_bytes,
+            total.flash_bytes,
+            total.arena_bytes,
+        )
+        for name, formula, source in self._repriced[group]:
+            old = costs[name]
+            new = costs[name] = formula.cost(width_of[source], width_of[name])
+            parameters += new.parameters - old.parameters
+            macs += new.macs - old.macs
+            memory += new.memory_bytes - old.memory_bytes
+            flash += new.flash_bytes - old.flash_bytes
+            arena += new.arena_bytes - old.arena_bytes
+        self._total = LayerCost(parameters, macs, memory, flash, arena)
 
     def value(self, resource: Resource) -> int:
         """Returns the present value of one resource. Raises ValueError for latency and accuracy, which no graph has."""
@@ -91,6 +118,8 @@ class CostModel:
                 return 2 * total.macs
             case Resource.MEMORY_BYTES:
                 return total.memory_bytes
+            case Resource.ACTIVATION_BYTES:
+                return total.activation_bytes
             case Resource.FLASH_BYTES:
                 return self._frame.flash_bytes + total.flash_bytes
             case Resource.RAM_BYTES:

@@ -16,14 +16,21 @@ MAX_CHANNELS: Final = 100_000
 """Most filters or units of one layer."""
 MAX_WINDOW: Final = 1_024
 """Largest kernel, pool, stride, dilation or padding along one axis."""
+MAX_RANK: Final = 3
+"""Most axes of a tensor, without the batch."""
 MAX_SCALAR: Final = 1e9
 """Largest magnitude of a floating-point argument."""
 REQUIRED: Final = object()
 """Default of an argument that has none."""
 
 ACTIVATIONS: Final = frozenset(
-    {"linear", "relu", "relu6", "leaky_relu", "elu", "sigmoid", "hard_sigmoid", "tanh", "softmax", "silu", "hard_silu"}
-)
+    {
+        "linear", "relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "hard_silu", "mish", "softplus",
+        "softsign", "squareplus", "soft_shrink", "hard_shrink", "tanh_shrink", "sparse_plus", "threshold", "exponential",
+        "sigmoid", "hard_sigmoid", "log_sigmoid", "sparse_sigmoid", "tanh", "hard_tanh", "softmax", "log_softmax", "sparsemax",
+    }
+)  # fmt: skip
+"""Keras's activations but for `glu`, which halves the channels."""
 _ACTIVATION_ALIASES: Final = {"swish": "silu", "hard_swish": "hard_silu"}
 
 Parse = Callable[[Any], Any]
@@ -118,34 +125,56 @@ def choice(*names: str) -> Parse:
 
 
 def channels_last(value: Any) -> str:
-    """Parses the layout of images, of which we support one."""
+    """Parses the layout of images. `layouts` has turned channels first into channels last before."""
     if value != "channels_last":
-        raise LayerError(UNSUPPORTED, f"must be channels_last; build the model with channels last. Received: {show(value)}")
+        raise LayerError(UNSUPPORTED, f"must be channels_last or channels_first. Received: {show(value)}")
     return "channels_last"
 
 
-def window(low: int = 1) -> Parse:
-    """Returns a parser of a size per spatial axis: n or [n, m], normalised to [n, m]."""
+def window(rank: int = 2, low: int = 1) -> Parse:
+    """Returns a parser of a size per spatial axis: n or a list of `rank` sizes, normalised to the list."""
     side = integer(low, MAX_WINDOW)
 
     def parse(value: Any) -> list[int]:
         if isinstance(value, int) and not isinstance(value, bool):
-            return [side(value)] * 2
-        if not isinstance(value, list | tuple) or len(value) != 2:
-            raise LayerError(MALFORMED, f"must be a whole number or a pair of them. Received: {show(value)}")
+            return [side(value)] * rank
+        if not isinstance(value, list | tuple) or len(value) != rank:
+            raise LayerError(MALFORMED, f"must be a whole number or a list of {rank}. Received: {show(value)}")
         return [side(item) for item in value]
 
     return parse
 
 
+def side(low: int = 1) -> Parse:
+    """Returns a parser of a size along the one spatial axis: n or [n], normalised to n."""
+    pair = window(1, low)
+    return lambda value: pair(value)[0]
+
+
+def margin(value: Any) -> list[int]:
+    """Parses what is added to, or taken from, both ends of one axis: n or [before, after], normalised to the last."""
+    return list(window(2, 0)(value))
+
+
 def margins(value: Any) -> list[list[int]]:
-    """Parses a padding: n, [rows, columns] or [[top, bottom], [left, right]], normalised to the last."""
-    pair = window(0)
+    """Parses a margin: n, [rows, columns] or [[top, bottom], [left, right]], normalised to the last."""
     if isinstance(value, list | tuple) and len(value) == 2:
-        return [pair(item) for item in value]
+        return [margin(item) for item in value]
     if isinstance(value, int):
-        return [pair(value), pair(value)]
+        return [margin(value), margin(value)]
     raise LayerError(MALFORMED, f"must be a whole number, a pair, or a pair of pairs. Received: {show(value)}")
+
+
+def numbers(value: Any) -> float | list[float]:
+    """Parses a number, or a list with one number per channel. Singleton lists around that list are taken off."""
+    while isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
+    parse = number()
+    if not isinstance(value, list | tuple):
+        return float(parse(value))
+    if not 0 < len(value) <= MAX_CHANNELS:
+        raise LayerError(MALFORMED, f"must hold 1 to {MAX_CHANNELS} numbers. Received: {len(value)}")
+    return [parse(item) for item in value]
 
 
 def dimensions(max_rank: int, max_elements: int, *, low: int = 1) -> Parse:
@@ -172,10 +201,27 @@ def activation(value: Any) -> str:
     return str(choice(*sorted(ACTIVATIONS))(name))
 
 
-def last_axis(value: Any) -> int:
-    """Parses the channel axis of a tensor, channels last. Rank is checked with the shapes, so -1, 1 and 3 all pass."""
+def axis(value: Any) -> int:
+    """Parses one axis of a tensor, the batch being axis 0: n or [n]. What it may be is checked with the shapes."""
     if isinstance(value, list | tuple) and len(value) == 1:
         value = value[0]
     if isinstance(value, bool) or not isinstance(value, int):
         raise LayerError(MALFORMED, f"must be a whole number. Received: {show(value)}")
     return value
+
+
+def axes(value: Any) -> int | list[int]:
+    """Parses any number of axes; a single one is normalised to a number."""
+    if isinstance(value, list | tuple) and len(value) != 1 and len(value) <= MAX_RANK:
+        return [axis(item) for item in value]
+    return axis(value)
+
+
+def permutation(value: Any) -> list[int]:
+    """Parses an order of the axes 1 to n."""
+    if not isinstance(value, list | tuple) or len(value) > MAX_RANK:
+        raise LayerError(MALFORMED, f"must be a list of axes. Received: {show(value)}")
+    order = [axis(item) for item in value]
+    if sorted(order) != list(range(1, len(order) + 1)):
+        raise LayerError(MALFORMED, f"must name every axis once, starting from 1. Received: {show(value)}")
+    return order

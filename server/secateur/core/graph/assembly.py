@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from secateur.core.errors import InvalidArgument
-from secateur.core.graph import layers
-from secateur.core.graph.arguments import MALFORMED, TOO_LARGE, UNSUPPORTED, LayerError, show
+from secateur.core.graph import layers, layouts
+from secateur.core.graph.arguments import MALFORMED, TOO_LARGE, LayerError, show
+from secateur.core.graph.documents import layer_name, refuse, refuse_layer
 from secateur.core.graph.ir import Layer, LayerGraph, Shape
+from secateur.core.graph.table import WEIGHTED
 
 MAX_LAYERS: Final = 2_000
 """Most layers of a network."""
 MAX_KERNEL_VALUES: Final = 500_000_000
 """Most values in the kernels of a network, 3.6 times those of VGG-16 for ImageNet."""
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_.\-]")
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,127}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +28,7 @@ class Call:
     op: str
     inputs: tuple[str, ...]
     config: Mapping[str, Any] = field(default_factory=dict)
-
-
-def refuse(reason: str, message: str, *, layer: str = "") -> InvalidArgument:
-    """Returns the error for a bad graph; `layer` is the offending layer, if there is one."""
-    field_name = layer if not layer or _NAME.fullmatch(layer) else "layers"  # the name itself may be what is wrong
-    return InvalidArgument(reason, message, field=field_name)
-
-
-def refuse_layer(refusal: LayerError, name: str, op: str) -> InvalidArgument:
-    """Returns the error for a layer that was refused."""
-    return refuse(refusal.reason, f"Layer {show(name)} ({op}) {refusal.text}", layer=name)
+    shares: str = ""
 
 
 def assemble(name: str, calls: Sequence[Call], outputs: Sequence[str]) -> LayerGraph:
@@ -59,13 +49,15 @@ def assemble(name: str, calls: Sequence[Call], outputs: Sequence[str]) -> LayerG
         raise refuse(TOO_LARGE, f"A network may have at most {MAX_LAYERS} layers. Received: {len(calls)}")
     _check_names(calls)
     _check_ends(calls, outputs)
+    channels_first = layouts.is_channels_first((call.name, call.op, call.config) for call in calls)
     shapes: dict[str, Shape] = {}
     done: list[Layer] = []
     kernel_values = 0
-    for call in _in_execution_order(calls, outputs[0]):
+    for call in _in_execution_order(calls, outputs):
         received = [shapes[producer] for producer in call.inputs]
         try:
-            config, shape = layers.normalise(call.op, call.config, received)
+            given = layouts.channels_last(call.op, call.config, received) if channels_first else call.config
+            config, shape = layers.normalise(call.op, given, received)
             kernel_values += layers.kernel_values(call.op, config, received)
         except LayerError as refusal:
             raise refuse_layer(refusal, call.name, call.op) from None
@@ -77,7 +69,8 @@ def assemble(name: str, calls: Sequence[Call], outputs: Sequence[str]) -> LayerG
                 layer=call.name,
             )
         shapes[call.name] = shape
-        done.append(Layer(call.name, call.op, call.inputs, config, shape))
+        done.append(Layer(call.name, call.op, call.inputs, config, shape, call.shares if call.op in WEIGHTED else ""))
+    _check_shared({layer.name: layer for layer in done}, shapes)
     title = _NOT_IN_NAMES.sub("_", name)[:128] if name[:1].isalnum() else "model"
     return LayerGraph(title, tuple(done), tuple(outputs))
 
@@ -94,9 +87,17 @@ class Builder:
         self._name = name
         self._calls = [Call("input", "InputLayer", (), {"shape": list(shape)})]
 
-    def add(self, op: str, name: str, *inputs: str, **config: Any) -> str:
-        """Adds a layer call and returns its name. Without inputs it takes the layer added last."""
-        self._calls.append(Call(name, op, inputs or (self._calls[-1].name,), config))
+    def add(self, op: str, name: str, *inputs: str, shares: str = "", **config: Any) -> str:
+        """Adds a layer call and returns its name.
+
+        Args:
+            op: Keras class name.
+            name: Name of the call.
+            inputs: Layers that it takes; without any, the layer added last.
+            shares: Name of the call whose weights it uses.
+            config: Arguments.
+        """
+        self._calls.append(Call(name, op, inputs or (self._calls[-1].name,), config, shares))
         return name
 
     def build(self) -> LayerGraph:
@@ -107,13 +108,7 @@ class Builder:
 def _check_names(calls: Sequence[Call]) -> None:
     seen: set[str] = set()
     for call in calls:
-        if not _NAME.fullmatch(call.name):
-            raise refuse(
-                MALFORMED,
-                "A layer name has 1 to 128 letters, digits, '_', '.' or '-' and starts with a letter or digit. "
-                f"Received: {show(call.name)}",
-                layer=call.name,
-            )
+        layer_name(call.name)
         if call.name in seen:
             raise refuse(MALFORMED, f"Layer names are unique. Received: {show(call.name)} twice", layer=call.name)
         seen.add(call.name)
@@ -128,28 +123,49 @@ def _check_names(calls: Sequence[Call]) -> None:
 
 
 def _check_ends(calls: Sequence[Call], outputs: Sequence[str]) -> None:
-    sources = [call.name for call in calls if call.op == "InputLayer"]
-    if not sources:
+    if not any(call.op == "InputLayer" for call in calls):
         raise refuse(MALFORMED, "A network needs an InputLayer. Received: none")
-    if len(sources) > 1:
-        raise refuse(
-            UNSUPPORTED, f"A network with several inputs is not supported. Received: {show(sources)}", layer=sources[1]
-        )
-    if len(outputs) != 1:
-        raise refuse(UNSUPPORTED, f"A network must have exactly one output. Received: {len(outputs)}: {show(list(outputs))}")
-    if outputs[0] not in {call.name for call in calls}:
-        raise refuse(MALFORMED, f"The output is a layer that is not in the network. Received: {show(outputs[0])}")
+    if not outputs:
+        raise refuse(MALFORMED, "A network needs an output. Received: none")
+    names = {call.name for call in calls}
+    for output in outputs:
+        if output not in names:
+            raise refuse(MALFORMED, f"The output is a layer that is not in the network. Received: {show(output)}")
 
 
-def _in_execution_order(calls: Sequence[Call], output: str) -> list[Call]:
-    """Returns the calls in the order in which Keras runs a Functional model: by distance from the output, farthest first.
+def _check_shared(by_name: Mapping[str, Layer], shapes: Mapping[str, Shape]) -> None:
+    """Checks that layers which share weights could be one layer called several times."""
+    for layer in by_name.values():
+        if not layer.shares:
+            continue
+        owner = by_name.get(layer.shares)
+        if owner is None or owner.shares or (owner.op, owner.config) != (layer.op, layer.config):
+            raise refuse(
+                MALFORMED,
+                f"Layer {show(layer.name)} shares the weights of a layer that is not there, or that is another kind of layer. "
+                f"Received: {show(layer.shares)}",
+                layer=layer.name,
+            )
+        first, second = shapes[owner.inputs[0]], shapes[layer.inputs[0]]
+        if WEIGHTED[layer.op](layer.config, first) != WEIGHTED[layer.op](layer.config, second):
+            raise refuse(
+                MALFORMED,
+                f"Layer {show(layer.name)} cannot share the weights of {show(owner.name)}, as its input has another size. "
+                f"Received: {list(second)} instead of {list(first)}",
+                layer=layer.name,
+            )
 
-    So the order, and with it the digest, follows from the network alone, however its layers were listed.
+
+def _in_execution_order(calls: Sequence[Call], outputs: Sequence[str]) -> list[Call]:
+    """Returns the calls in the order in which Keras runs a Functional model: by distance from the outputs, farthest first.
+
+    So the order, and with it the digest, follows from the network alone, however its layers were listed. Inputs come first,
+    in the order given: it is the order in which the network takes its tensors.
     """
     by_name = {call.name: call for call in calls}
-    found: dict[str, int] = {}  # by when a depth-first search from the output came across it
+    found: dict[str, int] = {}  # by when a depth-first search from the outputs came across it
     left: dict[str, None] = {}  # in the order in which the search left them: producers before consumers
-    stack = [output]
+    stack = list(reversed(outputs))
     while stack:
         name = stack[-1]
         if name in found:
@@ -166,9 +182,11 @@ def _in_execution_order(calls: Sequence[Call], output: str) -> list[Call]:
                 )
     for call in calls:
         if call.name not in found:  # its cost would count, yet Keras would not build it
-            raise refuse(MALFORMED, f"Layer {call.name!r} ({call.op}) does not lead to the output; remove it", layer=call.name)
+            raise refuse(MALFORMED, f"Layer {call.name!r} ({call.op}) does not lead to an output; remove it", layer=call.name)
     distance = dict.fromkeys(found, 0)
     for name in reversed(left):
         for producer in by_name[name].inputs:
             distance[producer] = max(distance[producer], distance[name] + 1)
-    return sorted(calls, key=lambda call: (-distance[call.name], found[call.name]))
+    sources = [call for call in calls if call.op == "InputLayer"]
+    others = [call for call in calls if call.op != "InputLayer"]
+    return [*sources, *sorted(others, key=lambda call: (-distance[call.name], found[call.name]))]

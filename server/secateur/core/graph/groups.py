@@ -8,17 +8,16 @@ concatenation and flattening arrange them. What is left after all unions are the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from secateur.core.errors import InvalidArgument
-from secateur.core.graph import layers
 from secateur.core.graph.ir import Layer, LayerGraph
+from secateur.core.graph.table import MERGES, OPERATIONS, RESIDUAL_MERGES
 
 Residual = Literal["skip", "coupled"]
 
-_MERGES: Final = frozenset({"Add", "Subtract", "Average", "Maximum", "Minimum", "Multiply"})
 _MAX_SETS: Final = 1_024
 """Longest arrangement followed; a concatenation of more sets is frozen, so that hostile graphs cannot grow without bound."""
 
@@ -97,6 +96,9 @@ class _Tracer:
     def groups(self) -> tuple[ChannelGroup, ...]:
         for layer in self._graph:
             self._arrangement[layer.name] = self._trace(layer)
+        for layer in self._graph:
+            if layer.shares:
+                self._share(layer)
         for name in self._graph.outputs:
             self._freeze(self._arrangement[name].sets, f"it reaches the network's output, {name}")
         producers: dict[int, list[str]] = {}
@@ -118,30 +120,40 @@ class _Tracer:
         given = [self._arrangement[name] for name in layer.inputs]
         if layer.op == "InputLayer":
             return self._fixed(layer, "it comes from the network's input")
-        if layers.OPERATIONS[layer.op].produces:
+        if OPERATIONS[layer.op].produces:
             return self._produce(layer, given[0])
-        if layer.op in _MERGES:
+        if layer.op in MERGES:
             return self._merge(layer, given)
-        if layer.op == "Concatenate":
-            return self._concatenate(layer, given)
-        if layer.op in ("Flatten", "Reshape"):
-            return self._rearrange(layer, given[0])
-        if layer.op == "ZeroPadding2D" and layer.config["data_format"] == "channels_first":
-            reason = f"{layer.name} pads its channels with zeros"
-            self._freeze(given[0].sets, reason)
-            return self._fixed(layer, reason)
-        if layer.op == "DepthwiseConv2D" and layer.config["depth_multiplier"] > 1:
-            return _Arrangement(("each", layer.config["depth_multiplier"], given[0].pattern), given[0].sets)
+        match layer.op:
+            case "Concatenate":
+                return self._concatenate(layer, given)
+            case "Flatten" | "Reshape" | "Permute":
+                return self._rearrange(layer, given[0])
+            case "DepthwiseConv1D" | "DepthwiseConv2D":
+                return self._depthwise(layer, given[0])
+            case "ZeroPadding2D":
+                return self._pad(layer, given[0])
+        self._freeze(given[0].sets, _tie(layer))
         return given[0]
 
     def _produce(self, layer: Layer, given: _Arrangement) -> _Arrangement:
-        if layer.config.get("groups", 1) == 1:
-            return self._new(layer, producer=layer.name)
-        reason = f"{layer.name} is a grouped convolution, whose groups must stay equal"
-        self._freeze(given.sets, reason)
         produced = self._new(layer, producer=layer.name)
-        self._freeze(produced.sets, reason)
+        if layer.config.get("groups", 1) > 1:
+            reason = f"{layer.name} is a grouped convolution, whose groups must stay equal"
+            self._freeze(given.sets, reason)
+            self._freeze(produced.sets, reason)
         return produced
+
+    def _depthwise(self, layer: Layer, given: _Arrangement) -> _Arrangement:
+        multiplier = layer.config["depth_multiplier"]
+        return given if multiplier == 1 else _Arrangement(("each", multiplier, given.pattern), given.sets)
+
+    def _pad(self, layer: Layer, given: _Arrangement) -> _Arrangement:
+        if layer.config["data_format"] == "channels_last":
+            return given
+        reason = f"{layer.name} pads its channels with zeros"
+        self._freeze(given.sets, reason)
+        return self._fixed(layer, reason)
 
     def _merge(self, layer: Layer, given: list[_Arrangement]) -> _Arrangement:
         width = layer.output_shape[-1]
@@ -150,21 +162,26 @@ class _Tracer:
         for item, shape in zip(given, shapes, strict=True):
             if shape[-1] != width:
                 self._freeze(item.sets, f"{layer.name} stretches it over {width} channels")
-        first = aligned[0]
-        for item in aligned:
-            if item.pattern != first.pattern:
-                reason = f"{layer.name} merges channels that are arranged differently"
-                for each in aligned:
-                    self._freeze(each.sets, reason)
-                return first
-        for item in aligned[1:]:
+        self._align(aligned, f"{layer.name} merges channels that are arranged differently")
+        if layer.op in RESIDUAL_MERGES and self._residual == "skip":
+            self._freeze(aligned[0].sets, f"it takes part in the residual merge {layer.name}")
+        return aligned[0]
+
+    def _align(self, given: Sequence[_Arrangement], otherwise: str) -> None:
+        """Couples arrangements channel by channel, or freezes them if that cannot be done."""
+        first = given[0]
+        if any(item.pattern != first.pattern for item in given):
+            for item in given:
+                self._freeze(item.sets, otherwise)
+            return
+        for item in given[1:]:
             for one, other in zip(first.sets, item.sets, strict=True):
                 self._unite(one, other)
-        if layer.op != "Multiply" and self._residual == "skip":
-            self._freeze(first.sets, f"it takes part in the residual merge {layer.name}")
-        return first
 
     def _concatenate(self, layer: Layer, given: list[_Arrangement]) -> _Arrangement:
+        if layer.config["axis"] != -1:  # positions are put together, channels stay where they are
+            self._align(given, f"{layer.name} joins channels that are arranged differently")
+            return given[0]
         sets = [number for item in given for number in item.sets]
         if len(sets) > _MAX_SETS:
             reason = f"{layer.name} concatenates more than {_MAX_SETS} channel sets"
@@ -177,13 +194,21 @@ class _Tracer:
 
     def _rearrange(self, layer: Layer, given: _Arrangement) -> _Arrangement:
         received = self._graph.input_shapes(layer.name)[0]
-        if layer.output_shape[-1] == received[-1]:
+        kept = layer.config["dims"][-1] == len(received) if layer.op == "Permute" else layer.output_shape[-1] == received[-1]
+        if kept:
             return given  # positions are rearranged, channels are not
         if layer.op == "Flatten":
             return _Arrangement(("each position", received[:-1], given.pattern), given.sets)
         reason = f"{layer.name} mixes channels with positions"
         self._freeze(given.sets, reason)
         return self._fixed(layer, reason)
+
+    def _share(self, layer: Layer) -> None:
+        """Couples what two calls of one layer take and return."""
+        owner = self._graph[layer.shares]
+        reason = f"{layer.name} shares the weights of {owner.name}, but their channels are arranged differently"
+        for one, other in ((owner.inputs[0], layer.inputs[0]), (owner.name, layer.name)):
+            self._align([self._arrangement[one], self._arrangement[other]], reason)
 
     def _new(self, layer: Layer, producer: str = "") -> _Arrangement:
         number = len(self._parent)
@@ -198,8 +223,9 @@ class _Tracer:
         return arrangement
 
     def _freeze(self, sets: Iterable[int], reason: str) -> None:
-        for number in sets:
-            self._reason.setdefault(self._root(number), reason)
+        if reason:
+            for number in sets:
+                self._reason.setdefault(self._root(number), reason)
 
     def _root(self, number: int) -> int:
         while self._parent[number] != number:
@@ -212,3 +238,12 @@ class _Tracer:
         self._parent[gone] = kept
         if gone != kept and gone in self._reason:
             self._reason.setdefault(kept, self._reason.pop(gone))
+
+
+def _tie(layer: Layer) -> str:
+    """Returns why a layer that carries channels needs all of them; empty if it does not."""
+    if layer.op == "GroupNormalization" and layer.config["groups"] > 1:
+        return f"{layer.name} normalises groups of channels, which must stay equal"
+    if any(isinstance(layer.config.get(name), list) for name in ("scale", "offset", "mean")):
+        return f"{layer.name} holds one value per channel"
+    return ""

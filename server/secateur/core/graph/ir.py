@@ -23,6 +23,7 @@ class Layer:
         inputs: Names of the layers whose outputs it takes, in order. Empty for `InputLayer`.
         config: Arguments of the Keras layer, restricted to what the reader allows: JSON scalars and lists of them.
         output_shape: Shape of its output, without the batch.
+        shares: Name of the layer call whose weights it uses; empty if they are its own.
     """
 
     name: str
@@ -30,10 +31,12 @@ class Layer:
     inputs: tuple[str, ...]
     config: Mapping[str, Any]
     output_shape: Shape
+    shares: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the layer as JSON-ready data. The output shape is left out: it follows from the rest."""
-        return {"name": self.name, "op": self.op, "inputs": list(self.inputs), "config": dict(self.config)}
+        data = {"name": self.name, "op": self.op, "inputs": list(self.inputs), "config": dict(self.config)}
+        return {**data, "shares": self.shares} if self.shares else data
 
 
 @dataclass(frozen=True)

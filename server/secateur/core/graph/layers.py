@@ -1,55 +1,15 @@
-"""The one table of supported Keras layers: their arguments and shapes.
-
-A layer that is not in `OPERATIONS` is refused; so is an argument that is not listed here, unless it only matters in training
-(`TRAINING_ONLY`) or is switched off. What remains is exactly what `getattr(keras.layers, op)(name=..., **config)` accepts.
-"""
+"""One layer call at a time: its arguments in normal form, its output shape, its size."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from secateur.core.graph import arguments as args
-from secateur.core.graph import shapes
-from secateur.core.graph.arguments import REQUIRED, Argument, LayerError
+from secateur.core.graph.arguments import REQUIRED, LayerError
 from secateur.core.graph.ir import Shape
-
-MAX_INPUTS: Final = 256
-"""Most inputs of one merge."""
-MAX_ELEMENTS: Final = 2**26
-"""Most values of one tensor, without the batch."""
-TRAINING_ONLY: Final = frozenset(
-    {
-        "name", "trainable", "dtype", "autocast", "seed", "noise_shape", "activity_regularizer",
-        "kernel_initializer", "kernel_regularizer", "kernel_constraint",
-        "bias_initializer", "bias_regularizer", "bias_constraint",
-        "depthwise_initializer", "depthwise_regularizer", "depthwise_constraint",
-        "pointwise_initializer", "pointwise_regularizer", "pointwise_constraint",
-        "beta_initializer", "beta_regularizer", "beta_constraint",
-        "gamma_initializer", "gamma_regularizer", "gamma_constraint",
-        "moving_mean_initializer", "moving_variance_initializer", "renorm_momentum",
-    }
-)  # fmt: skip
-"""Arguments that are dropped: the recipe decides them, or they do not change the network."""
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """What we know of one Keras layer.
-
-    Args:
-        arguments: Accepted arguments by name.
-        infer: Shape of the output.
-        inputs: Fewest and most inputs.
-        produces: Argument that sets the number of output channels; empty for layers that take it from their input.
-    """
-
-    arguments: Mapping[str, Argument]
-    infer: shapes.Infer
-    inputs: tuple[int, int] = (1, 1)
-    produces: str = ""
+from secateur.core.graph.table import MAX_ELEMENTS, OPERATIONS, TRAINING_ONLY, Operation
 
 
 def normalise(op: str, config: Mapping[str, Any], inputs: Sequence[Shape]) -> tuple[dict[str, Any], Shape]:
@@ -100,8 +60,12 @@ def kernel_values(op: str, config: Mapping[str, Any], inputs: Sequence[Shape]) -
     """Returns about how many values a layer's kernels hold, rather too many, to refuse absurd networks by."""
     if "kernel_size" not in config and op != "Dense":
         return 0
-    outputs = config.get(OPERATIONS[op].produces, 1) * config.get("depth_multiplier", 1)
-    return int(math.prod(config.get("kernel_size", ())) * inputs[0][-1] * outputs)
+    window, channels = math.prod(config.get("kernel_size", ())), inputs[0][-1]
+    inner = channels * config.get("depth_multiplier", 1)
+    if op.startswith("Depthwise"):
+        return int(window * inner)
+    filters = config[OPERATIONS[op].produces]
+    return int(window * inner + inner * filters) if op.startswith("Separable") else int(window * channels * filters)
 
 
 def _count(fewest: int, most: int) -> str:
@@ -135,122 +99,87 @@ def _parse(operation: Operation, config: Mapping[str, Any]) -> dict[str, Any]:
 def _check_together(op: str, config: dict[str, Any], inputs: Sequence[Shape]) -> None:
     """Checks what concerns several arguments, or arguments and inputs, and fills in what follows from others."""
     if "axis" in config:
-        rank = len(inputs[0])
-        if config["axis"] not in (-1, rank):
-            raise LayerError(args.UNSUPPORTED, f"must work along the channels, axis -1. Received: axis={config['axis']}")
-        config["axis"] = -1
+        config["axis"] = _axis(op, config["axis"], len(inputs[0]))
     if "pool_size" in config and config["strides"] is None:
         config["strides"] = list(config["pool_size"])
-    strides, dilation = config.get("strides", [1, 1]), config.get("dilation_rate", [1, 1])
+    strides, dilation = config.get("strides", [1]), config.get("dilation_rate", [1])
     if max(strides) > 1 and max(dilation) > 1:
         raise LayerError(
             args.UNSUPPORTED, f"may not be both strided and dilated. Received: strides={strides}, dilation_rate={dilation}"
         )
-    if op in ("DepthwiseConv2D", "SeparableConv2D") and strides[0] != strides[1]:
-        raise LayerError(args.UNSUPPORTED, f"needs equal strides in both directions. Received: strides={strides}")
+    check = _CHECKS.get(op)
+    if check:
+        check(config, inputs)
 
 
-# The table -----------------------------------------------------------------------------------------------------------------
+def _axis(op: str, axis: int | list[int], rank: int) -> int | list[int]:
+    """Returns an axis counted from the batch, but -1 for the channels."""
+    if axis == [] and op == "Normalization":
+        return []  # one mean for everything
+    if isinstance(axis, list):
+        positive = sorted({each if each >= 0 else rank + 1 + each for each in axis})
+        if op != "LayerNormalization" or not positive or positive[-1] != rank or positive[0] < 1:
+            raise LayerError(args.UNSUPPORTED, f"must work along the channels, axis -1. Received: axis={axis}")
+        return positive if len(positive) > 1 else -1
+    if axis in (-1, rank):
+        return -1
+    if op != "Concatenate" or not -rank <= axis < rank or axis == 0:
+        raise LayerError(args.UNSUPPORTED, f"must work along the channels, axis -1. Received: axis={axis}")
+    return axis if axis > 0 else rank + 1 + axis
 
-_CHANNELS_LAST = Argument(args.channels_last, "channels_last", kept=False)
-_WIDTH = Argument(args.integer(1, args.MAX_CHANNELS))
-_BIAS = Argument(args.boolean, default=True)
-_ACTIVATION = Argument(args.activation, "linear")
-_PADDING = Argument(args.choice("valid", "same"), "valid")
-_ONES = Argument(args.window(), 1)
-_AXIS = Argument(args.last_axis, -1)
-_SLOPE = args.number(0)
-_RATE = Argument(args.number(0, below=1))
 
-_SLIDING = {
-    "kernel_size": Argument(args.window()),
-    "strides": _ONES,
-    "padding": _PADDING,
-    "data_format": _CHANNELS_LAST,
-    "dilation_rate": _ONES,
-    "activation": _ACTIVATION,
-    "use_bias": _BIAS,
+def _equal_strides(config: dict[str, Any], _: Sequence[Shape]) -> None:
+    if len(set(config["strides"])) > 1:
+        raise LayerError(args.UNSUPPORTED, f"needs equal strides in both directions. Received: strides={config['strides']}")
+
+
+def _output_padding(config: dict[str, Any], _: Sequence[Shape]) -> None:
+    extra = config["output_padding"]
+    if extra and any(added >= stride for added, stride in zip(extra, config["strides"], strict=True)):
+        raise LayerError(args.MALFORMED, f"needs an output_padding below its strides. Received: {extra}")
+
+
+def _whole_groups(config: dict[str, Any], inputs: Sequence[Shape]) -> None:
+    groups = config["groups"]
+    if groups == 0 or (groups > 0 and inputs[0][-1] % groups):
+        raise LayerError(args.MALFORMED, f"has {groups} groups, which must divide its {inputs[0][-1]} channels")
+
+
+def _statistics(config: dict[str, Any], inputs: Sequence[Shape]) -> None:
+    mean, variance = config["mean"], config["variance"]
+    sizes = [len(item) if isinstance(item, list) else item if item is None else 1 for item in (mean, variance)]
+    if sizes[0] != sizes[1] or (config["axis"] == [] and isinstance(mean, list)):
+        raise LayerError(args.MALFORMED, "needs a mean and a variance of the same size, or neither")
+    _per_channel({"mean": mean if mean is not None else 0.0}, inputs)
+
+
+def _per_channel(config: Mapping[str, Any], inputs: Sequence[Shape]) -> None:
+    for name, value in config.items():
+        if isinstance(value, list) and len(value) != inputs[0][-1]:
+            raise LayerError(
+                args.MALFORMED, f"needs one {name} per channel, that is {inputs[0][-1]}. Received: {len(value)} values"
+            )
+
+
+def _shared_axes(config: dict[str, Any], inputs: Sequence[Shape]) -> None:
+    axes = config["shared_axes"]
+    if axes is None or axes == []:
+        config["shared_axes"] = None
+        return
+    axes = sorted({axes} if isinstance(axes, int) else set(axes))
+    if axes[0] < 1 or axes[-1] > len(inputs[0]):
+        raise LayerError(args.MALFORMED, f"has shared axes from 1 to {len(inputs[0])}. Received: {axes}")
+    config["shared_axes"] = axes
+
+
+_CHECKS: Final[Mapping[str, Callable[[dict[str, Any], Sequence[Shape]], None]]] = {
+    "Conv1DTranspose": _output_padding,
+    "Conv2DTranspose": _output_padding,
+    "DepthwiseConv2D": _equal_strides,
+    "GroupNormalization": _whole_groups,
+    "Normalization": _statistics,
+    "PReLU": _shared_axes,
+    "Rescaling": _per_channel,
+    "SeparableConv2D": _equal_strides,
 }
-_MULTIPLIER = Argument(args.integer(1, args.MAX_CHANNELS), 1)
-_ONE_GROUP = Argument(args.integer(1, 1), 1, kept=False)  # Keras 2 writes it for every convolution
-_POOL = Operation(
-    {
-        "pool_size": Argument(args.window(), 2),
-        "strides": Argument(args.optional(args.window()), None),
-        "padding": _PADDING,
-        "data_format": _CHANNELS_LAST,
-    },
-    shapes.pool,
-)
-_GLOBAL_POOL = Operation({"keepdims": Argument(args.boolean, default=False), "data_format": _CHANNELS_LAST}, shapes.global_pool)
-_MERGE = Operation({}, shapes.merge, inputs=(2, MAX_INPUTS))
-
-OPERATIONS: Final[Mapping[str, Operation]] = {
-    "InputLayer": Operation({"shape": Argument(args.dimensions(3, MAX_ELEMENTS))}, shapes.source, inputs=(0, 0)),
-    "Conv2D": Operation(
-        {"filters": _WIDTH, **_SLIDING, "groups": Argument(args.integer(1, args.MAX_CHANNELS), 1)},
-        shapes.conv,
-        produces="filters",
-    ),
-    "DepthwiseConv2D": Operation({**_SLIDING, "depth_multiplier": _MULTIPLIER, "groups": _ONE_GROUP}, shapes.depthwise),
-    "SeparableConv2D": Operation(
-        {"filters": _WIDTH, **_SLIDING, "depth_multiplier": _MULTIPLIER, "groups": _ONE_GROUP},
-        shapes.conv,
-        produces="filters",
-    ),
-    "Dense": Operation({"units": _WIDTH, "activation": _ACTIVATION, "use_bias": _BIAS}, shapes.dense, produces="units"),
-    "BatchNormalization": Operation(
-        {
-            "axis": _AXIS,
-            "momentum": Argument(args.number(0, 1), 0.99),
-            "epsilon": Argument(args.number(0, 1), 0.001),
-            "center": Argument(args.boolean, default=True),
-            "scale": Argument(args.boolean, default=True),
-        },
-        shapes.same,
-    ),
-    "Activation": Operation({"activation": Argument(args.activation)}, shapes.same),
-    "ReLU": Operation(
-        {
-            "max_value": Argument(args.optional(args.number(0)), None),
-            "negative_slope": Argument(_SLOPE, 0.0),
-            "threshold": Argument(args.number(0), 0.0),
-        },
-        shapes.same,
-    ),
-    "LeakyReLU": Operation({"negative_slope": Argument(_SLOPE, 0.3)}, shapes.same),
-    "ELU": Operation({"alpha": Argument(_SLOPE, 1.0)}, shapes.same),
-    "Softmax": Operation({"axis": _AXIS}, shapes.same),
-    "Add": _MERGE,
-    "Subtract": Operation({}, shapes.merge, inputs=(2, 2)),
-    "Multiply": _MERGE,
-    "Average": _MERGE,
-    "Maximum": _MERGE,
-    "Minimum": _MERGE,
-    "Concatenate": Operation({"axis": _AXIS}, shapes.concatenate, inputs=(2, MAX_INPUTS)),
-    "MaxPooling2D": _POOL,
-    "AveragePooling2D": _POOL,
-    "GlobalAveragePooling2D": _GLOBAL_POOL,
-    "GlobalMaxPooling2D": _GLOBAL_POOL,
-    "Flatten": Operation({"data_format": _CHANNELS_LAST}, shapes.flatten),
-    "Reshape": Operation({"target_shape": Argument(args.dimensions(3, MAX_ELEMENTS, low=-1))}, shapes.reshape),
-    "Dropout": Operation({"rate": _RATE}, shapes.same),
-    "SpatialDropout2D": Operation({"rate": _RATE, "data_format": _CHANNELS_LAST}, shapes.same),
-    "ZeroPadding2D": Operation(
-        {
-            "padding": Argument(args.margins, 1),
-            "data_format": Argument(args.choice("channels_last", "channels_first"), "channels_last"),
-        },
-        shapes.pad,
-    ),
-    "UpSampling2D": Operation(
-        {
-            "size": Argument(args.window(), 2),
-            "data_format": _CHANNELS_LAST,
-            "interpolation": Argument(args.choice("nearest", "bilinear"), "nearest"),
-        },
-        shapes.upsample,
-    ),
-    "Rescaling": Operation({"scale": Argument(args.number()), "offset": Argument(args.number(), 0.0)}, shapes.same),
-}
-"""Supported layers by Keras class name."""
+"""What else must hold for some layers."""

@@ -8,9 +8,10 @@ from dataclasses import replace
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import layers
 from secateur.core.graph.arguments import LayerError, show
-from secateur.core.graph.assembly import refuse_layer
+from secateur.core.graph.documents import refuse_layer
 from secateur.core.graph.groups import ChannelGroup, channel_groups
-from secateur.core.graph.ir import Layer, LayerGraph, Shape
+from secateur.core.graph.ir import LayerGraph, Shape
+from secateur.core.graph.table import OPERATIONS
 
 
 def with_widths(graph: LayerGraph, widths: Mapping[str, int]) -> LayerGraph:
@@ -32,14 +33,14 @@ def with_widths(graph: LayerGraph, widths: Mapping[str, int]) -> LayerGraph:
         received = [shapes[producer] for producer in layer.inputs]
         config = dict(layer.config)
         if layer.name in chosen:
-            config[layers.OPERATIONS[layer.op].produces] = chosen[layer.name]
+            config[OPERATIONS[layer.op].produces] = chosen[layer.name]
         elif layer.op == "Reshape" and config["target_shape"][-1] == graph.input_shapes(layer.name)[0][-1]:
             config["target_shape"] = [*config["target_shape"][:-1], received[0][-1]]  # it names the channels it passes on
         try:
             shapes[layer.name] = layers.infer(layer.op, config, received)
         except LayerError as refusal:
             raise refuse_layer(refusal, layer.name, layer.op) from None
-        changed.append(Layer(layer.name, layer.op, layer.inputs, config, shapes[layer.name]))
+        changed.append(replace(layer, config=config, output_shape=shapes[layer.name]))
     return replace(graph, layers=tuple(changed))
 
 

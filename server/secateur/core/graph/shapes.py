@@ -24,7 +24,7 @@ def same(_: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
 
 def conv(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
     """Shape of a convolution with any number of groups."""
-    _, _, channels = _image(shapes[0])
+    channels = shapes[0][-1]
     groups = config.get("groups", 1)
     if channels % groups or config["filters"] % groups:
         raise LayerError(
@@ -32,6 +32,27 @@ def conv(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
             f"has {groups} groups, which must divide both its {channels} input channels and its {config['filters']} filters",
         )
     return (*_slide(config, shapes[0], config["kernel_size"]), config["filters"])
+
+
+def transposed(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
+    """Shape of a transposed convolution, as Keras works it out for all backends."""
+    kernel: list[int] = config["kernel_size"]
+    extra = config["output_padding"] or [None] * len(kernel)
+    sides = []
+    for size, extent, stride, rate, added in zip(
+        _image(shapes[0], len(kernel))[:-1], kernel, config["strides"], config["dilation_rate"], extra, strict=True
+    ):
+        covered = (extent - 1) * rate + 1
+        if config["padding"] == "valid":
+            side = (size - 1) * stride + covered + (max(stride - covered, 0) if added is None else added)
+        elif added is None:
+            side = size * stride
+        else:
+            side = (size - 1) * stride + covered % 2 + added
+        if side < 1:
+            raise LayerError(MALFORMED, f"would return nothing for a feature map of {list(shapes[0])}")
+        sides.append(side)
+    return (*sides, config["filters"])
 
 
 def depthwise(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
@@ -49,10 +70,20 @@ def pool(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
     return (*_slide(config, shapes[0], config["pool_size"]), shapes[0][-1])
 
 
-def global_pool(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
-    """Shape of a pooling over whole feature maps."""
-    channels = _image(shapes[0])[-1]
-    return (1, 1, channels) if config["keepdims"] else (channels,)
+def adaptive_pool(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
+    """Shape of a pooling to a given size."""
+    size: list[int] = config["output_size"]
+    return (*size, _image(shapes[0], len(size))[-1])
+
+
+def global_pool(rank: int) -> Infer:
+    """Returns the shape of a pooling over whole feature maps with `rank` spatial axes."""
+
+    def infer(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
+        channels = _image(shapes[0], rank)[-1]
+        return (*[1] * rank, channels) if config["keepdims"] else (channels,)
+
+    return infer
 
 
 def flatten(_: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
@@ -71,6 +102,13 @@ def reshape(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
     return tuple(total // known if size == -1 else size for size in target)
 
 
+def permute(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
+    """Shape with the axes in another order."""
+    if len(config["dims"]) != len(shapes[0]):
+        raise LayerError(MALFORMED, f"cannot bring the axes of {list(shapes[0])} into the order {config['dims']}")
+    return tuple(shapes[0][number - 1] for number in config["dims"])
+
+
 def pad(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
     """Shape after zero padding.
 
@@ -84,10 +122,27 @@ def pad(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
     return rows + first, columns + second, channels
 
 
+def pad_steps(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
+    """Shape of a sequence after zero padding."""
+    steps, channels = _image(shapes[0], 1)
+    return steps + sum(config["padding"]), channels
+
+
+def crop(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
+    """Shape after cutting off margins."""
+    margins = config["cropping"] if isinstance(config["cropping"][0], list) else [config["cropping"]]
+    *sides, channels = _image(shapes[0], len(margins))
+    left = [size - sum(pair) for size, pair in zip(sides, margins, strict=True)]
+    if min(left) < 1:
+        raise LayerError(MALFORMED, f"cuts {margins} off a feature map of only {sides}")
+    return (*left, channels)
+
+
 def upsample(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
-    """Shape after repeating rows and columns."""
-    rows, columns, channels = _image(shapes[0])
-    return rows * config["size"][0], columns * config["size"][1], channels
+    """Shape after repeating values along the spatial axes."""
+    factors = config["size"] if isinstance(config["size"], list) else [config["size"]]
+    *sides, channels = _image(shapes[0], len(factors))
+    return (*(size * factor for size, factor in zip(sides, factors, strict=True)), channels)
 
 
 def merge(_: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
@@ -103,11 +158,15 @@ def merge(_: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
     return tuple(merged)
 
 
-def concatenate(_: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
-    """Shape of a concatenation along the channels."""
-    if len({shape[:-1] for shape in shapes}) > 1:
+def concatenate(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
+    """Shape of a concatenation."""
+    along = config["axis"] if config["axis"] < 0 else config["axis"] - 1
+    rest = {(len(shape), *shape[:along], *shape[along:][1:]) for shape in shapes}
+    if len(rest) > 1:
         raise _differ(shapes)
-    return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
+    joined = list(shapes[0])
+    joined[along] = sum(shape[along] for shape in shapes)
+    return tuple(joined)
 
 
 def _differ(shapes: Sequence[Shape]) -> LayerError:
@@ -116,20 +175,23 @@ def _differ(shapes: Sequence[Shape]) -> LayerError:
     )
 
 
-def _image(shape: Shape) -> Shape:
-    if len(shape) != 3:
-        raise LayerError(UNSUPPORTED, f"needs an input of rows, columns and channels. Received: shape {list(shape)}")
+_KINDS = {1: "steps and channels", 2: "rows, columns and channels"}
+
+
+def _image(shape: Shape, rank: int = 2) -> Shape:
+    if len(shape) != rank + 1:
+        raise LayerError(UNSUPPORTED, f"needs an input of {_KINDS[rank]}. Received: shape {list(shape)}")
     return shape
 
 
-def _slide(config: Mapping[str, Any], shape: Shape, window: Sequence[int]) -> tuple[int, int]:
-    """Returns rows and columns after a window slid over the feature map."""
-    _image(shape)
-    dilation: Sequence[int] = config.get("dilation_rate", (1, 1))
+def _slide(config: Mapping[str, Any], shape: Shape, window: Sequence[int]) -> tuple[int, ...]:
+    """Returns the spatial sizes after a window slid over the feature map."""
+    sides = _image(shape, len(window))[:-1]
+    dilation: Sequence[int] = config.get("dilation_rate", [1] * len(window))
     sizes = []
-    for size, extent, stride, rate in zip(shape[:2], window, config["strides"], dilation, strict=True):
-        covered = size if config["padding"] == "same" else size - rate * (extent - 1)
+    for size, extent, stride, rate in zip(sides, window, config["strides"], dilation, strict=True):
+        covered = size - rate * (extent - 1) if config["padding"] == "valid" else size  # "same" and "causal" pad
         if covered < 1:
-            raise LayerError(MALFORMED, f"slides a window of {list(window)} over a feature map of only {list(shape[:2])}")
+            raise LayerError(MALFORMED, f"slides a window of {list(window)} over a feature map of only {list(sides)}")
         sizes.append(-(-covered // stride))
-    return sizes[0], sizes[1]
+    return tuple(sizes)

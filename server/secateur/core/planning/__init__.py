@@ -1,19 +1,24 @@
 """Planning: from a budget to the widths that keep it. Plans are data; applying one is another step."""
 
 from secateur.core.planning.budgets import absolute_budget, effective_budget, merged, predicted, profile_of, tighten
+from secateur.core.planning.curves import CurvePoint
+from secateur.core.planning.infeasible import BudgetInfeasible
 from secateur.core.planning.plan import Plan
-from secateur.core.planning.planner import BudgetInfeasible, Planner, plan
-from secateur.core.planning.quotes import LimitQuote, TargetQuote, quote
+from secateur.core.planning.planner import Planner, Trace, plan
+from secateur.core.planning.quotes import LimitQuote, Quoter, TargetQuote, quote
 from secateur.core.planning.widths import WidthRule
 from secateur.core.resources import Budget
 
 __all__ = [
     "Budget",
     "BudgetInfeasible",
+    "CurvePoint",
     "LimitQuote",
     "Plan",
     "Planner",
+    "Quoter",
     "TargetQuote",
+    "Trace",
     "WidthRule",
     "absolute_budget",
     "effective_budget",

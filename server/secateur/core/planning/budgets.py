@@ -61,8 +61,13 @@ def effective_budget(graph: LayerGraph, target: Target) -> Budget:
     Raises:
         InvalidArgument: BUDGET_EMPTY if nothing is limited, DEVICE_PROFILE_UNKNOWN or LIMIT_NEEDS_PROFILE.
     """
+    return budget_of(target, cost_of(graph))
+
+
+def budget_of(target: Target, unpruned: Cost) -> Budget:
+    """Does what `effective_budget` does for a network whose cost is known."""
     profile = profile_of(target)
-    own = absolute_budget(target.budget, cost_of(graph), profile) if target.budget else None
+    own = absolute_budget(target.budget, unpruned, profile) if target.budget else None
     return merged(own, profile)
 
 

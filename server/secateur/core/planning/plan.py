@@ -7,22 +7,23 @@ from dataclasses import dataclass
 
 from secateur.core.cost import Cost
 from secateur.core.errors import InvalidArgument
-from secateur.core.graph import LayerGraph, with_widths
+from secateur.core.graph import LayerGraph, with_widths, zoo
 from secateur.core.serial import digest_of, to_data
 from secateur.core.specs import PlanMode
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Kept width of every group that may be cut. Serialise it with `secateur.core.serial`.
+    """Kept width of every group that may be cut, or a stock network instead. Serialise it with `secateur.core.serial`.
 
     Args:
         architecture: Digest of the unpruned graph.
-        mode: Which resource decided where to cut.
+        mode: How it was decided where to cut.
         seed: Seed of the planner.
         widths: Channels kept by group; a group is named after its first producer.
         unpruned_widths: Channels of the unpruned network, same keys.
         cost: Predicted cost of the pruned network.
+        stock: Zoo network that takes the place of the unpruned one; empty for none. Such a plan has no widths.
     """
 
     architecture: str
@@ -31,19 +32,23 @@ class Plan:
     widths: Mapping[str, int]
     unpruned_widths: Mapping[str, int]
     cost: Cost
+    stock: str = ""
 
     @property
     def digest(self) -> str:
         """SHA-256 of the plan, hexadecimal."""
-        return digest_of(to_data(self))
+        data = to_data(self)
+        if not self.stock:
+            del data["stock"]  # digests of plans from before there were stock networks stay what they are
+        return digest_of(data)
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether every group keeps its full width."""
-        return self.widths == self.unpruned_widths
+        """Whether the network stays as it is."""
+        return not self.stock and self.widths == self.unpruned_widths
 
     def apply(self, graph: LayerGraph) -> LayerGraph:
-        """Returns the pruned network.
+        """Returns the pruned network, or the stock network in its place.
 
         Args:
             graph: The unpruned network that the plan was made for.
@@ -57,4 +62,4 @@ class Plan:
                 f"The plan was made for the architecture {self.architecture[:16]}. Received: {graph.digest[:16]}",
                 field="plan.architecture",
             )
-        return with_widths(graph, self.widths)
+        return zoo.build(self.stock, graph.input_shape, graph.classes) if self.stock else with_widths(graph, self.widths)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from secateur.core.graph import LayerGraph
-from secateur.core.planning.budgets import effective_budget, predicted, profile_of
+from secateur.core.planning.budgets import budget_of, predicted, profile_of
+from secateur.core.planning.curves import CurvePoint
+from secateur.core.planning.infeasible import BudgetInfeasible
 from secateur.core.planning.plan import Plan
-from secateur.core.planning.planner import BudgetInfeasible, Planner
+from secateur.core.planning.planner import Planner
 from secateur.core.planning.widths import WidthRule
 from secateur.core.resources import Resource
 from secateur.core.specs import PlanPolicy, Target
@@ -57,56 +59,82 @@ class TargetQuote:
     unchanged: bool
 
 
-def quote(graph: LayerGraph, target: Target, policy: PlanPolicy, seed: int = 0) -> TargetQuote:
-    """Plans a target and says what it would come to.
+class Quoter:
+    """Quotes targets of one network under one policy; what does not depend on the target is worked out once.
 
     Args:
         graph: The unpruned network.
-        target: Device class and budget.
         policy: How to plan.
         seed: Seed of the planner.
 
     Raises:
-        InvalidArgument: BUDGET_EMPTY, DEVICE_PROFILE_UNKNOWN, LIMIT_NEEDS_PROFILE or POLICY_INVALID.
+        InvalidArgument: POLICY_INVALID or STOCK_NEEDS_ZOO.
     """
-    budget = effective_budget(graph, target)
-    profile = profile_of(target)
-    planner = Planner(graph, WidthRule(policy.step, policy.round_to, policy.min_width), profile)
-    infeasible: BudgetInfeasible | None = None
-    try:
-        chosen = planner.plan(budget, policy.mode, seed)
-    except BudgetInfeasible as error:
-        infeasible, chosen = error, error.nearest
-    unpruned, reached, smallest = (
-        predicted(cost, profile) for cost in (planner.unpruned.cost, chosen.cost, planner.smallest.cost)
-    )
-    limits = tuple(
-        LimitQuote(
-            resource=limit.resource,
-            asked=asked,
-            unpruned=unpruned[limit.resource],
-            predicted=reached[limit.resource],
-            smallest_reachable=smallest[limit.resource],
-            met=limit.resource.holds(reached[limit.resource], asked),
-            origin=limit.origin,
+
+    def __init__(self, graph: LayerGraph, policy: PlanPolicy, seed: int = 0) -> None:
+        self._planner = Planner(graph, WidthRule(policy.step, policy.round_to, policy.min_width))
+        self._mode = policy.mode
+        self._seed = seed
+        self._smallest = self._planner.smallest_cost(policy.mode)
+
+    def quote(self, target: Target) -> TargetQuote:
+        """Plans a target and says what it would come to.
+
+        Args:
+            target: Device class and budget.
+
+        Raises:
+            InvalidArgument: BUDGET_EMPTY, DEVICE_PROFILE_UNKNOWN or LIMIT_NEEDS_PROFILE.
+        """
+        profile = profile_of(target)
+        planner = self._planner.on(profile)
+        budget = budget_of(target, planner.unpruned.cost)
+        infeasible: BudgetInfeasible | None = None
+        try:
+            chosen = planner.plan(budget, self._mode, self._seed)
+        except BudgetInfeasible as error:
+            infeasible, chosen = error, error.nearest
+        unpruned, reached, smallest = (
+            predicted(cost, profile) for cost in (planner.unpruned.cost, chosen.cost, self._smallest)
         )
-        for limit, asked in zip(budget.limits, budget.asked().values(), strict=True)
-        if not limit.resource.is_floor
-    )
-    unchanged = infeasible is None and chosen.changes_nothing
-    return TargetQuote(
-        feasible=infeasible is None,
-        plan=chosen,
-        limits=limits,
-        binding=infeasible.binding if infeasible else None,
-        message=infeasible.message if infeasible else _message(chosen, unchanged=unchanged),
-        unchanged=unchanged,
-    )
+        limits = tuple(
+            LimitQuote(
+                resource=limit.resource,
+                asked=asked,
+                unpruned=unpruned[limit.resource],
+                predicted=reached[limit.resource],
+                smallest_reachable=smallest[limit.resource],
+                met=limit.resource.holds(reached[limit.resource], asked),
+                origin=limit.origin,
+            )
+            for limit, asked in zip(budget.limits, budget.asked().values(), strict=True)
+            if not limit.resource.is_floor
+        )
+        unchanged = infeasible is None and chosen.changes_nothing
+        return TargetQuote(
+            feasible=infeasible is None,
+            plan=chosen,
+            limits=limits,
+            binding=infeasible.binding if infeasible else None,
+            message=infeasible.message if infeasible else _message(chosen, unchanged=unchanged),
+            unchanged=unchanged,
+        )
+
+    def curve(self) -> tuple[CurvePoint, ...]:
+        """Returns what the network costs at sampled widths, from full to the smallest."""
+        return self._planner.curve()
+
+
+def quote(graph: LayerGraph, target: Target, policy: PlanPolicy, seed: int = 0) -> TargetQuote:
+    """Quotes one target; see `Quoter`, which raises the same."""
+    return Quoter(graph, policy, seed).quote(target)
 
 
 def _message(plan: Plan, *, unchanged: bool) -> str:
     if unchanged:
         return "The unpruned network already keeps every limit, so there is nothing to prune; ask for less."
+    if plan.stock:
+        return f"Takes the stock network {plan.stock} instead; every limit holds."
     cut = sum(plan.widths[name] < full for name, full in plan.unpruned_widths.items())
     kept, full = sum(plan.widths.values()), sum(plan.unpruned_widths.values())
     return (

@@ -45,8 +45,11 @@ class WidthRule:
 
     def narrower(self, width: int, full: int) -> int:
         """Returns the width after one step from `width`, never below the smallest."""
-        cut = width - max(1, math.floor(self.step * width))
-        return max(cut // self.round_to * self.round_to, self.smallest(full))
+        return self.at_most(width - max(1, math.floor(self.step * width)), full)
+
+    def at_most(self, width: int, full: int) -> int:
+        """Returns the widest allowed width up to `width`, but never below the smallest."""
+        return full if width >= full else max(width // self.round_to * self.round_to, self.smallest(full))
 
     def between(self, low: int, high: int) -> tuple[int, ...]:
         """Returns the allowed widths above `low` and up to `high`, itself an allowed width, ascending."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from secateur.core import planning
 from secateur.core.cost import Cost
 from secateur.core.graph import LayerGraph
-from secateur.core.planning import TargetQuote
+from secateur.core.planning import CurvePoint, Quoter, TargetQuote
 from secateur.core.specs import PlanPolicy, Target
 from secateur.server.fields import under
 from secateur.store import Store
@@ -34,10 +33,11 @@ class QuoteTargets:
 
 @dataclass(frozen=True, slots=True)
 class Quotes:
-    """One quote per target, and the cost of the unpruned network."""
+    """One quote per target, the cost of the unpruned network, and what it costs at sampled widths."""
 
     targets: tuple[TargetQuote, ...]
     unpruned_cost: Cost
+    curve: tuple[CurvePoint, ...]
 
 
 def quote_targets(query: QuoteTargets, *, store: Store) -> Quotes:
@@ -45,24 +45,23 @@ def quote_targets(query: QuoteTargets, *, store: Store) -> Quotes:
 
     Raises:
         NotFound: ARCHITECTURE_NOT_FOUND.
-        InvalidArgument: DEVICE_PROFILE_UNKNOWN, BUDGET_EMPTY or LIMIT_NEEDS_PROFILE, naming the target.
+        InvalidArgument: POLICY_INVALID or STOCK_NEEDS_ZOO; DEVICE_PROFILE_UNKNOWN, BUDGET_EMPTY or LIMIT_NEEDS_PROFILE, naming
+            the target.
     """
     with store.snapshot() as work:
         architecture = work.architectures.get(query.project, query.architecture)
-    return Quotes(
-        targets=quote_each(architecture.graph, query.targets, query.policy, query.seed), unpruned_cost=architecture.cost
-    )
+    quoter = Quoter(architecture.graph, query.policy, query.seed)
+    return Quotes(_each(quoter, query.targets), architecture.cost, quoter.curve())
 
 
 def quote_each(graph: LayerGraph, targets: tuple[Target, ...], policy: PlanPolicy, seed: int) -> tuple[TargetQuote, ...]:
-    """Returns one quote per target.
-
-    Raises:
-        InvalidArgument: DEVICE_PROFILE_UNKNOWN, BUDGET_EMPTY or LIMIT_NEEDS_PROFILE, naming the target.
-    """
-    return tuple(_quote(index, graph, target, policy, seed) for index, target in enumerate(targets))
+    """Returns one quote per target; raises InvalidArgument as `quote_targets` does."""
+    return _each(Quoter(graph, policy, seed), targets)
 
 
-def _quote(index: int, graph: LayerGraph, target: Target, policy: PlanPolicy, seed: int) -> TargetQuote:
-    with under(f"targets[{index}]"):
-        return planning.quote(graph, target, policy, seed)
+def _each(quoter: Quoter, targets: tuple[Target, ...]) -> tuple[TargetQuote, ...]:
+    quotes = []
+    for index, target in enumerate(targets):
+        with under(f"targets[{index}]"):
+            quotes.append(quoter.quote(target))
+    return tuple(quotes)

@@ -28,7 +28,9 @@ def quote_from_proto(request: plan_service_pb2.QuoteRequest) -> QuoteTargets:
 def quotes_to_proto(quotes: Quotes) -> plan_service_pb2.QuoteResponse:
     """Returns the response of a query."""
     return plan_service_pb2.QuoteResponse(
-        quotes=[_quote_to_proto(quote) for quote in quotes.targets], unpruned_cost=cost_to_proto(quotes.unpruned_cost)
+        quotes=[_quote_to_proto(quote) for quote in quotes.targets],
+        unpruned_cost=cost_to_proto(quotes.unpruned_cost),
+        curve=[plan_service_pb2.CurvePoint(width=point.width, cost=cost_to_proto(point.cost)) for point in quotes.curve],
     )
 
 
@@ -94,6 +96,7 @@ def plan_to_proto(plan: Plan | None) -> plan_service_pb2.Plan | None:
             for group, width in plan.widths.items()
         ],
         cost=cost_to_proto(plan.cost),
+        stock=plan.stock,
     )
 
 

@@ -172,6 +172,17 @@ class Plans(PlanServiceServicer):
             feasible=self.feasible,
             limits=[limit],
             binding_limit=resources_pb.RESOURCE_UNSPECIFIED if self.feasible else resources_pb.RESOURCE_FLASH_BYTES,
-            plan=plans_pb.Plan(digest="d", mode=plans_pb.PLAN_MODE_DEVICE),
+            plan=plans_pb.Plan(
+                digest="d",
+                mode=plans_pb.PLAN_MODE_DEVICE,
+                widths=[plans_pb.GroupWidth(group="stage1_block1_conv1", width=4, unpruned_width=16)],
+            ),
         )
-        return plans_pb.QuoteResponse(quotes=[quote] * len(request.targets))
+        full, half = (
+            resources_pb.Cost(parameters=whole, macs=whole, flash_bytes=whole, ram_bytes=whole) for whole in (300_000, 150_000)
+        )
+        return plans_pb.QuoteResponse(
+            quotes=[quote] * len(request.targets),
+            unpruned_cost=full,
+            curve=[plans_pb.CurvePoint(width=1, cost=full), plans_pb.CurvePoint(width=0.5, cost=half)],
+        )

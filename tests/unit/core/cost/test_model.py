@@ -15,7 +15,7 @@ from tests.support.graphs import layer_graphs
 
 
 @settings(deadline=None, max_examples=150)
-@given(layer_graphs(), st.data())
+@given(layer_graphs(every_kind=True), st.data())
 def test_equals_a_fresh_count(graph: LayerGraph, data: st.DataObject) -> None:
     groups = [group for group in channel_groups(graph, residual="coupled") if group.prunable]
     model = CostModel(graph, groups)
@@ -28,7 +28,7 @@ def test_equals_a_fresh_count(graph: LayerGraph, data: st.DataObject) -> None:
 
 
 @settings(deadline=None, max_examples=40)
-@given(layer_graphs())
+@given(layer_graphs(every_kind=True))
 def test_back_at_full_width_nothing_has_changed(graph: LayerGraph) -> None:
     groups = [group for group in channel_groups(graph) if group.prunable]
     model = CostModel(graph, groups)
@@ -41,7 +41,7 @@ def test_back_at_full_width_nothing_has_changed(graph: LayerGraph) -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(layer_graphs(), st.data())
+@given(layer_graphs(every_kind=True), st.data())
 def test_sums_shrink_with_every_width(graph: LayerGraph, data: st.DataObject) -> None:
     groups = [group for group in channel_groups(graph) if group.prunable and group.width > 1]
     if not groups:

@@ -140,7 +140,7 @@ def test_merge_of_different_arrangements_freezes_all() -> None:
         ("ZeroPadding2D", {"padding": [[0, 0], [4, 4]], "data_format": "channels_first"}, "zeros"),
     ],
 )
-def test_layers_that_tie_channels_down_freeze_their_input(op: str, config: dict[str, object], text: str) -> None:
+def test_layers_that_tie_channels_down_freeze_their_input(op: str, config: dict[str, Any], text: str) -> None:
     net = start()
     net.add(op, "tie", **config)
     group = groups_of(finish(net), "coupled")["conv"]
@@ -188,7 +188,7 @@ def test_repeated_doubling_takes_no_exponential_time() -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(layer_graphs())
+@given(layer_graphs(every_kind=True))
 def test_groups_partition_the_producers(graph: LayerGraph) -> None:
     groups = channel_groups(graph)
     producers = [name for group in groups for name in group.producers]

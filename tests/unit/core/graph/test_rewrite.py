@@ -16,7 +16,7 @@ def widths_of(graph: LayerGraph) -> dict[str, int]:
 
 
 @settings(deadline=None, max_examples=80)
-@given(layer_graphs(), st.data())
+@given(layer_graphs(every_kind=True), st.data())
 def test_changes_exactly_the_groups_asked_for(graph: LayerGraph, data: st.DataObject) -> None:
     groups = channel_groups(graph, residual="coupled")
     prunable = [group for group in groups if group.prunable]
@@ -33,7 +33,7 @@ def test_changes_exactly_the_groups_asked_for(graph: LayerGraph, data: st.DataOb
 
 
 @settings(deadline=None, max_examples=40)
-@given(layer_graphs())
+@given(layer_graphs(every_kind=True))
 def test_own_widths_change_nothing(graph: LayerGraph) -> None:
     assert with_widths(graph, widths_of(graph)) == graph
     assert with_widths(graph, {}).digest == graph.digest
@@ -69,7 +69,7 @@ def test_refuses(widths: dict[str, int], text: str) -> None:
 
 
 @settings(deadline=None, max_examples=20)
-@given(layer_graphs(max_blocks=3))
+@given(layer_graphs(max_blocks=3, every_kind=True))
 def test_two_widths_for_one_group_are_refused(graph: LayerGraph) -> None:
     for group in channel_groups(graph, residual="coupled"):
         if group.prunable and len(group.producers) > 1:

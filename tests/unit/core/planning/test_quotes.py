@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from secateur.core import devices
 from secateur.core.cost import cost_of
 from secateur.core.errors import InvalidArgument
-from secateur.core.graph import LayerGraph, zoo
-from secateur.core.planning import Budget, LimitQuote, TargetQuote, plan, quote
+from secateur.core.graph import LayerGraph, channel_groups, with_widths, zoo
+from secateur.core.planning import Budget, LimitQuote, Quoter, TargetQuote, plan, quote
 from secateur.core.resources import Resource
 from secateur.core.specs import PlanMode, PlanPolicy, Target
 
@@ -77,3 +79,34 @@ def test_refuses_an_empty_target(graph: LayerGraph) -> None:
     with pytest.raises(InvalidArgument) as caught:
         quote(graph, Target(), PlanPolicy())
     assert caught.value.reason == "BUDGET_EMPTY"
+
+
+def test_one_quoter_answers_targets_as_if_each_were_alone(graph: LayerGraph) -> None:
+    policy = PlanPolicy(round_to=2)
+    targets = [
+        Target("nrf52840", Budget.fractions(latency_ms=0.5)),
+        Target(budget=Budget.of(parameters=10)),
+        Target("stm32f746", Budget.fractions(latency_ms=0.5, parameters=0.4)),
+        Target(budget=Budget.fractions(flops=0.5)),
+    ]
+    quoter = Quoter(graph, policy, 3)
+    assert [quoter.quote(target) for target in targets] == [quote(graph, target, policy, 3) for target in targets]
+
+
+def test_the_curve_is_what_the_network_costs_at_that_width(graph: LayerGraph) -> None:
+    policy = PlanPolicy(min_width=3)
+    curve = Quoter(graph, policy).curve()
+    assert [point.width for point in curve] == [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+    assert curve[0].cost == cost_of(graph)
+    half = {group.name: group.width // 2 for group in channel_groups(graph) if group.prunable}
+    assert curve[5].cost == cost_of(with_widths(graph, half))
+    floor = {name: max(3, 2 * width // 10) for name, width in half.items()}  # a tenth, but not below min_width
+    assert curve[9].cost == cost_of(with_widths(graph, floor))
+    for wider, narrower in pairwise(curve):
+        assert narrower.cost.parameters < wider.cost.parameters
+
+
+def test_a_policy_out_of_range_is_refused_whatever_the_target(graph: LayerGraph) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        Quoter(graph, PlanPolicy(step=2))
+    assert (caught.value.reason, caught.value.field) == ("POLICY_INVALID", "policy.step")

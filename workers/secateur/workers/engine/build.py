@@ -6,15 +6,16 @@ from typing import Any
 
 import keras
 
-from secateur.core.graph import Layer, LayerGraph
+from secateur.core.graph import LayerGraph
 from secateur.core.planning import Plan
 
 
 def build_model(graph: LayerGraph, plan: Plan | None = None) -> keras.Model:
     """Builds the functional Keras model of a graph, with fresh weights.
 
-    Every layer keeps its name from the graph, and `count_params()` equals `cost_of(graph).parameters`. The weights follow
-    Keras's global seed; call `keras.utils.set_random_seed` first for a reproducible model.
+    Every layer keeps its name from the graph, calls that share weights are calls of one Keras layer, and `count_params()`
+    equals `cost_of(graph).parameters`. The weights follow Keras's global seed; call `keras.utils.set_random_seed` first for a
+    reproducible model.
 
     Args:
         graph: The network. It has passed the allow-list of `secateur.core.graph`, so its ops are Keras class names.
@@ -23,8 +24,15 @@ def build_model(graph: LayerGraph, plan: Plan | None = None) -> keras.Model:
     if plan is not None:
         graph = plan.apply(graph)
     tensors: dict[str, Any] = {}
+    made: dict[str, Any] = {}  # Keras layers by the name of the call that owns the weights
     for layer in graph:
-        tensors[layer.name] = _call(layer, [tensors[name] for name in layer.inputs])
+        if layer.op == "InputLayer":
+            tensors[layer.name] = keras.Input(layer.output_shape, name=layer.name)
+            continue
+        owner = layer.shares or layer.name
+        if owner not in made:
+            made[owner] = getattr(keras.layers, layer.op)(**layer.config, name=owner)
+        tensors[layer.name] = made[owner](_one_or_all([tensors[name] for name in layer.inputs]))
     inputs = [tensors[layer.name] for layer in graph if layer.op == "InputLayer"]
     outputs = [tensors[name] for name in graph.outputs]
     return keras.Model(_one_or_all(inputs), _one_or_all(outputs), name=graph.name)
@@ -34,12 +42,6 @@ def ends_in_softmax(graph: LayerGraph) -> bool:
     """Whether the network returns probabilities instead of logits."""
     head = graph[graph.outputs[0]]
     return head.op == "Softmax" or head.config.get("activation") == "softmax"
-
-
-def _call(layer: Layer, inputs: list[Any]) -> Any:
-    if layer.op == "InputLayer":
-        return keras.Input(layer.output_shape, name=layer.name)
-    return getattr(keras.layers, layer.op)(**layer.config, name=layer.name)(_one_or_all(inputs))
 
 
 def _one_or_all(tensors: list[Any]) -> Any:

@@ -1,0 +1,73 @@
+"""Seed A, Algorithm 1, made to keep several limits, floors and the budget itself (Zawish, Davy & Abraham, arXiv 2208.12816).
+
+Every step draws a group with a probability in proportion to what it holds of a resource and removes a share of its channels;
+steps repeat until every limit holds. Which channels go is not decided here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TypeVar
+
+from secateur.core.planning.bench import Bench
+from secateur.core.planning.limits import Limits
+from secateur.core.resources import Resource
+
+_T = TypeVar("_T")
+
+
+def cut_until_it_fits(bench: Bench, limits: Limits, resource: Resource | None, seed: int) -> tuple[str, ...]:
+    """Cuts groups until every limit holds. Terminates if the limits hold with every group at its smallest width.
+
+    Args:
+        bench: The network as it is to start from.
+        limits: What has to hold.
+        resource: Groups are drawn by their share of it. None draws one of the limits not yet kept first, in proportion to its
+            relative excess; with one limit that is the same as naming its resource.
+        seed: Seed of all draws.
+
+    Returns:
+        The group that every step cut, in order.
+    """
+    draw = random.Random(seed)  # noqa: S311  reproducible, not secret
+    cuts: list[str] = []
+    while excess := limits.excess(bench):
+        # a single limit takes no draw, so that one limit is exactly its own mode
+        drawn = resource or (next(iter(excess)) if len(excess) == 1 else _one(draw, [*excess], [*excess.values()]))
+        loads = bench.loads(drawn)
+        group = _one(draw, [*loads], [*loads.values()])
+        bench.narrow(group)
+        cuts.append(group)
+    return tuple(cuts)
+
+
+def _one(draw: random.Random, names: list[_T], weights: list[float]) -> _T:
+    return draw.choices(names, weights)[0]
+
+
+def give_back(bench: Bench, limits: Limits, groups: Sequence[str]) -> None:
+    """Widens groups in turn, each as far as all limits hold.
+
+    Given the groups in the reverse order of their cuts, that undoes part of the last cut and fills what is left with single
+    channels of others. With several limits it also undoes cuts that another limit has made needless since.
+
+    Args:
+        bench: A network that keeps the limits.
+        limits: What has to go on holding.
+        groups: Groups in the order in which they are tried.
+    """
+    for group in groups:
+        kept = bench.widths[group]
+        candidates = bench.rule.between(kept, bench.full[group])
+        low, high = 0, len(candidates)  # candidates[:low] hold, candidates[high:] do not
+        probe = 0  # most groups have no room for a single step: that is tried first
+        while low < high:
+            bench.set_width(group, candidates[probe])
+            if limits.hold(bench):
+                low, kept = probe + 1, candidates[probe]
+            else:
+                high = probe
+            probe = (low + high) // 2
+        if bench.widths[group] != kept:
+            bench.set_width(group, kept)

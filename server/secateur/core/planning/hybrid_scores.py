@@ -1,0 +1,80 @@
+"""From scores of channels, worked out elsewhere, to the channels and blocks that stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from statistics import fmean
+
+from secateur.core.errors import InvalidArgument
+from secateur.core.graph.blocks import Block
+
+Scores = Mapping[str, Sequence[float]]
+"""One score per channel, by channel group; the higher, the more the network needs the channel."""
+
+
+class Criterion(StrEnum):
+    """What makes a channel worth keeping.
+
+    WEIGHT_L1 and WEIGHT_L2 take the norm of its filter, BATCH_NORM_SCALE the size of its normalisation's scale (network
+    slimming), FEATURE_MAP_RANK the average rank of its feature map (HRank), RANDOM nothing at all.
+    """
+
+    WEIGHT_L1 = "weight_l1"
+    WEIGHT_L2 = "weight_l2"
+    BATCH_NORM_SCALE = "batch_norm_scale"
+    FEATURE_MAP_RANK = "feature_map_rank"
+    RANDOM = "random"
+
+
+def kept_channels(scores: Scores, widths: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    """Returns the channels with the highest scores of every group, ascending; of equals, the first stay.
+
+    Args:
+        scores: Scores of at least the groups in `widths`.
+        widths: How many channels of each group stay.
+
+    Raises:
+        InvalidArgument: SCORES_MISSING, if a group has no scores or fewer than the channels it keeps.
+    """
+    return {group: _best(_of(scores, group, width), width) for group, width in widths.items()}
+
+
+def block_scores(blocks: Sequence[Block], scores: Scores, widths: Mapping[str, int] | None = None) -> dict[str, float]:
+    """Returns the mean score of the channels that each block has to itself.
+
+    It is the mean, not the sum, which would favour wide stages. Blocks without a group of their own have no score.
+
+    Args:
+        blocks: Blocks to score.
+        scores: Scores of their groups. Groups without scores, which may not be cut, do not count.
+        widths: Channels of each group that stay, so that only those count; None counts all.
+    """
+    found = {}
+    for block in blocks:
+        channels = [
+            score
+            for group in block.groups
+            if group in scores
+            for score in sorted(scores[group], reverse=True)[: widths.get(group) if widths is not None else None]
+        ]
+        if channels:
+            found[block.name] = fmean(channels)
+    return found
+
+
+def _best(scores: Sequence[float], width: int) -> tuple[int, ...]:
+    ranking = sorted(range(len(scores)), key=lambda channel: (-scores[channel], channel))
+    return tuple(sorted(ranking[:width]))
+
+
+def _of(scores: Scores, group: str, width: int) -> Sequence[float]:
+    found = scores.get(group, ())
+    if len(found) < width:
+        raise InvalidArgument(
+            "SCORES_MISSING",
+            f"Every group that is cut needs one score per channel. Received: {len(found)} scores for {group!r}, "
+            f"which keeps {width} channels",
+            field=group[:128],
+        )
+    return found

@@ -1,0 +1,85 @@
+"""keras.applications as test material, and a count of their multiply-accumulates that shares no code with ours."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import numpy as np
+
+from secateur.core.cost import cost_of
+from secateur.core.graph import LayerGraph, read_keras_json
+from secateur.core.planning import Budget, plan
+from secateur.workers.engine.build import build_model
+
+SMALLEST = {
+    "VGG16": 32, "VGG19": 32,
+    "ResNet50": 32, "ResNet101": 32, "ResNet152": 32, "ResNet50V2": 32, "ResNet101V2": 32, "ResNet152V2": 32,
+    "MobileNet": 32, "MobileNetV2": 32, "MobileNetV3Small": 32, "MobileNetV3Large": 32,
+    "DenseNet121": 32, "DenseNet169": 32, "DenseNet201": 32,
+    "EfficientNetB0": 32, "EfficientNetB1": 32, "EfficientNetB2": 32, "EfficientNetB3": 32, "EfficientNetB4": 32,
+    "EfficientNetB5": 32, "EfficientNetB6": 32, "EfficientNetB7": 32,
+    "EfficientNetV2B0": 32, "EfficientNetV2B1": 32, "EfficientNetV2B2": 32, "EfficientNetV2B3": 32,
+    "EfficientNetV2S": 32, "EfficientNetV2M": 32, "EfficientNetV2L": 32,
+    "Xception": 71, "InceptionV3": 75, "InceptionResNetV2": 75, "NASNetMobile": 32, "NASNetLarge": 32,
+}  # fmt: skip
+"""All networks of the families that we promise to read, with the smallest side that Keras lets them have."""
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A planned network as Keras builds it.
+
+    Args:
+        predicted: Parameters that the plan predicts.
+        counted: Parameters that Keras counts.
+        kept: Share of the limited resource that is left.
+        output: What it returns for a grey image.
+    """
+
+    predicted: int
+    counted: int
+    kept: float
+    output: np.ndarray[Any, Any]
+
+
+def application(name: str, side: int | None = None) -> keras.Model:
+    """Builds a network of keras.applications with fresh weights and 10 classes."""
+    side = side or SMALLEST[name]
+    return getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3), classes=10)
+
+
+def macs_in_keras(model: keras.Model) -> int:
+    """Counts multiply-accumulates from the weights and output shapes of the Keras layers."""
+    total = 0
+    for layer in model.layers:
+        places = math.prod(layer.output.shape[1:-1])
+        if isinstance(layer, keras.layers.Dense | keras.layers.Conv1D | keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+            total += places * math.prod(layer.kernel.shape)
+        elif isinstance(layer, keras.layers.SeparableConv2D):
+            total += places * (math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape))
+    return total
+
+
+def shapes_in_keras(model: keras.Model) -> dict[str, tuple[int, ...]]:
+    """Returns output shapes by layer."""
+    return {layer.name: tuple(layer.output.shape[1:]) for layer in model.layers}
+
+
+def rebuild_at_half(graph: LayerGraph, resource: str, **options: Any) -> Rebuilt:
+    """Plans a network to half of a resource, builds it and runs it once."""
+    chosen = plan(graph, Budget.fractions(**{resource: 0.5}), **options)
+    model = build_model(graph, chosen)
+    kept = getattr(chosen.cost, resource) / getattr(cost_of(graph), resource)
+    output = np.asarray(model(np.full((1, *graph.input_shape), 0.5, np.float32)))
+    return Rebuilt(chosen.cost.parameters, model.count_params(), kept, output)
+
+
+def read(model: keras.Model) -> LayerGraph:
+    """Reads a Keras model through the product's door."""
+    return read_keras_json(model.to_json())

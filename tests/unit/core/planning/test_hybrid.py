@@ -1,0 +1,263 @@
+"""Hybrid plans, the blocks that they drop and the channels that they keep."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secateur.core.cost import cost_of
+from secateur.core.errors import InvalidArgument
+from secateur.core.graph import LayerGraph, channel_groups, with_widths, zoo
+from secateur.core.graph.assembly import Builder
+from secateur.core.graph.blocks import drop_blocks, residual_blocks
+from secateur.core.graph.indices import channel_origins, kept_positions
+from secateur.core.planning import Budget, WidthRule
+from secateur.core.planning.hybrid import HybridInfeasible, HybridPlan, Order, Scaling, hybrid_plan
+from secateur.core.planning.hybrid_scores import block_scores, kept_channels
+from secateur.core.serial import from_data, to_data
+from tests.support.graphs import layer_graphs
+
+RESNET56 = zoo.build("resnet56", (32, 32, 3), 10)
+
+
+def projected_resnet56() -> LayerGraph:
+    """ResNet-56 with projections between its stages, which the zero padding of the zoo's would keep from narrowing."""
+    net = Builder("projected", (32, 32, 3))
+    net.add("Conv2D", "stem", filters=16, kernel_size=3, padding="same", use_bias=False)
+    net.add("BatchNormalization", "stem_bn")
+    stream, width = net.add("ReLU", "stem_relu"), 16
+    for stage, filters in enumerate((16, 32, 64), start=1):
+        for number in range(1, 10):
+            name, stride = f"stage{stage}_block{number}", 1 if filters == width else 2
+            conv: dict[str, Any] = {"filters": filters, "padding": "same", "use_bias": False}
+            net.add("Conv2D", f"{name}_conv1", stream, kernel_size=3, strides=stride, **conv)
+            net.add("BatchNormalization", f"{name}_bn1")
+            net.add("ReLU", f"{name}_relu1")
+            net.add("Conv2D", f"{name}_conv2", kernel_size=3, **conv)
+            branch = net.add("BatchNormalization", f"{name}_bn2")
+            if stride == 2:
+                stream = net.add("Conv2D", f"{name}_projection", stream, kernel_size=1, strides=2, **conv)
+            net.add("Add", f"{name}_add", stream, branch)
+            stream, width = net.add("ReLU", f"{name}_relu2"), filters
+    net.add("GlobalAveragePooling2D", "pool")
+    net.add("Dense", "logits", units=10)
+    return net.build()
+
+
+PROJECTED = projected_resnet56()
+
+
+def flat_scores(graph: LayerGraph) -> dict[str, list[float]]:
+    """Later channels and later blocks matter less."""
+    groups = channel_groups(graph, residual="coupled")
+    return {group.name: [1 / (1 + number) + 1 / (2 + c) for c in range(group.width)] for number, group in enumerate(groups)}
+
+
+def last_blocks(per_stage: int) -> list[str]:
+    return [f"stage{stage}_block{9 - number}_add" for stage in (1, 2, 3) for number in range(per_stage)]
+
+
+# Blocks --------------------------------------------------------------------------------------------------------------------
+
+
+def test_resnet56_has_the_25_removable_blocks_of_the_paper() -> None:
+    names = [block.name for block in residual_blocks(RESNET56)]
+    assert len(names) == 25
+    assert "stage1_block1_add" in names
+    assert "stage2_block1_add" not in names  # the shortcut pads
+
+
+@pytest.mark.parametrize(("per_stage", "smaller"), [(2, "resnet44"), (4, "resnet32"), (6, "resnet20")])
+def test_dropping_blocks_of_every_stage_leaves_the_smaller_resnet(per_stage: int, smaller: str) -> None:
+    assert drop_blocks(RESNET56, last_blocks(per_stage)).digest == zoo.build(smaller, (32, 32, 3), 10).digest
+
+
+def test_an_activation_that_does_something_stays() -> None:
+    net = Builder("pre", (8, 8, 4))
+    net.add("BatchNormalization", "bn")
+    net.add("Conv2D", "conv1", filters=6, kernel_size=3, padding="same")
+    net.add("Conv2D", "conv2", filters=4, kernel_size=1)
+    net.add("Add", "add", "bn", "conv2")
+    net.add("ReLU", "relu")
+    net.add("Flatten", "flat")
+    net.add("Dense", "logits", units=2)
+    shallow = drop_blocks(net.build(), ["add"])
+    assert [layer.name for layer in shallow] == ["input", "bn", "relu", "flat", "logits"]
+    assert shallow["relu"].inputs == ("bn",)
+
+
+@pytest.mark.parametrize("leak", ["into", "out of"])
+def test_a_branch_that_others_read_or_feed_is_no_block(leak: str) -> None:
+    net = Builder("leaky", (8, 8, 4))
+    first = net.add("Conv2D", "first", filters=4, kernel_size=1)
+    source = net.add("ReLU", "source")
+    inner = net.add("Conv2D", "inner", source, filters=4, kernel_size=1)
+    branch = net.add("Add", "mixed", inner, first) if leak == "into" else net.add("ReLU", "outer", inner)
+    stream = net.add("Add", "add", source, branch)
+    if leak == "out of":
+        net.add("Concatenate", "both", stream, inner)
+    net.add("Flatten", "flat")
+    net.add("Dense", "logits", units=2)
+    graph = net.build()
+    assert residual_blocks(graph) == ()
+    with pytest.raises(InvalidArgument) as caught:
+        drop_blocks(graph, ["add"])
+    assert caught.value.reason == "BLOCK_UNKNOWN"
+
+
+@settings(deadline=None, max_examples=60)
+@given(layer_graphs(), st.data())
+def test_networks_without_blocks_are_whole(graph: LayerGraph, data: st.DataObject) -> None:
+    names = [block.name for block in residual_blocks(graph)]
+    chosen = data.draw(st.lists(st.sampled_from(names), unique=True)) if names else []
+    shallow = drop_blocks(graph, chosen)
+    assert shallow.classes == graph.classes
+    assert len(shallow) <= len(graph) - 2 * len(chosen)
+    assert {layer.name for layer in shallow} <= {layer.name for layer in graph}
+
+
+# Scaling -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1.2, 1.5, 2.0])
+def test_one_unit_of_phi_halves_depth_times_width_squared(alpha: float) -> None:
+    scaling = Scaling(alpha)
+    for phi in (0.5, 1.0, 3.0):
+        assert scaling.depth(phi) * scaling.width(phi) ** 2 == pytest.approx(2**-phi)
+
+
+@pytest.mark.parametrize("alpha", [0.9, 2.1, float("nan")])
+def test_refuses_other_exchange_rates(alpha: float) -> None:
+    with pytest.raises(InvalidArgument, match="alpha"):
+        Scaling(alpha)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "width", "parameters", "macs"),
+    [
+        (8, 1.0, 11.4, 11.3), (9, 0.9, 18.2, 19.8), (7, 1.0, 22.8, 22.6), (8, 0.9, 27.5, 28.8), (6, 1.0, 34.2, 33.8),
+        (9, 0.8, 35.9, 34.7), (7, 0.9, 36.8, 37.9), (5, 1.0, 45.6, 45.1), (7, 0.8, 50.5, 49.5), (9, 0.7, 51.1, 52.0),
+        (5, 0.8, 65.1, 64.2), (3, 1.0, 68.4, 67.7), (3, 0.7, 84.6, 84.4),
+    ],
+)  # fmt: skip
+def test_depth_and_width_of_resnet56_cost_what_was_worked_out(
+    blocks: int, width: float, parameters: float, macs: float
+) -> None:
+    graph = RESNET56 if width == 1 else PROJECTED
+    shallow = drop_blocks(graph, last_blocks(9 - blocks))
+    groups = [group for group in channel_groups(shallow, residual="coupled") if group.prunable and width < 1]
+    cost = cost_of(with_widths(shallow, {group.name: round(width * group.width) for group in groups}))
+    full = cost_of(graph)
+    assert 100 * (1 - cost.parameters / full.parameters) == pytest.approx(parameters, abs=0.5)
+    assert 100 * (1 - cost.macs / full.macs) == pytest.approx(macs, abs=0.5)
+
+
+# Plans ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", Order)
+@pytest.mark.parametrize("resource", ["parameters", "macs"])
+@pytest.mark.parametrize("alpha", [1.0, 1.2, 1.6])
+def test_a_plan_keeps_the_budget_and_its_prediction(order: Order, resource: str, alpha: float) -> None:
+    full = cost_of(PROJECTED)
+    chosen = hybrid_plan(
+        PROJECTED,
+        Budget.fractions(**{resource: 0.5}),
+        flat_scores(PROJECTED),
+        scaling=Scaling(alpha),
+        order=order,
+        residual="coupled",
+    )
+    share = getattr(chosen.cost, resource) / getattr(full, resource)
+    assert 0.45 < share <= 0.5
+    assert bool(chosen.dropped) == (alpha > 1)
+    assert cost_of(chosen.apply(PROJECTED)) == chosen.cost
+    assert from_data(HybridPlan, json.loads(json.dumps(to_data(chosen)))) == chosen
+    assert from_data(HybridPlan, to_data(chosen)).digest == chosen.digest
+
+
+def test_the_least_needed_blocks_go() -> None:
+    scores = dict.fromkeys(flat_scores(RESNET56), [1.0] * 64) | {"stage2_block5_conv1": [0.1] * 32}
+    chosen = hybrid_plan(RESNET56, Budget.fractions(macs=0.97), scores, scaling=Scaling(2.0))
+    assert chosen.dropped == ("stage2_block5_add",)
+    assert chosen.plan.changes_nothing
+
+
+def test_the_order_decides_by_which_channels_a_block_is_judged() -> None:
+    blocks = residual_blocks(RESNET56)[:2]
+    one, other = (block.groups[0] for block in blocks)
+    scores = {one: [9.0, 1.0, 1.0], other: [5.0, 5.0, 5.0]}
+    everything = block_scores(blocks, scores)
+    kept = block_scores(blocks, scores, {one: 1, other: 1})
+    assert everything[blocks[0].name] < everything[blocks[1].name]
+    assert kept[blocks[0].name] > kept[blocks[1].name]
+
+
+def test_nothing_to_do_and_nothing_that_helps() -> None:
+    unchanged = hybrid_plan(RESNET56, Budget.of(parameters=10**9), flat_scores(RESNET56))
+    assert unchanged.dropped == ()
+    assert unchanged.apply(RESNET56) == RESNET56
+    with pytest.raises(HybridInfeasible) as caught:
+        hybrid_plan(RESNET56, Budget.of(parameters=10), flat_scores(RESNET56), rule=WidthRule(min_width=8))
+    assert len(caught.value.nearest.dropped) == 25
+    assert set(caught.value.nearest.plan.widths.values()) == {8}
+    assert caught.value.binding.value == "parameters"
+
+
+def test_belongs_to_one_network() -> None:
+    chosen = hybrid_plan(RESNET56, Budget.fractions(macs=0.6), flat_scores(RESNET56))
+    with pytest.raises(InvalidArgument) as caught:
+        chosen.apply(zoo.build("resnet20", (32, 32, 3), 10))
+    assert caught.value.reason == "PLAN_MISMATCH"
+
+
+# Channels that stay --------------------------------------------------------------------------------------------------------
+
+
+def test_the_best_channels_stay_and_the_first_of_equals() -> None:
+    assert kept_channels({"a": [1.0, 3.0, 2.0, 3.0], "b": [0.0, 0.0, 0.0]}, {"a": 3, "b": 2}) == {"a": (1, 2, 3), "b": (0, 1)}
+    with pytest.raises(InvalidArgument) as caught:
+        kept_channels({"a": [1.0]}, {"a": 2})
+    assert caught.value.reason == "SCORES_MISSING"
+
+
+@settings(deadline=None, max_examples=80)
+@given(layer_graphs(), st.data())
+def test_positions_are_as_many_as_the_widths_say(graph: LayerGraph, data: st.DataObject) -> None:
+    kept = {
+        group.name: sorted(data.draw(st.sets(st.integers(0, group.width - 1), min_size=1), label=group.name))
+        for group in channel_groups(graph, residual="coupled")
+        if group.prunable
+    }
+    narrow = with_widths(graph, {name: len(indices) for name, indices in kept.items()})
+    positions = kept_positions(graph, kept)
+    origins = channel_origins(graph)
+    for layer in graph:
+        assert len(positions[layer.name]) == narrow[layer.name].output_shape[-1]
+        assert len(origins[layer.name]) == layer.output_shape[-1]
+        assert list(positions[layer.name]) == sorted(set(positions[layer.name]))
+    for name, indices in kept.items():
+        assert list(positions[name]) == indices
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"nowhere": (0,)},
+        {"stem": ()},
+        {"stem": (1, 0)},
+        {"stem": (0, 0)},
+        {"stem": (0, 16)},
+        {"stem": (-1,)},
+        {"stem": (0.0,)},
+        {"logits": (0,)},
+    ],
+)
+def test_refuses_what_are_no_indices(kept: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        kept_positions(PROJECTED, kept)
+    assert caught.value.reason == "INDICES_INVALID"

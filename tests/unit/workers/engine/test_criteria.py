@@ -1,0 +1,109 @@
+"""Scores of channels, and what they make of a network."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import keras
+import numpy as np
+import pytest
+
+from secateur.core.errors import InvalidArgument
+from secateur.core.graph import LayerGraph, channel_groups
+from secateur.core.graph.assembly import Builder
+from secateur.core.planning.hybrid_scores import Criterion, kept_channels
+from secateur.workers.engine.criteria import channel_scores
+from secateur.workers.engine.inherit import inherit
+from tests.support.masking import masked_outputs
+from tests.support.networks import NETWORKS, trained_looking
+
+
+def prunable(graph: LayerGraph) -> dict[str, int]:
+    return {group.name: group.width for group in channel_groups(graph, residual="coupled") if group.prunable}
+
+
+@cache
+def looks_trained(name: str) -> tuple[LayerGraph, keras.Model]:
+    graph = NETWORKS[name]()
+    return graph, trained_looking(graph)
+
+
+def chain() -> LayerGraph:
+    net = Builder("chain", (6, 6, 1))
+    net.add("Conv2D", "one", filters=3, kernel_size=1)
+    net.add("BatchNormalization", "one_bn")
+    net.add("ReLU", "one_relu")
+    other = net.add("Conv2D", "two", "one_relu", filters=3, kernel_size=1)
+    net.add("Add", "sum", "one_relu", other)
+    net.add("GlobalAveragePooling2D", "pool")
+    net.add("Dense", "logits", units=2)
+    return net.build()
+
+
+@pytest.mark.parametrize("criterion", Criterion)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_inherited_weights_equal_the_masked_network_under_each_criterion(name: str, criterion: Criterion) -> None:
+    graph, model = looks_trained(name)
+    widths = {group: max(1, width // 2) for group, width in prunable(graph).items()}
+    if criterion is Criterion.BATCH_NORM_SCALE:  # gates, separable and dense layers have none
+        normalised = [layer.inputs[0] for layer in graph if layer.op == "BatchNormalization"]
+        widths = {group: width for group, width in widths.items() if group in normalised}
+    images = np.random.default_rng(4).normal(size=(2, *graph.input_shape)).astype(np.float32)
+    scores = channel_scores(criterion, model, graph, widths, images=images)
+    assert scores == channel_scores(criterion, model, graph, widths, images=images)
+    kept = kept_channels(scores, widths)
+    expected = masked_outputs(model, graph, kept, images)
+    assert np.ptp(expected, axis=0).max() > 0.01 * np.abs(expected).max()  # else equality would say nothing
+    np.testing.assert_allclose(inherit(model, graph, kept)(images), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_norms_and_scales_are_means_over_the_layers_that_make_a_channel() -> None:
+    graph = chain()
+    model = trained_looking(graph)
+    model.get_layer("one").set_weights([np.array([[[[1.0, -2.0, 3.0]]]]), np.full(3, 9.0)])
+    model.get_layer("two").set_weights([np.array([[[[1, 0, 0], [-2, 3, 0], [2, 4, 6]]]]), np.full(3, 9.0)])
+    rest = model.get_layer("one_bn").get_weights()[1:]
+    model.get_layer("one_bn").set_weights([np.array([0.5, -2.0, 1.0]), *rest])
+    assert channel_scores(Criterion.WEIGHT_L1, model, graph, ["one"])["one"] == (3.0, 4.5, 4.5)
+    assert channel_scores(Criterion.WEIGHT_L2, model, graph, ["one"])["one"] == (2.0, 3.5, 4.5)
+    assert channel_scores(Criterion.BATCH_NORM_SCALE, model, graph, ["one"])["one"] == (0.5, 2.0, 1.0)
+
+
+def test_scales_behind_concatenations_find_their_channels() -> None:
+    graph = NETWORKS["densenet"]()
+    model = trained_looking(graph)
+    found = channel_scores(Criterion.BATCH_NORM_SCALE, model, graph, ["stem", "block1_conv3_2"])
+    scales = {name: np.abs(model.get_layer(name).get_weights()[0]) for name in ("block1_conv1_bn1", "block1_conv2_bn1")}
+    scales |= {name: np.abs(model.get_layer(name).get_weights()[0]) for name in ("block1_conv3_bn1", "transition1_bn")}
+    np.testing.assert_allclose(found["stem"], np.mean([values[:8] for values in scales.values()], axis=0), rtol=1e-6)
+    np.testing.assert_allclose(found["block1_conv3_2"], scales["transition1_bn"][-6:], rtol=1e-6)
+
+
+def test_rank_is_that_of_the_activated_map() -> None:
+    net = Builder("ranks", (4, 4, 1))
+    net.add("Conv2D", "conv", filters=3, kernel_size=1)
+    net.add("ReLU", "relu")
+    net.add("Flatten", "flat")
+    net.add("Dense", "logits", units=2)
+    graph = net.build()
+    model = trained_looking(graph)
+    model.get_layer("conv").set_weights([np.array([[[[1.0, -1.0, 0.0]]]]), np.array([0.0, 0.0, 1.0])])
+    images = np.stack([np.eye(4), np.diag([1.0, 1.0, 0.0, 0.0])])[..., np.newaxis].astype(np.float32)
+    assert channel_scores(Criterion.FEATURE_MAP_RANK, model, graph, ["conv"], images=images)["conv"] == (3.0, 0.0, 1.0)
+
+
+def test_random_scores_follow_the_seed_and_the_group_alone() -> None:
+    graph = NETWORKS["densenet"]()
+    model = trained_looking(graph)
+    both = channel_scores(Criterion.RANDOM, model, graph, ["stem", "transition1"], seed=1)
+    assert channel_scores(Criterion.RANDOM, model, graph, ["stem"], seed=1)["stem"] == both["stem"]
+    assert channel_scores(Criterion.RANDOM, model, graph, ["stem"], seed=2)["stem"] != both["stem"]
+
+
+def test_says_what_a_criterion_needs() -> None:
+    graph = NETWORKS["gated_mobilenet"]()
+    model = trained_looking(graph)
+    with pytest.raises(InvalidArgument, match="'hidden'"):
+        channel_scores(Criterion.BATCH_NORM_SCALE, model, graph, ["hidden"])
+    with pytest.raises(InvalidArgument, match="needs images"):
+        channel_scores(Criterion.FEATURE_MAP_RANK, model, graph, ["hidden"])
