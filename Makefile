@@ -51,6 +51,8 @@ proto: install  ## Regenerate the Python code from the .proto files
 
 bench: install  ## Run the benchmarks; each prints its table and writes JSON
 	$(BIN)/python -m tests.benchmarks.overhead
+	$(BIN)/python -m tests.benchmarks.planning
+	$(BIN)/python -m tests.benchmarks.applications
 
 clean:  ## Remove .venv, caches and the local stack's data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis $(SECATEUR_DATA_DIR)
