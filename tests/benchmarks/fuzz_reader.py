@@ -18,6 +18,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, Final
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -128,11 +129,11 @@ def main() -> int:
         except Exception:
             traceback.print_exc()
             outcome = "CRASH"
-            Path(f"/tmp/fuzz_crash_{outcomes[outcome]}.json").write_text(text)
+            Path(gettempdir(), f"fuzz_crash_{outcomes[outcome]}.json").write_text(text)
         taken = time.process_time() - begun
         if taken > SLOW_S:
             outcome = "SLOW" if outcome != "CRASH" else outcome
-            Path(f"/tmp/fuzz_slow_{outcomes[outcome]}.json").write_text(text)
+            Path(gettempdir(), f"fuzz_slow_{outcomes[outcome]}.json").write_text(text)
         slowest = max(slowest, taken)
         outcomes[outcome] += 1
     print(f"{sum(outcomes.values()):,} documents, slowest {1000 * slowest:.0f} ms: {dict(outcomes)}")
