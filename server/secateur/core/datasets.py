@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph
+from secateur.core.specs import Augmentation
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Dataset:
         classes: Number of classes.
         train_images: Images of the training split, validation images included.
         test_images: Images of the test split.
+        augmentation: What may be done to its images without changing their class.
     """
 
     name: str
@@ -28,11 +30,20 @@ class Dataset:
     classes: int
     train_images: int
     test_images: int
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 DATASETS: Final = {
-    "digits": Dataset("digits", "scikit-learn's handwritten digits", (8, 8, 1), 10, 1437, 360),
+    dataset.name: dataset
+    for dataset in (
+        Dataset("cifar10", "CIFAR-10", (32, 32, 3), 10, 50_000, 10_000, Augmentation(flip=True, crop=4, cutout=8)),
+        Dataset("cifar100", "CIFAR-100", (32, 32, 3), 100, 50_000, 10_000, Augmentation(flip=True, crop=4, cutout=8)),
+        # A mirrored 2 is none, and on 8x8 pixels a shift by one loses a line of the figure
+        Dataset("digits", "scikit-learn's handwritten digits", (8, 8, 1), 10, 1_437, 360),
+        Dataset("fashion_mnist", "Fashion-MNIST", (28, 28, 1), 10, 60_000, 10_000, Augmentation(flip=True, crop=2)),
+    )
 }
+"""Registered data sets by id."""
 
 
 def get(name: str) -> Dataset:

@@ -5,35 +5,66 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
+from secateur.core.datasets import Dataset
 from secateur.core.errors import InvalidArgument
-from secateur.core.specs import Recipe
+from secateur.core.specs import OptimizerKind, Recipe, Schedule
 
 DEFAULT: Final = "fast"
 
+_FAST: Final = Recipe(
+    name="fast",
+    epochs=30,
+    batch_size=64,
+    learning_rate=0.1,
+    weight_decay=5e-4,
+    label_smoothing=0.1,
+    validation_fraction=0.1,
+    average_epochs=1.0,
+    mixed_precision=True,
+)
 RECIPES: Final = {
-    "fast": Recipe(
-        name="fast",
-        epochs=30,
-        batch_size=64,
-        learning_rate=0.1,
-        weight_decay=5e-4,
-        label_smoothing=0.1,
+    "fast": _FAST,
+    "strong": replace(_FAST, name="strong", epochs=200, schedule=Schedule.COSINE, distillation=0.5),
+    "finetune": replace(_FAST, name="finetune", epochs=15, learning_rate=0.05),
+    "paper": Recipe(
+        name="paper",
+        epochs=150,
+        batch_size=128,
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        label_smoothing=0.0,
         validation_fraction=0.1,
+        optimizer=OptimizerKind.RMSPROP,
+        schedule=Schedule.CONSTANT,
     ),
 }
-"""Nesterov SGD with a one-cycle schedule; `learning_rate` is its peak."""
+"""`fast` is Nesterov SGD under a one-cycle schedule, `strong` a long cosine with distillation from the unpruned network,
+`finetune` a short `fast` for inherited weights, `paper` what seed A did (section 4). `learning_rate` is the peak."""
+
+_AUGMENTED: Final = frozenset({"fast", "strong", "finetune"})
+_LARGE_SET: Final = 10_000
+_LARGE_BATCH: Final = 256
+"""Larger sets take larger batches, and rates in proportion (Goyal et al., arXiv 1706.02677), where neither is asked for."""
 
 
 def resolve(
-    name: str = "", *, epochs: int | None = None, batch_size: int | None = None, learning_rate: float | None = None
+    name: str = "",
+    *,
+    dataset: Dataset | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    patience: int | None = None,
 ) -> Recipe:
-    """Returns the named recipe with overrides applied.
+    """Returns the named recipe, fitted to a data set, with overrides applied.
 
     Args:
         name: Recipe name; empty for the default.
+        dataset: What is trained on: says which augmentation leaves classes as they are. None for none.
         epochs: Passes over the training split.
         batch_size: Images per step.
         learning_rate: Peak learning rate.
+        patience: Epochs without a lower validation loss after which training ends; 0 for never.
 
     Raises:
         InvalidArgument: RECIPE_UNKNOWN, naming the known ones.
@@ -45,5 +76,15 @@ def resolve(
             f"There is no recipe of that name; known: {', '.join(sorted(RECIPES))}. Received: {name}",
             field="recipe.name",
         )
-    overrides: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    if dataset and recipe.name in _AUGMENTED:
+        recipe = replace(recipe, augmentation=dataset.augmentation)
+        if dataset.train_images >= _LARGE_SET:
+            grown = _LARGE_BATCH / recipe.batch_size
+            recipe = replace(recipe, batch_size=_LARGE_BATCH, learning_rate=recipe.learning_rate * grown)
+    overrides: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "patience": patience,
+    }
     return replace(recipe, **{key: value for key, value in overrides.items() if value is not None})

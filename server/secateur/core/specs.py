@@ -55,6 +55,36 @@ class Target:
     budget: Budget | None = None
 
 
+class OptimizerKind(StrEnum):
+    """SGD is Nesterov's, with momentum 0.9."""
+
+    SGD = "sgd"
+    RMSPROP = "rmsprop"
+
+
+class Schedule(StrEnum):
+    """How the learning rate moves: up a line and down a cosine, down a cosine, or not at all."""
+
+    ONE_CYCLE = "one_cycle"
+    COSINE = "cosine"
+    CONSTANT = "constant"
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """What is done to every training image, at random; all of it leaves the class as it is.
+
+    Args:
+        flip: Mirror it, left to right.
+        crop: Shift it by up to so many pixels.
+        cutout: Blank a square with sides of so many pixels.
+    """
+
+    flip: bool = False
+    crop: int = 0
+    cutout: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How to train, every value filled in. Made by `secateur.core.recipes.resolve`.
@@ -67,6 +97,13 @@ class Recipe:
         weight_decay: Decoupled weight decay.
         label_smoothing: Share of the target probability spread over all classes.
         validation_fraction: Share of the training images kept for validation.
+        optimizer: What moves the weights.
+        schedule: How the learning rate moves.
+        augmentation: What is done to training images.
+        average_epochs: Weights are averaged over about so many epochs (an exponential moving average); 0 for none.
+        distillation: Weight of the unpruned network's answers in the loss, in [0, 1]; 0 for none.
+        patience: Training ends once the validation loss has not sunk for so many epochs; 0 for never.
+        mixed_precision: Compute in bfloat16 where the hardware is made for it.
     """
 
     name: str
@@ -76,6 +113,13 @@ class Recipe:
     weight_decay: float
     label_smoothing: float
     validation_fraction: float
+    optimizer: OptimizerKind = OptimizerKind.SGD
+    schedule: Schedule = Schedule.ONE_CYCLE
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    average_epochs: float = 0.0
+    distillation: float = 0.0
+    patience: int = 0
+    mixed_precision: bool = False
 
 
 @dataclass(frozen=True, slots=True)

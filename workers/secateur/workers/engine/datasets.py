@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from secateur.core import datasets
+from secateur.core.errors import FailedPrecondition
 
 _TEST_SPLIT_SEED: Final = 0
-"""Seed of the test split. Never change it: every published accuracy refers to this split."""
+"""Seed of the test split of sets that come without one. Never change it: every published accuracy refers to this split."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,15 +25,24 @@ class Split:
     """Labelled images.
 
     Args:
-        images: Float32, shape (n, height, width, channels), values in [0, 1].
+        pixels: Uint8, shape (n, height, width, channels).
         labels: Int64, shape (n,), values in [0, classes).
     """
 
-    images: NDArray[np.float32]
+    pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def images(self) -> NDArray[np.float32]:
+        """The images as networks take them: float32 in [0, 1], shape (n, height, width, channels). Made anew by every call."""
+        return _as_floats(self.pixels)
+
+    def first(self, count: int) -> NDArray[np.float32]:
+        """Returns the first so many of `images` without making the others."""
+        return _as_floats(self.pixels[:count])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,25 +54,37 @@ class Data:
     test: Split
 
 
-def load(name: str, *, seed: int, validation_fraction: float) -> Data:
+def load(name: str, *, seed: int, validation_fraction: float, folder: Path | None = None) -> Data:
     """Loads and splits a data set.
 
-    The test split is the same for every seed. What is left is split into training and validation by `seed`. Both splits are
-    stratified: they keep the shares of the classes.
+    The test split is the same for every seed: the published one, where there is one. What is left is split into training and
+    validation by `seed`. Splits that are drawn are stratified: they keep the shares of the classes.
 
     Args:
-        name: Id of a registered data set, for example "digits".
+        name: Id of a registered data set, for example "cifar10".
         seed: Seed of the validation split, below 2**32.
         validation_fraction: Share of the images outside the test split that go to validation, in (0, 1).
+        folder: Where `{name}.npz` is looked for first, with the arrays x_train, y_train, x_test and y_test that keras.datasets
+            would return. None, or no such file: Keras downloads the set.
 
     Raises:
         InvalidArgument: DATASET_UNKNOWN.
+        FailedPrecondition: DATASET_UNAVAILABLE, if there is no file and Keras cannot download it; DATASET_CORRUPT, if the file
+            does not hold what the registry says.
     """
     dataset = datasets.get(name)
-    images, labels = _READERS[name]()
-    rest, test = _split(np.arange(len(labels)), labels, dataset.test_images, _TEST_SPLIT_SEED)
-    train, validation = _split(rest, labels, round(validation_fraction * len(rest)), seed)
-    return Data(*(Split(images[rows], labels[rows]) for rows in (train, validation, test)))
+    rest, test = _digits() if name == "digits" else _published(dataset, folder)
+    rows = np.arange(len(rest))
+    train, validation = _split(rows, rest.labels, round(validation_fraction * len(rest)), seed)
+    return Data(_at(rest, train), _at(rest, validation), test)
+
+
+def _as_floats(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return pixels.astype(np.float32) / 255
+
+
+def _at(split: Split, rows: NDArray[np.int64]) -> Split:
+    return Split(split.pixels[rows], split.labels[rows])
 
 
 def _split(
@@ -70,10 +94,63 @@ def _split(
     return kept, taken
 
 
-def _digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _digits() -> tuple[Split, Split]:
     bunch = load_digits()
-    images = bunch.images[..., np.newaxis] / 16  # scikit-learn stores grey levels 0 to 16
-    return images.astype(np.float32), bunch.target.astype(np.int64)
+    pixels = np.round(bunch.images[..., np.newaxis] * (255 / 16)).astype(np.uint8)  # scikit-learn stores grey levels 0 to 16
+    everything = Split(pixels, bunch.target.astype(np.int64))
+    size = datasets.get("digits").test_images
+    rest, test = _split(np.arange(len(everything)), everything.labels, size, _TEST_SPLIT_SEED)
+    return _at(everything, rest), _at(everything, test)
 
 
-_READERS: Final[dict[str, Callable[[], tuple[NDArray[np.float32], NDArray[np.int64]]]]] = {"digits": _digits}
+def _published(dataset: datasets.Dataset, folder: Path | None) -> tuple[Split, Split]:
+    path = folder / f"{dataset.name}.npz" if folder else None
+    if path and path.exists():
+        with np.load(path, allow_pickle=False) as file:
+            arrays = [file[name] for name in ("x_train", "y_train", "x_test", "y_test")]
+    else:
+        arrays = _downloaded(dataset.name, path)
+    sides = [_checked(dataset, pixels, labels) for pixels, labels in (arrays[:2], arrays[2:])]
+    if [len(side) for side in sides] != [dataset.train_images, dataset.test_images]:
+        raise _corrupt(dataset, f"{len(sides[0])} training and {len(sides[1])} test images")
+    return sides[0], sides[1]
+
+
+def _downloaded(name: str, path: Path | None) -> list[NDArray[Any]]:
+    try:
+        (train, train_labels), (test, test_labels) = _KERAS[name]()
+    except Exception as error:  # urllib, ssl, tarfile and Keras each raise their own
+        looked = f"there is no {path}" if path else "SECATEUR_DATASETS_DIR names no folder"
+        raise FailedPrecondition(
+            "DATASET_UNAVAILABLE",
+            f"{name} can neither be read nor downloaded on this worker; put {name}.npz into the folder that "
+            f"SECATEUR_DATASETS_DIR names. Received: {looked}, and the download failed: {error}",
+            field="dataset",
+        ) from error
+    return [train, train_labels, test, test_labels]
+
+
+def _checked(dataset: datasets.Dataset, pixels: NDArray[Any], labels: NDArray[Any]) -> Split:
+    shape = (len(labels), *dataset.input_shape)
+    if pixels.dtype != np.uint8 or pixels.size != np.prod(shape):
+        raise _corrupt(dataset, f"images of type {pixels.dtype} and shape {pixels.shape} for {len(labels)} labels")
+    classes = labels.reshape(-1).astype(np.int64)
+    if not np.array_equal(np.unique(classes), np.arange(dataset.classes)):
+        raise _corrupt(dataset, f"labels from {classes.min()} to {classes.max()}, {len(np.unique(classes))} different ones")
+    return Split(pixels.reshape(shape), classes)
+
+
+def _corrupt(dataset: datasets.Dataset, received: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        "DATASET_CORRUPT",
+        f"{dataset.name} has {dataset.train_images:,} training and {dataset.test_images:,} test images of shape "
+        f"{list(dataset.input_shape)} as uint8, and labels 0 to {dataset.classes - 1}; fetch the file again. Received: {received}",
+        field="dataset",
+    )
+
+
+_KERAS: Final[dict[str, Callable[[], Any]]] = {
+    "cifar10": keras.datasets.cifar10.load_data,
+    "cifar100": keras.datasets.cifar100.load_data,
+    "fashion_mnist": keras.datasets.fashion_mnist.load_data,
+}

@@ -1,4 +1,4 @@
-"""Training: Nesterov SGD under a one-cycle schedule, the best epoch on the validation split kept."""
+"""Training: a recipe applied to a network, the best epoch on the validation split kept, resumable after every epoch."""
 
 from __future__ import annotations
 
@@ -10,52 +10,22 @@ from typing import Any, Final
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from secateur.core.errors import FailedPrecondition
 from secateur.core.specs import Recipe
-from secateur.workers.engine.datasets import Data, Split
+from secateur.workers.engine.checkpoints import Checkpoint
+from secateur.workers.engine.datasets import Data
+from secateur.workers.engine.feeding import feeder
+from secateur.workers.engine.records import Epoch, Step, Training
+from secateur.workers.engine.schedules import optimizer_of
+from secateur.workers.engine.targets import Distilled, distilled_accuracy, with_teacher
 
-_WARM_UP: Final = 0.15
-"""Share of the steps in which the learning rate rises to its peak; it falls along a cosine for the rest."""
-_MOMENTUM: Final = 0.9
-_NOT_DECAYED: Final = ("bias", "gamma", "beta")
-"""Weight decay shrinks kernels only: offsets and batch-norm scales do not overfit, and decaying them costs accuracy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """One finished epoch.
-
-    Args:
-        number: Epochs done, from 1.
-        of: Epochs in all.
-        loss: Mean training loss.
-        accuracy: Top-1 accuracy on the validation split, 0 to 1.
-        validation_loss: Mean loss on the validation split.
-        eta_seconds: Estimated seconds until training ends.
-    """
-
-    number: int
-    of: int
-    loss: float
-    accuracy: float
-    validation_loss: float
-    eta_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """A finished training.
-
-    Args:
-        epochs: Every epoch in order.
-        best: The epoch whose weights the model now has.
-        seconds: Wall time, compilation included.
-    """
-
-    epochs: tuple[Epoch, ...]
-    best: Epoch
-    seconds: float
+RESTARTS: Final = 2
+"""How often a training whose loss stops being a number starts over, each time at a lower rate."""
+_SLOWER: Final = 0.3
+_STEP_SECONDS: Final = 1.0
+"""Steps are reported no more often than this."""
 
 
 def train(
@@ -65,140 +35,258 @@ def train(
     *,
     seed: int,
     probabilities: bool = False,
+    teacher: keras.Model | None = None,
+    resume: bytes | None = None,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
+    on_step: Callable[[Step], None] = lambda _: None,
+    on_checkpoint: Callable[[bytes], None] | None = None,
 ) -> Training:
     """Trains the model in place and leaves it with the weights of its best epoch on the validation split.
 
-    The test split is not looked at. On one machine the same model, data, recipe and seed give the same result.
+    The test split is not looked at. On one machine's CPU the same model, data, recipe and seed give the same result, whether
+    or not the training was interrupted and resumed. A loss that stops being a finite number starts the training over at a
+    lower rate, at most `RESTARTS` times.
 
     Args:
         model: Freshly built; input (n, height, width, channels), output (n, classes).
-        data: Splits with images in [0, 1].
+        data: The splits.
         recipe: How to train.
-        seed: Seed of shuffling and of layers that draw numbers, below 2**32.
+        seed: Seed of shuffling, augmentation and of layers that draw numbers, below 2**32.
         probabilities: Whether the model returns probabilities instead of logits.
+        teacher: Trained model of the same input and output whose answers count by `recipe.distillation`; None for none.
+        resume: The last checkpoint of an interrupted training with the same arguments.
         on_epoch: Called after every epoch; what it raises ends the training.
+        on_step: Called after some steps, about once a second.
+        on_checkpoint: Given a checkpoint after every epoch but the last; None makes none.
 
     Raises:
-        FailedPrecondition: TRAINING_DIVERGED, if the loss is no longer a finite number.
+        FailedPrecondition: TRAINING_DIVERGED, if the loss is no finite number even at the lowest rate.
+        InvalidArgument: CHECKPOINT_MISMATCH, if the checkpoint is of another training.
     """
-    keras.utils.set_random_seed(seed)
-    model.compile(
-        optimizer=_optimizer(model, recipe),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=not probabilities, label_smoothing=recipe.label_smoothing),
-        # Not just "accuracy": that would create its variables in the first step; see `_optimizer`.
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        # On a CPU, XLA takes longer to compile a small network than the whole training does without it.
-        jit_compile=bool(keras.distribution.list_devices("gpu")),
-    )
-    steps = recipe.epochs * math.ceil(len(data.train) / recipe.batch_size)
-    keeper = _BestEpoch(recipe.epochs, on_epoch)
-    classes = model.output_shape[-1]
     start = time.perf_counter()
-    model.fit(
-        data.train.images,
-        _one_hot(data.train, classes),
-        batch_size=recipe.batch_size,
-        epochs=recipe.epochs,
-        validation_data=(data.validation.images, _one_hot(data.validation, classes)),
-        validation_batch_size=max(recipe.batch_size, 256),
-        callbacks=[_OneCycle(recipe.learning_rate, steps), keeper],
-        verbose=0,
-    )
-    best = keeper.restore()
-    return Training(tuple(keeper.epochs), best, time.perf_counter() - start)
+    checkpoint = Checkpoint.read(resume) if resume else None
+    restarts = checkpoint.restarts if checkpoint else 0
+    fresh = model.get_weights()
+    while True:
+        rate = recipe.learning_rate * _SLOWER**restarts
+        run = _Run(model, data, recipe, rate, restarts, seed, probabilities, teacher, on_epoch, on_step, on_checkpoint)
+        try:
+            epochs, best = run.fit(checkpoint)
+        except _DivergedError as diverged:
+            if restarts == RESTARTS:
+                raise FailedPrecondition(
+                    "TRAINING_DIVERGED",
+                    f"The training loss stopped being a finite number in epoch {diverged.epoch}, even at a learning rate of "
+                    f"{rate:g}; lower it further. Received: loss={diverged.loss}",
+                    field="recipe.learning_rate",
+                ) from None
+            restarts, checkpoint = restarts + 1, None
+            model.set_weights(fresh)
+            continue
+        return Training(tuple(epochs), best, time.perf_counter() - start, restarts)
 
 
-def _optimizer(model: keras.Model, recipe: Recipe) -> Any:
-    optimizer = keras.optimizers.SGD(recipe.learning_rate, momentum=_MOMENTUM, nesterov=True, weight_decay=recipe.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
-    # TensorFlow traces a step that creates variables twice, which takes seconds for a deep network. So none may.
-    optimizer.build(model.trainable_variables)
-    return optimizer
+class _DivergedError(Exception):
+    def __init__(self, epoch: int, loss: float) -> None:
+        super().__init__(f"epoch {epoch}, loss {loss}")
+        self.epoch = epoch
+        self.loss = loss
 
 
-def _one_hot(split: Split, classes: int) -> Any:
-    return np.eye(classes, dtype=np.float32)[split.labels]
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One go at a training; the fields are the arguments of `train`, with the learning rate and the number of restarts."""
+
+    model: keras.Model
+    data: Data
+    recipe: Recipe
+    learning_rate: float
+    restarts: int
+    seed: int
+    probabilities: bool
+    teacher: keras.Model | None
+    on_epoch: Callable[[Epoch], None]
+    on_step: Callable[[Step], None]
+    on_checkpoint: Callable[[bytes], None] | None
+
+    def fit(self, checkpoint: Checkpoint | None) -> tuple[list[Epoch], Epoch]:
+        """Trains to the end and returns all epochs and the one whose weights the model is left with."""
+        recipe, data = self.recipe, self.data
+        keras.utils.set_random_seed(self.seed)
+        train, validation = len(data.train), len(data.validation)
+        labels = np.eye(self.model.output_shape[-1], dtype=np.float32)[np.concatenate([data.train.labels, data.validation.labels])]
+        batches = _Batches(labels[:train], recipe.batch_size, self.seed, done=len(checkpoint.epochs) if checkpoint else 0)
+        images = feeder(
+            np.concatenate([data.train.pixels, data.validation.pixels]), recipe.augmentation, seed=self.seed
+        )
+        trainee = self._trainee(images)
+        optimizer = optimizer_of(
+            recipe,
+            self.learning_rate,
+            steps=recipe.epochs * len(batches),
+            average_steps=round(recipe.average_epochs * len(batches)),
+        )
+        # TensorFlow traces a step that creates variables twice, which takes seconds for a deep network. So none may.
+        optimizer.build(trainee.trainable_variables)
+        trainee.compile(
+            optimizer=optimizer,
+            loss=self._loss(),
+            metrics=[distilled_accuracy() if self.teacher else keras.metrics.CategoricalAccuracy(name="accuracy")],
+            jit_compile=_compiles(),
+        )
+        state = [*self.model.variables, *images.get_layer("augment").variables, *optimizer.variables]
+        keeper = _Keeper(self, state, len(batches), batches.size)
+        if checkpoint:
+            checkpoint.restore(state)
+            keeper.resume(checkpoint)
+        # The keeper comes before the callback that swaps averaged weights out again after a validation.
+        averaging = [keras.callbacks.SwapEMAWeights()] if recipe.average_epochs else []
+        if not keeper.is_done:
+            trainee.fit(
+                batches,
+                epochs=recipe.epochs,
+                initial_epoch=len(keeper.epochs),
+                validation_data=(np.arange(train, train + validation, dtype=np.int32), labels[train:]),
+                validation_batch_size=max(recipe.batch_size, 256),
+                callbacks=[keeper, *averaging],
+                shuffle=False,
+                verbose=0,
+            )
+        return keeper.epochs, keeper.restore()
+
+    def _trainee(self, images: keras.Model) -> keras.Model:
+        """Returns the model from indices to what the loss is about. It shares its weights with the model to be trained."""
+        outputs = self.model(images.output)
+        if self.teacher:
+            teacher = keras.Model(self.teacher.input, self.teacher.output, name="teacher")  # it may have the student's name
+            teacher.trainable = False
+            taught = teacher(images.output, training=False)
+            outputs = with_teacher(outputs, taught, probabilities=self.probabilities)
+        return keras.Model(images.input, outputs)
+
+    def _loss(self) -> keras.losses.Loss:
+        if self.teacher:
+            return Distilled(self.recipe.distillation, self.recipe.label_smoothing)
+        return keras.losses.CategoricalCrossentropy(
+            from_logits=not self.probabilities, label_smoothing=self.recipe.label_smoothing
+        )
 
 
-class _OneCycle(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
-    """Moves the learning rate up a line and down a cosine (Smith & Topin, arXiv 1708.07120).
+def _compiles() -> bool:
+    """Whether XLA pays. On a CPU it takes TensorFlow longer to compile a network than a short training does without it."""
+    return keras.backend.backend() == "jax" or bool(keras.distribution.list_devices("gpu"))
 
-    A callback and not a `LearningRateSchedule`, which Keras builds into the graph once per variable: for ResNet-20, two
-    seconds of tracing and a hundred small operations in every step.
-    """
 
-    def __init__(self, peak: float, steps: int) -> None:
+class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no types
+    """Batches of indices in a new order every epoch, which depends on seed and epoch alone. What is left over is left out."""
+
+    def __init__(self, labels: NDArray[np.float32], batch_size: int, seed: int, *, done: int) -> None:
         super().__init__()
-        self._peak = peak
-        self._steps = steps
-        self._rising = max(1, round(_WARM_UP * steps))
-        self._step = 0
+        self.size = min(batch_size, len(labels))
+        self._labels = labels
+        self._seed = seed
+        self._epoch = done
+        self._order = self._shuffled()
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 -- Keras's signature
-        self._step += 1
-        self.model.optimizer.learning_rate = self._peak * self._share(self._step)
+    def __len__(self) -> int:
+        return len(self._labels) // self.size
 
-    def _share(self, step: int) -> float:
-        if step <= self._rising:
-            return step / self._rising
-        return (1 + math.cos(math.pi * (step - self._rising) / (self._steps - self._rising))) / 2
+    def __getitem__(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        rows = self._order[index * self.size : (index + 1) * self.size]
+        return rows, self._labels[rows]
+
+    def on_epoch_end(self) -> None:
+        self._epoch += 1
+        self._order = self._shuffled()
+
+    def _shuffled(self) -> NDArray[np.int32]:
+        order = np.random.default_rng((self._seed, self._epoch)).permutation(len(self._labels))
+        return order.astype(np.int32)
 
 
-class _BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Reports every epoch and remembers the weights of the best: the one with the lowest validation loss.
+class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
+    """Reports steps and epochs, makes checkpoints, and keeps the weights of the best epoch: the lowest validation loss.
 
     Not the one with the highest validation accuracy: that of a small split takes few values, and its maximum is often luck.
     """
 
-    def __init__(self, epochs: int, on_epoch: Callable[[Epoch], None]) -> None:
+    def __init__(self, run: _Run, state: list[Any], steps: int, batch_size: int) -> None:
         super().__init__()
         self.epochs: list[Epoch] = []
-        self._of = epochs
-        self._on_epoch = on_epoch
-        self._seconds: list[float] = []
-        self._started = 0.0
-        self._best: tuple[Epoch, list[Any]] | None = None
+        self._run = run
+        self._state = state
+        self._steps = steps
+        self._batch_size = batch_size
+        self._began = self._reported = 0.0
+        self._validated: list[NDArray[Any]] = []
+        self._best: list[NDArray[Any]] = []
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Takes up what had been reached."""
+        self.epochs, self._best = list(checkpoint.epochs), checkpoint.best
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing left to train."""
+        return len(self.epochs) == self._run.recipe.epochs or self._stalled
+
+    @property
+    def _stalled(self) -> bool:
+        patience = self._run.recipe.patience
+        return bool(patience and self.epochs and len(self.epochs) - self._best_epoch.number >= patience)
+
+    @property
+    def _best_epoch(self) -> Epoch:
+        return min(self.epochs, key=lambda epoch: epoch.validation_loss)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 -- Keras's signature
-        self._started = time.perf_counter()
+        self._began = self._reported = time.perf_counter()
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-        if not self.epochs and batch == 0:  # the first step compiled the rest
-            self._started = time.perf_counter()
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        now = time.perf_counter()
+        if now - self._reported < _STEP_SECONDS:
+            return  # reading the loss waits for the device
+        self._reported = now
+        loss = float(logs["loss"])
+        self._check(len(self.epochs) + 1, loss)
+        rate = (batch + 1) * self._batch_size / (now - self._began)
+        self._run.on_step(Step(len(self.epochs) + 1, batch + 1, self._steps, loss, rate))
 
-    def on_test_begin(self, logs: Any = None) -> None:  # noqa: ARG002
-        if not self.epochs:  # the first validation compiles, too
-            self._seconds.append(time.perf_counter() - self._started)
+    def on_test_end(self, logs: Any = None) -> None:  # noqa: ARG002
+        self._validated = self._run.model.get_weights()  # averaged ones, where weights are averaged
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if not math.isfinite(logs["loss"]):
-            raise FailedPrecondition(
-                "TRAINING_DIVERGED",
-                f"The training loss stopped being a finite number in epoch {epoch + 1}; lower the learning rate. "
-                f"Received: loss={logs['loss']}",
-                field="recipe.learning_rate",
-            )
-        if self.epochs:
-            self._seconds.append(time.perf_counter() - self._started)
-        typical = float(np.median(self._seconds))
-        done = epoch + 1
+        self._check(epoch + 1, logs["loss"])
+        seconds = time.perf_counter() - self._began
+        # The first epoch compiled, so it tells little of the others.
+        typical = float(np.median([one.seconds for one in self.epochs[1:]] + [seconds]))
+        recipe = self._run.recipe
         finished = Epoch(
-            number=done,
-            of=self._of,
+            number=epoch + 1,
+            of=recipe.epochs,
             loss=float(logs["loss"]),
             accuracy=float(logs["val_accuracy"]),
             validation_loss=float(logs["val_loss"]),
-            eta_seconds=typical * (self._of - done),
+            learning_rate=float(self.model.optimizer.learning_rate),
+            seconds=seconds,
+            eta_seconds=typical * (recipe.epochs - epoch - 1),
         )
         self.epochs.append(finished)
-        if self._best is None or finished.validation_loss < self._best[0].validation_loss:
-            self._best = (finished, self.model.get_weights())
-        self._on_epoch(finished)
+        if self._best_epoch is finished:
+            self._best = self._validated
+        self._run.on_epoch(finished)
+        if self.is_done:
+            self.model.stop_training = True
+        elif self._run.on_checkpoint:
+            variables = [np.asarray(variable) for variable in self._state]
+            self._run.on_checkpoint(Checkpoint(variables, self._best, tuple(self.epochs), self._run.restarts).write())
 
     def restore(self) -> Epoch:
         """Gives the model the weights of the best epoch and returns that epoch."""
-        assert self._best is not None, "a training has at least one epoch"
-        epoch, weights = self._best
-        self.model.set_weights(weights)
-        return epoch
+        self._run.model.set_weights(self._best)
+        return self._best_epoch
+
+    @staticmethod
+    def _check(epoch: int, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise _DivergedError(epoch, loss)

@@ -1,0 +1,66 @@
+"""What a training tells of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One finished epoch.
+
+    Args:
+        number: Epochs done, from 1.
+        of: Epochs in all.
+        loss: Mean training loss.
+        accuracy: Top-1 accuracy on the validation split, 0 to 1.
+        validation_loss: Mean loss on the validation split.
+        learning_rate: Learning rate of its last step.
+        seconds: Wall time, validation included.
+        eta_seconds: Estimated seconds until training ends.
+    """
+
+    number: int
+    of: int
+    loss: float
+    accuracy: float
+    validation_loss: float
+    learning_rate: float
+    seconds: float
+    eta_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step within an epoch.
+
+    Args:
+        epoch: The epoch it is part of, from 1.
+        number: Steps of this epoch that are done, from 1.
+        of: Steps in an epoch.
+        loss: Mean training loss of the epoch so far.
+        images_per_second: Training images per second since the epoch began.
+    """
+
+    epoch: int
+    number: int
+    of: int
+    loss: float
+    images_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A finished training.
+
+    Args:
+        epochs: Every epoch in order.
+        best: The epoch whose weights the model now has.
+        seconds: Wall time of this call, compilation included.
+        restarts: How often it started over at a lower learning rate.
+    """
+
+    epochs: tuple[Epoch, ...]
+    best: Epoch
+    seconds: float
+    restarts: int = 0
