@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from secateur.core import recipes
+from secateur.core import devices, recipes
 from secateur.core.graph import LayerGraph
 from secateur.core.graph.assembly import Builder
 from secateur.core.resources import Budget
@@ -36,4 +36,4 @@ def quick_job(
     budget: Budget, *, recipe: Recipe = QUICK, profile: str | None = "stm32f746", graph: LayerGraph | None = None
 ) -> JobSpec:
     """A job on the digits with one target."""
-    return JobSpec((graph or small_network()).digest, "digits", (Target(profile, budget),), recipe)
+    return JobSpec((graph or small_network()).digest, "digits", (Target(devices.get(profile) if profile else None, budget),), recipe)

@@ -11,6 +11,7 @@ from secateur.core.errors import Conflict, FailedPrecondition
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import MAX_ATTEMPTS, JobStage, JobState
 from secateur.core.planning import Plan
+from secateur.core.profiles import ProfileName
 from secateur.core.reports import Progress
 from secateur.store import Store
 from secateur.store.ledger import JobLedger
@@ -150,7 +151,7 @@ def test_settling_keeps_the_model_with_all_its_figures(
         job.id,
         graph.digest,
         "digits",
-        "stm32f746",
+        ProfileName("stm32f746"),
         clock.now,
     )
     (outcome,) = read(store, job).outcomes

@@ -7,17 +7,28 @@ steps repeat until every limit holds. Which channels go is not decided here.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Collection, Sequence
+from typing import Final, TypeVar
 
 from secateur.core.planning.bench import Bench
 from secateur.core.planning.limits import Limits
 from secateur.core.resources import Resource
+from secateur.core.specs import PlanMode
+
+RESOURCE_OF_MODE: Final = {
+    PlanMode.PARAMETERS: Resource.PARAMETERS,
+    PlanMode.FLOPS: Resource.FLOPS,
+    PlanMode.MEMORY: Resource.MEMORY_BYTES,
+    PlanMode.ACTIVATION: Resource.ACTIVATION_BYTES,
+}
+"""What groups are drawn by; mode DEVICE looks at every limit."""
 
 _T = TypeVar("_T")
 
 
-def cut_until_it_fits(bench: Bench, limits: Limits, resource: Resource | None, seed: int) -> tuple[str, ...]:
+def cut_until_it_fits(
+    bench: Bench, limits: Limits, resource: Resource | None, seed: int, temperature: float = 1.0
+) -> tuple[str, ...]:
     """Cuts groups until every limit holds. Terminates if the limits hold with every group at its smallest width.
 
     Args:
@@ -26,6 +37,7 @@ def cut_until_it_fits(bench: Bench, limits: Limits, resource: Resource | None, s
         resource: Groups are drawn by their share of it. None draws one of the limits not yet kept first, in proportion to its
             relative excess; with one limit that is the same as naming its resource.
         seed: Seed of all draws.
+        temperature: Groups are drawn by their share to this power: 1 is the paper, 0 draws all alike that can still be cut.
 
     Returns:
         The group that every step cut, in order.
@@ -36,10 +48,14 @@ def cut_until_it_fits(bench: Bench, limits: Limits, resource: Resource | None, s
         # a single limit takes no draw, so that one limit is exactly its own mode
         drawn = resource or (next(iter(excess)) if len(excess) == 1 else _one(draw, [*excess], [*excess.values()]))
         loads = bench.loads(drawn)
-        group = _one(draw, [*loads], [*loads.values()])
+        group = _one(draw, [*loads], _tempered(loads.values(), temperature))
         bench.narrow(group)
         cuts.append(group)
     return tuple(cuts)
+
+
+def _tempered(loads: Collection[float], temperature: float) -> list[float]:
+    return [*loads] if temperature == 1 else [load**temperature if load else 0 for load in loads]
 
 
 def _one(draw: random.Random, names: list[_T], weights: list[float]) -> _T:

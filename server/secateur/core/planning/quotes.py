@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from secateur.core.graph import LayerGraph
-from secateur.core.planning.budgets import budget_of, predicted, profile_of
+from secateur.core.planning.budgets import budget_of, predicted
 from secateur.core.planning.curves import CurvePoint
 from secateur.core.planning.infeasible import BudgetInfeasible
 from secateur.core.planning.plan import Plan
 from secateur.core.planning.planner import Planner
-from secateur.core.planning.widths import WidthRule
 from secateur.core.resources import Resource
 from secateur.core.specs import PlanPolicy, Target
 
@@ -72,7 +71,7 @@ class Quoter:
     """
 
     def __init__(self, graph: LayerGraph, policy: PlanPolicy, seed: int = 0) -> None:
-        self._planner = Planner(graph, WidthRule(policy.step, policy.round_to, policy.min_width))
+        self._planner = Planner.of(graph, policy)
         self._mode = policy.mode
         self._seed = seed
         self._smallest = self._planner.smallest_cost(policy.mode)
@@ -84,9 +83,9 @@ class Quoter:
             target: Device class and budget.
 
         Raises:
-            InvalidArgument: BUDGET_EMPTY, DEVICE_PROFILE_UNKNOWN or LIMIT_NEEDS_PROFILE.
+            InvalidArgument: BUDGET_EMPTY or LIMIT_NEEDS_PROFILE.
         """
-        profile = profile_of(target)
+        profile = target.device_profile
         planner = self._planner.on(profile)
         budget = budget_of(target, planner.unpruned.cost)
         infeasible: BudgetInfeasible | None = None
@@ -122,7 +121,7 @@ class Quoter:
 
     def curve(self) -> tuple[CurvePoint, ...]:
         """Returns what the network costs at sampled widths, from full to the smallest."""
-        return self._planner.curve()
+        return self._planner.curve(self._mode, self._seed)
 
 
 def quote(graph: LayerGraph, target: Target, policy: PlanPolicy, seed: int = 0) -> TargetQuote:

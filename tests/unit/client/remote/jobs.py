@@ -35,6 +35,8 @@ class Jobs(JobServiceServicer):
         self.final_state = pb.JOB_STATE_SUCCEEDED
         self.live = False
         """Whether jobs stay queued until they are cancelled."""
+        self.candidates: list[pb.SearchCandidate] = []
+        """What the search of every target looked at, best first."""
         self.break_after: list[int] = []
         """After how many events the next watches break, one number per watch."""
         self.end_after: list[int] = []
@@ -127,6 +129,14 @@ class Jobs(JobServiceServicer):
             job.state, job.last_sequence = pb.JOB_STATE_CANCELLED, len(events)
             job.end_time.CopyFrom(Timestamp(seconds=1_700_000_060))
         return job
+
+    async def ListSearchCandidates(
+        self, request: pb.ListSearchCandidatesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListSearchCandidatesResponse:
+        await self._faults.enter("ListSearchCandidates", request, context)
+        start = int(request.page_token or 0)
+        more = str(start + 2) if start + 2 < len(self.candidates) else ""
+        return pb.ListSearchCandidatesResponse(candidates=self.candidates[start : start + 2], next_page_token=more)
 
     async def WatchJob(
         self, request: pb.WatchJobRequest, context: grpc.aio.ServicerContext[Any, Any]

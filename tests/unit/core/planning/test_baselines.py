@@ -111,7 +111,7 @@ def test_stock_needs_a_zoo_network(resnet56: LayerGraph) -> None:
 
 def test_stock_is_quoted(resnet56: LayerGraph) -> None:
     quoter = Quoter(resnet56, PlanPolicy(PlanMode.STOCK))
-    answer = quoter.quote(Target("nrf52840", Budget.fractions(latency_ms=0.5)))
+    answer = quoter.quote(Target(devices.get("nrf52840"), Budget.fractions(latency_ms=0.5)))
     profile = devices.get("nrf52840")
     latency = next(limit for limit in answer.limits if limit.resource is Resource.LATENCY_MS)
     assert answer.plan.stock == "resnet20"

@@ -15,10 +15,23 @@ from secateur.core.graph import LayerGraph, channel_groups, with_widths, zoo
 from secateur.core.graph.assembly import Builder
 from secateur.core.graph.blocks import drop_blocks, residual_blocks
 from secateur.core.graph.indices import channel_origins, kept_positions
-from secateur.core.planning import Budget, WidthRule
-from secateur.core.planning.hybrid import HybridInfeasible, HybridPlan, Order, Scaling, hybrid_plan
+from secateur.core.planning import (
+    ALPHAS,
+    Budget,
+    BudgetInfeasible,
+    Plan,
+    Planner,
+    Quoter,
+    WidthRule,
+    groups_to_score,
+    hybrid_plan,
+    plan,
+    quote,
+)
+from secateur.core.planning.hybrid import Scaling
 from secateur.core.planning.hybrid_scores import block_scores, kept_channels
 from secateur.core.serial import from_data, to_data
+from secateur.core.specs import HybridPolicy, Order, PlanMode, PlanPolicy, Target
 from tests.support.graphs import layer_graphs
 
 RESNET56 = zoo.build("resnet56", (32, 32, 3), 10)
@@ -168,7 +181,7 @@ def test_a_plan_keeps_the_budget_and_its_prediction(order: Order, resource: str,
         PROJECTED,
         Budget.fractions(**{resource: 0.5}),
         flat_scores(PROJECTED),
-        scaling=Scaling(alpha),
+        alpha=alpha,
         order=order,
         residual="coupled",
     )
@@ -176,15 +189,17 @@ def test_a_plan_keeps_the_budget_and_its_prediction(order: Order, resource: str,
     assert 0.45 < share <= 0.5
     assert bool(chosen.dropped) == (alpha > 1)
     assert cost_of(chosen.apply(PROJECTED)) == chosen.cost
-    assert from_data(HybridPlan, json.loads(json.dumps(to_data(chosen)))) == chosen
-    assert from_data(HybridPlan, to_data(chosen)).digest == chosen.digest
+    assert {name: len(kept) for name, kept in chosen.indices.items()} == chosen.widths
+    assert from_data(Plan, json.loads(json.dumps(to_data(chosen)))) == chosen
+    assert from_data(Plan, to_data(chosen)).digest == chosen.digest
 
 
 def test_the_least_needed_blocks_go() -> None:
     scores = dict.fromkeys(flat_scores(RESNET56), [1.0] * 64) | {"stage2_block5_conv1": [0.1] * 32}
-    chosen = hybrid_plan(RESNET56, Budget.fractions(macs=0.97), scores, scaling=Scaling(2.0))
+    chosen = hybrid_plan(RESNET56, Budget.fractions(macs=0.97), scores, alpha=2.0)
     assert chosen.dropped == ("stage2_block5_add",)
-    assert chosen.plan.changes_nothing
+    assert chosen.widths == chosen.unpruned_widths
+    assert not chosen.changes_nothing
 
 
 def test_the_order_decides_by_which_channels_a_block_is_judged() -> None:
@@ -201,10 +216,10 @@ def test_nothing_to_do_and_nothing_that_helps() -> None:
     unchanged = hybrid_plan(RESNET56, Budget.of(parameters=10**9), flat_scores(RESNET56))
     assert unchanged.dropped == ()
     assert unchanged.apply(RESNET56) == RESNET56
-    with pytest.raises(HybridInfeasible) as caught:
+    with pytest.raises(BudgetInfeasible) as caught:
         hybrid_plan(RESNET56, Budget.of(parameters=10), flat_scores(RESNET56), rule=WidthRule(min_width=8))
     assert len(caught.value.nearest.dropped) == 25
-    assert set(caught.value.nearest.plan.widths.values()) == {8}
+    assert set(caught.value.nearest.widths.values()) == {8}
     assert caught.value.binding.value == "parameters"
 
 

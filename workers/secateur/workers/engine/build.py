@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from secateur.core.graph import LayerGraph
+from secateur.core.graph import Layer, LayerGraph
 from secateur.core.planning import Plan
 
 
@@ -31,7 +31,7 @@ def build_model(graph: LayerGraph, plan: Plan | None = None) -> keras.Model:
             continue
         owner = layer.shares or layer.name
         if owner not in made:
-            made[owner] = getattr(keras.layers, layer.op)(**layer.config, name=owner)
+            made[owner] = _made(layer, owner)
         tensors[layer.name] = made[owner](_one_or_all([tensors[name] for name in layer.inputs]))
     inputs = [tensors[layer.name] for layer in graph if layer.op == "InputLayer"]
     outputs = [tensors[name] for name in graph.outputs]
@@ -42,6 +42,18 @@ def ends_in_softmax(graph: LayerGraph) -> bool:
     """Whether the network returns probabilities instead of logits."""
     head = graph[graph.outputs[0]]
     return head.op == "Softmax" or head.config.get("activation") == "softmax"
+
+
+def _made(layer: Layer, name: str) -> keras.layers.Layer:
+    """Returns the Keras layer of a layer.
+
+    Repeating rows and columns is built as the equal resizing to the nearest neighbour: the converter makes TILE of Keras's own
+    layer, which TensorFlow Lite Micro does not have.
+    """
+    if layer.op == "UpSampling2D" and layer.config["interpolation"] == "nearest":
+        height, width, _ = layer.output_shape
+        return keras.layers.Resizing(height, width, interpolation="nearest", name=name)
+    return getattr(keras.layers, layer.op)(**layer.config, name=name)
 
 
 def _one_or_all(tensors: list[Any]) -> Any:

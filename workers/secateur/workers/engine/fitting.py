@@ -32,7 +32,7 @@ _MEASURED: Final = frozenset({Resource.FLASH_BYTES, Resource.RAM_BYTES})
 _COUNTED: Final = "counted from the layer graph"
 _METHODS: Final = {
     Resource.FLASH_BYTES: "bytes of the int8 file",
-    Resource.LATENCY_MS: "predicted: MACs / profile rate",
+    Resource.LATENCY_MS: "predicted: roofline of the profile",
     Resource.ACCURACY: "int8 file on the test split",
 }
 _RAM_METHODS: Final = {
@@ -170,7 +170,7 @@ class Fitting:
         """Returns the latency that is predicted for the device class of the target, if it has one."""
         if self._profile is None:
             return ()
-        latency = self._profile.predict_latency_ms(plan.cost.macs)
+        latency = predicted(plan.cost, self._profile)[Resource.LATENCY_MS]
         method = f"{_METHODS[Resource.LATENCY_MS]} ({self._profile.source})"
         return (Measurement("device_latency_ms", latency, "ms", method, self._profile.title, ArtifactFormat.LITERT_INT8),)
 

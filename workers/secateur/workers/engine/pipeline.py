@@ -10,7 +10,7 @@ import numpy as np
 from secateur.core import datasets as registry
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobStage
-from secateur.core.planning import effective_budget, profile_of
+from secateur.core.planning import effective_budget
 from secateur.core.reports import ArtifactFormat, ArtifactReport, Measurement, Progress, TargetReport
 from secateur.core.resources import Compliance
 from secateur.core.specs import JobSpec
@@ -84,7 +84,7 @@ class _Run:
 
     def report(self) -> TargetReport:
         target = self.spec.targets[self.index]
-        asked, profile = effective_budget(self.graph, target), profile_of(target)
+        asked, profile = effective_budget(self.graph, target), target.device_profile
         fitting = Fitting(self.graph, asked, self.spec.policy, profile, self.spec.seed, self.data.train)
         while True:
             self.on_stage(JobStage.PLANNING, "Choosing widths and measuring the untrained export")
