@@ -24,7 +24,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from secateur.core.cost import cost_of
-from secateur.core.graph import LayerGraph, channel_groups, read_keras_json
+from secateur.core.graph import LayerGraph, Residual, channel_groups, read_keras_json
 from secateur.core.planning import BudgetInfeasible
 from secateur.core.serial import from_data, to_data
 from tests.support.applications import SMALLEST, application, macs_in_keras, rebuild_at_half
@@ -52,7 +52,7 @@ class Half:
     """
 
     resource: str
-    residual: str
+    residual: Residual
     kept: float
     predicted: int
     counted: int
@@ -135,7 +135,7 @@ def examine(name: str, classes: int) -> Row:
     start = time.process_time()
     graph = read_keras_json(text)
     seconds = time.process_time() - start
-    cost, groups = cost_of(graph), channel_groups(graph, residual="coupled")
+    cost, groups = cost_of(graph), channel_groups(graph, residual=Residual.COUPLED)
     row = Row(
         name, SMALLEST[name], classes, len(graph), seconds, cost.parameters, model.count_params(), cost.macs,
         macs_in_keras(model), macs_in_tensorflow(model), len(groups), sum(group.prunable for group in groups),
@@ -150,7 +150,7 @@ def half(graph: LayerGraph, resource: str) -> Half:
     try:
         rebuilt = rebuild_at_half(graph, resource)
     except BudgetInfeasible as error:
-        return Half(resource, "coupled", 0.0, 0, 0, 0.0, False, error.message)
+        return Half(resource, Residual.COUPLED, 0.0, 0, 0, 0.0, False, error.message)
     finally:
         keras.backend.clear_session()
     finite = rebuilt.output.shape == (1, graph.classes) and bool(np.isfinite(rebuilt.output).all())

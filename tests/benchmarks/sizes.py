@@ -1,7 +1,7 @@
 """How far predicted sizes lie from those of real files and arenas.
 
-`python -m tests.benchmarks.sizes` exports every network of `tests.support.exported` to LiteRT float32 and int8, finds the smallest
-arena in which TensorFlow Lite Micro starts the int8 file, prints a table and writes docs/results/sizes.json.
+`python -m tests.benchmarks.sizes` exports every network of `tests.support.exported` to LiteRT float32 and int8, finds the
+smallest arena in which TensorFlow Lite Micro starts the int8 file, prints a table and writes docs/results/sizes.json.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -19,7 +20,7 @@ RESULTS = ROOT / "docs/results/sizes.json"
 
 
 def main() -> None:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, build in NETWORKS.items():
         sizes = sizes_of(build())
         errors = sizes.errors()

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 
 from secateur.core.cost import cost_of
-from secateur.core.graph import LayerGraph, read_keras_json
-from secateur.core.planning import Budget, BudgetInfeasible, plan
+from secateur.core.graph import LayerGraph, Residual, read_keras_json
+from secateur.core.planning import Budget, BudgetInfeasible, Plan, plan
 from secateur.workers.engine.build import build_model
 
 SMALLEST = {
@@ -45,7 +45,7 @@ class Rebuilt:
         output: What it returns for a grey image.
     """
 
-    residual: str
+    residual: Residual
     predicted: int
     counted: int
     kept: float
@@ -76,25 +76,35 @@ def shapes_in_keras(model: keras.Model) -> dict[str, tuple[int, ...]]:
     return {layer.name: tuple(layer.output.shape[1:]) for layer in model.layers}
 
 
-def rebuild_at_half(graph: LayerGraph, resource: str) -> Rebuilt:
-    """Plans a network to half of a resource, builds it and runs it once.
+def half_of(graph: LayerGraph, resource: str) -> tuple[Plan, Residual]:
+    """Plans a network to half of a resource.
 
     The streams of residual networks are left alone as long as half can be reached without cutting them.
 
     Raises:
         BudgetInfeasible: If half cannot be reached either way.
     """
-    start = time.process_time()
-    residual, budget = "skip", Budget.fractions(**{resource: 0.5})
+    budget = Budget.fractions(**{resource: 0.5})
     try:
-        chosen = plan(graph, budget, residual=residual)
+        return plan(graph, budget), Residual.SKIP
     except BudgetInfeasible:
-        residual = "coupled"
-        chosen = plan(graph, budget, residual=residual)
+        return plan(graph, budget, residual=Residual.COUPLED), Residual.COUPLED
+
+
+def kept_share(graph: LayerGraph, resource: str, chosen: Plan) -> float:
+    """Returns the share of a resource that a plan leaves."""
+    share: float = getattr(chosen.cost, resource) / getattr(cost_of(graph), resource)
+    return share
+
+
+def rebuild_at_half(graph: LayerGraph, resource: str) -> Rebuilt:
+    """Plans a network to half of a resource, builds it and runs it once. Raises BudgetInfeasible as `half_of` does."""
+    start = time.process_time()
+    chosen, residual = half_of(graph, resource)
     taken = time.process_time() - start
     model = build_model(graph, chosen)
-    kept = getattr(chosen.cost, resource) / getattr(cost_of(graph), resource)
     output = np.asarray(model(np.full((1, *graph.input_shape), 0.5, np.float32)))
+    kept = kept_share(graph, resource, chosen)
     return Rebuilt(residual, chosen.cost.parameters, model.count_params(), kept, taken, output)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import keras
 import numpy as np
@@ -58,7 +58,7 @@ def untrained_size(graph: LayerGraph) -> int:
     return len(export_untrained(build_model(graph), np.zeros((1, *graph.input_shape), np.float32)))
 
 
-def _chain(*layers: tuple[str, dict[str, object]]) -> Callable[[], LayerGraph]:
+def _chain(*layers: tuple[str, dict[str, Any]]) -> Callable[[], LayerGraph]:
     """A stem, the layers between two convolutions each, and a head."""
 
     def build() -> LayerGraph:
@@ -112,8 +112,12 @@ NETWORKS: Final[dict[str, Callable[[], LayerGraph]]] = {
     "resnet20": lambda: zoo.build("resnet20", (32, 32, 3), 10),
     "mobilenetv2": lambda: zoo.build("mobilenetv2", (32, 32, 3), 10),
     "vgg11": lambda: zoo.build("vgg11", (32, 32, 3), 10),
-    "transposed": _chain(("Conv2DTranspose", {"filters": 12, **_UP}), ("MaxPooling2D", {}), ("Conv2DTranspose", {"filters": 8, **_UP})),
-    "separable": _chain(*[("SeparableConv2D", {"filters": filters, "kernel_size": 3, "padding": "same"}) for filters in (16, 24)]),
+    "transposed": _chain(
+        ("Conv2DTranspose", {"filters": 12, **_UP}), ("MaxPooling2D", {}), ("Conv2DTranspose", {"filters": 8, **_UP})
+    ),
+    "separable": _chain(
+        *(("SeparableConv2D", {"filters": filters, "kernel_size": 3, "padding": "same"}) for filters in (16, 24))
+    ),
     "up_sampling": _chain(("MaxPooling2D", {}), ("UpSampling2D", {}), ("UpSampling2D", {"interpolation": "bilinear"})),
     "gated": _gated,
     "dense_blocks": _dense_blocks,

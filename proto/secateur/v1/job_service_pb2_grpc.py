@@ -112,8 +112,8 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSearchCandidates(self, request, context):
-        """Lists what the search of a finished target looked at, best first. Errors: NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION
-        (TARGET_NOT_FINISHED, NO_SEARCH).
+        """Lists what the search of a finished target looked at, best first. Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT
+        (TARGET_UNKNOWN, PAGE_TOKEN_INVALID), FAILED_PRECONDITION (TARGET_NOT_FINISHED, NO_SEARCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

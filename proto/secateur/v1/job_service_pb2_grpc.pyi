@@ -51,8 +51,8 @@ class JobServiceStub:
     WatchJob: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]
     """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended."""
     ListSearchCandidates: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListSearchCandidatesRequest, _job_service_pb2.ListSearchCandidatesResponse]
-    """Lists what the search of a finished target looked at, best first. Errors: NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION
-    (TARGET_NOT_FINISHED, NO_SEARCH).
+    """Lists what the search of a finished target looked at, best first. Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT
+    (TARGET_UNKNOWN, PAGE_TOKEN_INVALID), FAILED_PRECONDITION (TARGET_NOT_FINISHED, NO_SEARCH).
     """
 
 @_typing.type_check_only
@@ -78,8 +78,8 @@ class JobServiceAsyncStub(JobServiceStub):
     WatchJob: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]  # type: ignore[assignment]
     """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended."""
     ListSearchCandidates: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListSearchCandidatesRequest, _job_service_pb2.ListSearchCandidatesResponse]  # type: ignore[assignment]
-    """Lists what the search of a finished target looked at, best first. Errors: NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION
-    (TARGET_NOT_FINISHED, NO_SEARCH).
+    """Lists what the search of a finished target looked at, best first. Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT
+    (TARGET_UNKNOWN, PAGE_TOKEN_INVALID), FAILED_PRECONDITION (TARGET_NOT_FINISHED, NO_SEARCH).
     """
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -138,8 +138,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.ListSearchCandidatesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.ListSearchCandidatesResponse, _abc.Awaitable[_job_service_pb2.ListSearchCandidatesResponse]]:
-        """Lists what the search of a finished target looked at, best first. Errors: NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION
-        (TARGET_NOT_FINISHED, NO_SEARCH).
+        """Lists what the search of a finished target looked at, best first. Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT
+        (TARGET_UNKNOWN, PAGE_TOKEN_INVALID), FAILED_PRECONDITION (TARGET_NOT_FINISHED, NO_SEARCH).
         """
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -383,7 +383,7 @@ class GroupWidth(_message.Message):
     """Channels in the unpruned network, a count."""
     @_builtins.property
     def indices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Which channels are kept, ascending, where their weights are inherited; empty where training starts from scratch."""
+        """Which channels are kept, ascending, where their weights are inherited; empty where training starts from scratch, and in lists."""
 
     def __init__(
         self,

@@ -10,6 +10,9 @@ from secateur.core.specs import Recipe
 
 DEFAULT: Final = "fast"
 
+_FINE_TUNING_EPOCHS: Final = 0.5
+_FINE_TUNING_RATE: Final = 0.5
+
 RECIPES: Final = {
     "fast": Recipe(
         name="fast",
@@ -47,3 +50,17 @@ def resolve(
         )
     overrides: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     return replace(recipe, **{key: value for key, value in overrides.items() if value is not None})
+
+
+def fine_tuning(recipe: Recipe) -> Recipe:
+    """Returns the recipe by which a network with inherited weights is trained on.
+
+    Args:
+        recipe: By which the unpruned network was trained.
+    """
+    return replace(
+        recipe,
+        name=f"{recipe.name}, fine-tuning",
+        epochs=max(1, round(_FINE_TUNING_EPOCHS * recipe.epochs)),
+        learning_rate=_FINE_TUNING_RATE * recipe.learning_rate,
+    )

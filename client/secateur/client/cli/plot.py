@@ -25,7 +25,7 @@ FORMATS: Final = (".svg", ".png")
 
 _COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999933")
 """Told apart by the colour-blind (Okabe and Ito)."""
-_BEFORE, _AFTER, _FAINT = "#d9d9d9", "#0072B2", "#808080"
+_BEFORE, _AFTER = "#d9d9d9", "#0072B2"
 _ROW_INCHES, _CURVE_INCHES = 0.27, 2.9
 _LEFT_INCHES, _TARGET_INCHES = 5.6, 4.4
 _DPI, _MOST_PIXELS = 120, 20_000
@@ -81,19 +81,20 @@ def _draw(architecture: Architecture, quotes: Quotes) -> Figure:
     """Returns one column of shares and, beside it, one column per target with the same rows: one per group."""
     from matplotlib.figure import Figure
 
-    rows = group_shares(architecture)
+    kept = [cuts(quote.plan, architecture) if quote.plan is not None else [] for quote in quotes]
+    touched = {cut.group for widths in kept for cut in widths}
+    rows = [group for group in group_shares(architecture) if any(group.shares.values()) or group.name in touched]
     heights = (_CURVE_INCHES, max(2.0, _ROW_INCHES * (len(rows) + 2)))
-    widths = (_LEFT_INCHES, *[_TARGET_INCHES] * len(quotes))
-    drawing = Figure(figsize=(sum(widths), sum(heights) + 0.5), layout="constrained")
-    axes = drawing.subplots(2, len(widths), squeeze=False, height_ratios=heights, width_ratios=widths)
+    columns = (_LEFT_INCHES, *[_TARGET_INCHES] * len(quotes))
+    drawing = Figure(figsize=(sum(columns), sum(heights) + 0.5), layout="constrained")
+    axes = drawing.subplots(2, len(columns), squeeze=False, height_ratios=heights, width_ratios=columns)
     drawing.suptitle(f"{architecture.display_name or architecture.name}: what is spent, and what the plans keep", fontsize=11)
     _draw_summary(axes[0][0], architecture)
     _draw_shares(axes[1][0], rows)
-    for number, quote in enumerate(quotes, start=1):
-        kept = cuts(quote.plan, architecture) if quote.plan is not None else []
+    for number, (quote, widths) in enumerate(zip(quotes, kept, strict=True), start=1):
         heading = f"Target {number} of {len(quotes)}: {'feasible' if quote.feasible else 'infeasible'}"
-        _draw_curve(axes[0][number], quotes, quote, kept, heading)
-        _draw_widths(axes[1][number], [row.name for row in rows], quote, kept)
+        _draw_curve(axes[0][number], quotes, quote, widths, heading)
+        _draw_widths(axes[1][number], [row.name for row in rows], quote, widths)
     return drawing
 
 
@@ -117,13 +118,11 @@ def _draw_shares(axes: Axes, rows: Sequence[GroupShares]) -> None:
         offset = (place - (len(RESOURCES) - 1) / 2) * thickness
         at = [row + offset for row in range(len(rows))]
         axes.barh(at, [100 * row.shares[resource] for row in rows], thickness, color=colour, label=resource)
-    axes.set_title("Share of the whole, by channel group", loc="left", fontweight="bold")
-    axes.set_xlabel("share of the unpruned network (%)")
+    axes.set_title("Shares by channel group", loc="left", fontweight="bold")
+    axes.set_xlabel("share among the layers whose channels may be cut (%)")
     _draw_rows(axes, len(rows))
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
-    for label, row in zip(axes.get_yticklabels(), rows, strict=True):
-        label.set_color("black" if row.prunable else _FAINT)
-    axes.legend(loc="best", title="grey names: not cut", frameon=False)
+    axes.legend(loc="best", frameon=False)
 
 
 def _draw_widths(axes: Axes, rows: Sequence[str], quote: TargetQuote, widths: Sequence[GroupCut]) -> None:
@@ -133,10 +132,8 @@ def _draw_widths(axes: Axes, rows: Sequence[str], quote: TargetQuote, widths: Se
     axes.barh(places, [cut.before for cut in shown], 0.7, color=_BEFORE, label="before")
     axes.barh(places, [cut.after for cut in shown], 0.7, color=_AFTER, label="after")
     for cut, place in zip(shown, places, strict=True):
-        after = f"{cut.after:,}" if cut.after else "dropped"
-        axes.annotate(
-            f"{after} of {cut.before:,}", (cut.before, place), (3, 0), textcoords="offset points", va="center", fontsize=6.5
-        )
+        after = f"{cut.after:,} of {cut.before:,}" if cut.after else "dropped"
+        axes.annotate(after, (cut.before, place), (3, 0), textcoords="offset points", va="center", fontsize=6.5)
     axes.set_title("Width of every group that may be cut", loc="left", fontweight="bold")
     axes.set_xlabel("channels")
     axes.margins(x=0.22)  # room for the figures at the ends of the bars

@@ -96,6 +96,8 @@ def render_quotes(quotes: Quotes) -> RenderableType:
         if quote.message:
             parts.append(Text(quote.message))
         parts.append(_quote_table(quote.limits))
+        if quote.plan is not None:
+            parts.append(_estimates(quote.plan.cost))
         if quote.plan is not None and quote.plan.widths and not quote.unchanged:
             parts.append(_width_table(quote.plan.widths))
         if quote.plan is not None and quote.plan.dropped_blocks:
@@ -197,7 +199,7 @@ def render_architecture(architecture: Architecture) -> RenderableType:
         )
     prunable = sum(group.prunable for group in architecture.groups)
     summary = Text(f"{prunable} of {len(architecture.groups)} channel groups may be cut")
-    return Group(architecture_table([architecture]), table, summary)
+    return Group(architecture_table([architecture]), table, summary, _estimates(architecture.cost))
 
 
 def candidate_table(candidates: Sequence[SearchCandidate]) -> Table:
@@ -268,6 +270,16 @@ def _figure_table(model: ModelView) -> Table:
 def _counts(cost: Cost) -> Mapping[str, int]:
     """Returns the counts that hold whatever the export; sizes are predictions, and those that matter are measured."""
     return {"parameters": cost.parameters, "macs": cost.macs, "flops": cost.flops}
+
+
+def _estimates(cost: Cost) -> Text:
+    """Returns what is predicted of the exported network, and its energy, as a line."""
+    return Text(
+        f"Predicted: {size(cost.flash_bytes)} as int8, {size(cost.flash_float32_bytes)} as float32, "
+        f"{size(cost.ram_bytes)} of arena. Estimated energy per image at 32 bit: {cost.energy_horowitz_uj:,.4g} µJ (Horowitz), "
+        f"{cost.energy_paper_uj:,.4g} µJ (the paper's constants).",
+        style="dim",
+    )
 
 
 def _quote_table(limits: Iterable[LimitQuote]) -> Table:

@@ -21,7 +21,6 @@ class GroupShares:
     """One channel group, or a layer that is in none, and its share of the whole by the names of `RESOURCES`."""
 
     name: str
-    prunable: bool
     shares: Mapping[str, float]
 
 
@@ -45,14 +44,13 @@ def layer_shares(layer: LayerSummary) -> dict[str, float]:
 
 
 def group_shares(architecture: Architecture) -> list[GroupShares]:
-    """Returns the shares of every group, in the order of their first layers; layers without any share are left out."""
-    prunable = {group.name for group in architecture.groups if group.prunable}
+    """Returns the shares of every group, or layer that is in none, in the order of their first layers."""
     sums: dict[str, dict[str, float]] = {}
     for layer in architecture.layers:
         whole = sums.setdefault(layer.group or layer.name, dict.fromkeys(RESOURCES, 0.0))
         for resource, share in layer_shares(layer).items():
             whole[resource] += share
-    return [GroupShares(name, name in prunable, whole) for name, whole in sums.items() if any(whole.values())]
+    return [GroupShares(name, whole) for name, whole in sums.items()]
 
 
 def cuts(plan: Plan, architecture: Architecture) -> list[GroupCut]:

@@ -48,27 +48,23 @@ class Formula:
     shared: bool = False
 
     @property
-    def multiplies(self) -> bool:
-        """Whether it is a convolution or dense layer."""
-        return bool(self.pair or self.per_input)
+    def quantises(self) -> bool:
+        """Whether it puts kernels into the file, in which each output channel has scales of its own."""
+        return bool(self.pair or self.per_input) and not self.shared
 
     def cost(self, inputs: int, outputs: int) -> LayerCost:
         """Returns the cost with `inputs` input and `outputs` output channels."""
         kernel = self.pair * (inputs // self.groups) * outputs + self.per_input * inputs
         parameters = 0 if self.shared else kernel + self.per_output * outputs + self.fixed
-        if not self.multiplies:
-            return LayerCost(parameters, 0, FLOAT_BYTES * parameters, self.constants * outputs, 0)
+        if not (self.pair or self.per_input):
+            return LayerCost(parameters, 0, FLOAT_BYTES * parameters, 0 if self.shared else self.constants * outputs, 0)
         return LayerCost(
             parameters,
             (self.applications or self.positions) * kernel,
             FLOAT_BYTES * (parameters + self.positions * outputs),
-            0 if self.shared else kernel + CHANNEL_FLASH_BYTES * self.quantised(inputs, outputs),
+            0 if self.shared else kernel + CHANNEL_FLASH_BYTES * (outputs + self.inner * inputs),
             _prepared(outputs) + (_prepared(self.inner * inputs) if self.inner else 0),
         )
-
-    def quantised(self, inputs: int, outputs: int) -> int:
-        """Returns the channels of its kernels in the file, each of which has scales of its own."""
-        return outputs + self.inner * inputs if self.multiplies and not self.shared else 0
 
 
 def _prepared(channels: int) -> int:
@@ -134,7 +130,7 @@ def _dense(layer: Layer, _: Shape) -> Formula:
 
 def _batch_normalization(layer: Layer, _: Shape) -> Formula:
     # moving mean and moving variance always, gamma and beta where switched on
-    return Formula(per_output=2 + layer.config["scale"] + layer.config["center"], constants=2)
+    return Formula(per_output=2 + layer.config["scale"] + layer.config["center"])
 
 
 def _affine(layer: Layer, received: Shape) -> Formula:

@@ -8,6 +8,7 @@ exported files.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Final
 
 from secateur.core.cost.kinds import (
@@ -87,17 +88,9 @@ def lower(graph: LayerGraph) -> tuple[Operator, ...]:
         before = by_output.get(inputs[0])
         if before is not None and _only_reader(graph, layer) and _folds(graph, layer, before):
             del by_output[before.output]
-            price = _FOLDED.get(layer.op, FOLDED_ACTIVATION)
-            by_output[layer.name] = replace(
-                before,
-                kind=replace(
-                    before.kind,
-                    int8_bytes=before.kind.int8_bytes + price.int8_bytes,
-                    float_bytes=before.kind.float_bytes + price.float_bytes,
-                ),
-                layers=(*before.layers, layer.name),
-                fusing=before.fusing and layer.op in _FOLDED,
-            )
+            kind = _with_folded(before.kind, _FOLDED.get(layer.op, FOLDED_ACTIVATION))
+            fusing = before.fusing and layer.op in _FOLDED
+            by_output[layer.name] = Operator(kind, (*before.layers, layer.name), before.inputs, fusing)
             continue
         inline = layer.config.get("activation", "linear") if layer.op in _KERNELS else "linear"
         fusing = layer.op in _FUSING and inline == "linear"
@@ -106,6 +99,11 @@ def lower(graph: LayerGraph) -> tuple[Operator, ...]:
             kind = joined(kind, ACTIVATIONS.get(inline, VALUEWISE))
         by_output[layer.name] = Operator(kind, (layer.name,), inputs, fusing)
     return tuple(by_output.values())
+
+
+@cache  # of a few kinds; networks fold hundreds of layers
+def _with_folded(kind: Kind, folded: Kind) -> Kind:
+    return replace(kind, int8_bytes=kind.int8_bytes + folded.int8_bytes, float_bytes=kind.float_bytes + folded.float_bytes)
 
 
 def _activation(layer: Layer) -> str:

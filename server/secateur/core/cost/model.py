@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from operator import attrgetter
 from typing import Final, TypeVar
 
@@ -32,6 +33,10 @@ _PARTS: Final[dict[Resource, Callable[[LayerCost], int]]] = {
 """Which part of a layer's cost makes a resource heavy. Latency follows the MACs wherever memory does not bind."""
 
 _NOTHING: Final = LayerCost()
+_SCALE: Final = 2
+"""Constants per channel of a batch normalisation that is folded into no kernel: a factor and an offset."""
+_PRICES_KEPT: Final = 512
+"""Costs of one layer that are kept, one for every pair of widths."""
 
 
 class CostModel:
@@ -53,19 +58,24 @@ class CostModel:
         operators = litert.lower(graph)
         inside = litert.tensors_inside(operators)
         self._extend(graph, inside)
-        folded = {name for operator in operators for name in operator.layers[1:]}
+        scales = {operator.layers[0] for operator in operators if graph[operator.layers[0]].op == "BatchNormalization"}
         self._formulas = {
-            layer.name: (replace(formula, constants=0) if layer.name in folded else formula, layer.inputs[0])
+            layer.name: (replace(formula, constants=_SCALE) if layer.name in scales else formula, layer.inputs[0])
             for layer in graph
             if layer.inputs and (formula := formula_of(layer, graph[layer.inputs[0]].output_shape))
         }
+        own = {name: (formula, source) for name, (formula, source) in self._formulas.items() if formula.quantises}
+        self._kernels = list(own)
+        self._inner = [(source, formula.inner) for formula, source in own.values() if formula.inner]
         self._resized = {
             group: [(name, dict(self._channels[name].terms)[group], self._positions[name]) for name in names]
             for group, names in _by_group(self._channels, {name: (name,) for name in self._channels}).items()
         }
+        # plans of one network ask for the same widths again: they start alike, and a search comes by them many times
+        prices = {name: lru_cache(_PRICES_KEPT)(formula.cost) for name, (formula, _) in self._formulas.items()}
         reading = {name: (name, source) for name, (_, source) in self._formulas.items()}
         self._repriced = {
-            group: [(name, *self._formulas[name]) for name in names]
+            group: [(name, prices[name], self._formulas[name][1]) for name in names]
             for group, names in _by_group(self._channels, reading).items()
         }
 
@@ -83,6 +93,7 @@ class CostModel:
         self._profile: DeviceProfile | None = None
         self._seconds: list[float] = []
         self._stale: set[str] = set()
+        self._peak: Sequence[str] = ()
 
         self._width_of = {name: form.at(self._widths) for name, form in self._channels.items()}
         self._sizes = {name: self._positions[name] * width for name, width in self._width_of.items()}
@@ -102,23 +113,17 @@ class CostModel:
     def set_width(self, group: str, width: int) -> None:
         """Changes the width of one group."""
         self._stale.add(group)
+        self._peak = ()
         change = width - self._widths[group]
         self._widths[group] = width
         width_of, sizes, costs = self._width_of, self._sizes, self._costs
         for name, factor, positions in self._resized[group]:
-            width_of[name] += factor * change
-            sizes[name] = positions * width_of[name]
-        total = self._total
-        parameters, macs, memory, flash, arena = (
-            total.parameters,
-            total.macs,
-            total.memory_bytes,
-            total.flash_bytes,
-            total.arena_bytes,
-        )
-        for name, formula, source in self._repriced[group]:
+            present = width_of[name] = width_of[name] + factor * change
+            sizes[name] = positions * present
+        parameters, macs, memory, flash, arena = self._total
+        for name, price, source in self._repriced[group]:
             old = costs[name]
-            new = costs[name] = formula.cost(width_of[source], width_of[name])
+            new = costs[name] = price(width_of[source], width_of[name])
             parameters += new.parameters - old.parameters
             macs += new.macs - old.macs
             memory += new.memory_bytes - old.memory_bytes
@@ -203,7 +208,9 @@ class CostModel:
         return max(self._costs, key=lambda name: part(self._costs[name]))
 
     def _at_peak(self) -> Sequence[str]:
-        return lifetimes.peak(self._arena_steps, self._sizes)[1]
+        if not self._peak:  # every group asks for it at the same widths
+            self._peak = lifetimes.peak(self._arena_steps, self._sizes)[1]
+        return self._peak
 
     def _extend(self, graph: LayerGraph, inside: Sequence[litert.Inside]) -> None:
         """Adds channels and positions of the tensors between the operators of single layers."""
@@ -222,10 +229,10 @@ class CostModel:
 
     def _flash_float32(self) -> int:
         """Returns the predicted size of the float32 file: every constant at 32 bit, and no scales."""
-        quantised = 0
-        for name, (formula, source) in self._formulas.items():
-            quantised += formula.quantised(self._width_of[source], self._width_of[name])
-        constants = FLOAT_BYTES * self._total.flash_bytes - (FLOAT_BYTES * CHANNEL_FLASH_BYTES - FLOAT_BYTES) * quantised
+        width_of = self._width_of
+        quantised = sum([width_of[name] for name in self._kernels])
+        quantised += sum([inner * width_of[source] for source, inner in self._inner])
+        constants = FLOAT_BYTES * self._total.flash_bytes - FLOAT_BYTES * (CHANNEL_FLASH_BYTES - 1) * quantised
         return self._frame.flash_float32_bytes + constants
 
     def _work(self, layer: str, output: str, inputs: Sequence[str], operators: int) -> Work:

@@ -33,6 +33,7 @@ class Bench:
         self._model = CostModel(graph, groups)
         self._concerned = _concerned(graph, groups)
         self._loads: dict[Resource, dict[str, float]] = {}
+        self._outdated: set[str] = set()
 
     def under(self, rule: WidthRule) -> Bench:
         """Returns a workbench of the same network under another rule.
@@ -45,7 +46,7 @@ class Bench:
         other = copy.copy(self)
         other.rule = rule
         other.smallest = {name: rule.smallest(width) for name, width in self.full.items()}
-        other._loads = {}  # noqa: SLF001  of the same class
+        other._loads, other._outdated = {}, set()  # noqa: SLF001  of the same class
         return other
 
     @property
@@ -56,9 +57,7 @@ class Bench:
     def set_width(self, group: str, width: int) -> None:
         """Changes the width of one group."""
         self._model.set_width(group, width)
-        for resource, loads in self._loads.items():
-            for name in self._concerned[group]:
-                loads[name] = self._load(name, resource)
+        self._outdated.update(self._concerned[group])
 
     def set_widths(self, widths: Mapping[str, int]) -> None:
         """Changes the widths of all groups."""
@@ -95,6 +94,10 @@ class Bench:
         """Returns what every group holds of a resource; 0 for those that cannot be cut any more."""
         if resource in _GLOBAL:
             return {name: self._load(name, resource) for name in self.full}
+        for known, loads in self._loads.items():
+            for name in self._outdated:
+                loads[name] = self._load(name, known)
+        self._outdated.clear()
         if resource not in self._loads:
             self._loads[resource] = {name: self._load(name, resource) for name in self.full}
         return self._loads[resource]

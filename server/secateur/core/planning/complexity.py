@@ -27,7 +27,13 @@ _T = TypeVar("_T")
 
 
 def cut_until_it_fits(
-    bench: Bench, limits: Limits, resource: Resource | None, seed: int, temperature: float = 1.0
+    bench: Bench,
+    limits: Limits,
+    resource: Resource | None,
+    seed: int,
+    temperature: float = 1.0,
+    *,
+    at_once: int = 1,
 ) -> tuple[str, ...]:
     """Cuts groups until every limit holds. Terminates if the limits hold with every group at its smallest width.
 
@@ -38,6 +44,7 @@ def cut_until_it_fits(
             relative excess; with one limit that is the same as naming its resource.
         seed: Seed of all draws.
         temperature: Groups are drawn by their share to this power: 1 is the paper, 0 draws all alike that can still be cut.
+        at_once: Groups that are drawn and cut before limits and shares are looked at again.
 
     Returns:
         The group that every step cut, in order.
@@ -48,9 +55,10 @@ def cut_until_it_fits(
         # a single limit takes no draw, so that one limit is exactly its own mode
         drawn = resource or (next(iter(excess)) if len(excess) == 1 else _one(draw, [*excess], [*excess.values()]))
         loads = bench.loads(drawn)
-        group = _one(draw, [*loads], _tempered(loads.values(), temperature))
-        bench.narrow(group)
-        cuts.append(group)
+        groups = draw.choices([*loads], _tempered(loads.values(), temperature), k=at_once)
+        for group in groups:
+            bench.narrow(group)
+        cuts += groups
     return tuple(cuts)
 
 

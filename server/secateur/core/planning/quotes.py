@@ -11,7 +11,7 @@ from secateur.core.planning.infeasible import BudgetInfeasible
 from secateur.core.planning.plan import Plan
 from secateur.core.planning.planner import Planner
 from secateur.core.resources import Resource
-from secateur.core.specs import PlanPolicy, Target
+from secateur.core.specs import PlanMode, PlanPolicy, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Quoter:
             plan=chosen,
             limits=limits,
             binding=infeasible.binding if infeasible else None,
-            message=infeasible.message if infeasible else _message(chosen, unchanged=unchanged),
+            message=infeasible.message if infeasible else self._message(chosen, unchanged=unchanged),
             unchanged=unchanged,
         )
 
@@ -123,19 +123,22 @@ class Quoter:
         """Returns what the network costs at sampled widths, from full to the smallest."""
         return self._planner.curve(self._mode, self._seed)
 
+    def _message(self, plan: Plan, *, unchanged: bool) -> str:
+        if unchanged:
+            return "The unpruned network already keeps every limit, so there is nothing to prune; ask for less."
+        if plan.stock:
+            return f"Takes the stock network {plan.stock} instead; every limit holds."
+        cut = sum(plan.widths[name] < full for name, full in plan.unpruned_widths.items())
+        kept, full = sum(plan.widths.values()), sum(plan.unpruned_widths.values())
+        cuts = f"cuts {cut} of {len(plan.widths)} channel groups and keeps {kept:,} of {full:,} channels in them"
+        if plan.mode is not PlanMode.HYBRID:
+            return f"{cuts.capitalize()}; every limit holds."
+        return (
+            f"Drops {len(plan.dropped)} of {len(self._planner.hybrid.blocks)} blocks, {cuts}; every limit holds. Which "
+            "blocks go is drawn at random here, as a quote has no trained weights; a job goes by its criterion."
+        )
+
 
 def quote(graph: LayerGraph, target: Target, policy: PlanPolicy, seed: int = 0) -> TargetQuote:
     """Quotes one target; see `Quoter`, which raises the same."""
     return Quoter(graph, policy, seed).quote(target)
-
-
-def _message(plan: Plan, *, unchanged: bool) -> str:
-    if unchanged:
-        return "The unpruned network already keeps every limit, so there is nothing to prune; ask for less."
-    if plan.stock:
-        return f"Takes the stock network {plan.stock} instead; every limit holds."
-    cut = sum(plan.widths[name] < full for name, full in plan.unpruned_widths.items())
-    kept, full = sum(plan.widths.values()), sum(plan.unpruned_widths.values())
-    return (
-        f"Cuts {cut} of {len(plan.widths)} channel groups and keeps {kept:,} of {full:,} channels in them; every limit holds."
-    )

@@ -33,12 +33,16 @@ TEMPERATURES: Final = (0.0, 0.25, 0.5, 1.0, 1.5)
 FLOORS: Final = (0.0, 0.1, 0.25)
 """Shares of its full width below which no group goes."""
 
-_STEP: Final = 0.25
-"""Least share of a group that one step removes: coarse steps make plans that differ more, and a third of the work."""
+_STEP: Final = 0.3
+"""Least share of a group that one step removes: coarse steps make plans that differ more, and a fraction of the work."""
+_AT_ONCE: Final = 3
+"""Steps between two looks at limits and shares."""
 _SHALLOW_SHARE: Final = 0.25
 """Share of the draws that go to networks without some of their blocks."""
-_SHALLOW_MOST: Final = 12
+_SHALLOW_MOST: Final = 8
 """Most such networks; making one takes as long as planning a few times."""
+_LANDED: Final = 6
+"""Groups that are given back to after the last cut: the last few spend almost all that it overshot."""
 _DRAWS_PER_CANDIDATE: Final = 3
 """Draws before a search settles for fewer candidates than it was asked for: small networks do not have as many plans."""
 
@@ -152,6 +156,7 @@ class _Draws:
         self.wanted = policy.search.candidates if policy.search else 0
         self._shallow = [*self._shallow_networks(min(_SHALLOW_MOST, self.wanted // 8))]
         self._network = cache(self._network_under)
+        self._missed: list[_Network] = []
 
     def candidate(self, seed: int) -> Candidate:
         """Draws one.
@@ -163,12 +168,15 @@ class _Draws:
         dropped, origin = ((), "") if whole else self._draw.choice(self._shallow)
         network = self._network(dropped, origin, self._draw.choice(FLOORS))
         temperature = self._draw.choice(self._temperatures)
+        if not network.fits and network in self._missed:  # it has but one plan, the nearest
+            network = self._network(dropped, origin, 0.0)
         mode, bench, limits = self._policy.mode, network.bench, self._limits
         if network.fits:
             bench.set_widths(bench.full)
-            cuts = cut_until_it_fits(bench, limits, RESOURCE_OF_MODE.get(mode), seed, temperature)
-            give_back(bench, limits, list(dict.fromkeys(reversed(cuts))))
+            cuts = cut_until_it_fits(bench, limits, RESOURCE_OF_MODE.get(mode), seed, temperature, at_once=_AT_ONCE)
+            give_back(bench, limits, list(dict.fromkeys(reversed(cuts)))[:_LANDED])
         else:
+            self._missed.append(network)
             bench.set_widths(bench.smallest)
         plan = self._planner.hybrid.record(dropped, bench.widths, seed, PlanMode.HYBRID if dropped else mode)
         return Candidate(_origin(mode, seed, temperature) + network.origin, plan, tuple(limits.excess(bench)))

@@ -43,7 +43,7 @@ class WidthRule:
 
     def smallest(self, full: int) -> int:
         """Returns the smallest allowed width of a group of `full` channels."""
-        least = max(self.min_width, math.ceil(self.floor * full))
+        least = max(self.min_width, math.ceil(self.floor * full)) if self.floor else self.min_width
         return min(full, -(-least // self.round_to) * self.round_to)
 
     def narrower(self, width: int, full: int) -> int:

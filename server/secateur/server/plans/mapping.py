@@ -85,18 +85,17 @@ def policy_from_proto(message: plan_service_pb2.PlanPolicy) -> PlanPolicy:
         InvalidArgument: POLICY_INVALID.
     """
     default = PlanPolicy()
-    with under("policy"):
-        mode = word_from_proto(plan_service_pb2.PlanMode, message.mode, _MODE, default.mode)
-        return PlanPolicy(
-            mode=mode,
-            step=message.step if message.HasField("step") else default.step,
-            round_to=message.round_to or default.round_to,
-            min_width=message.min_width or default.min_width,
-            residual=word_from_proto(plan_service_pb2.Residual, message.residual, _RESIDUAL, default.residual),
-            temperature=message.temperature if message.HasField("temperature") else default.temperature,
-            hybrid=_hybrid_from_proto(message.hybrid) if mode is PlanMode.HYBRID else default.hybrid,
-            search=_search_from_proto(message.search) if message.HasField("search") else None,
-        )
+    mode = word_from_proto(plan_service_pb2.PlanMode, message.mode, _MODE, default.mode)
+    return PlanPolicy(
+        mode=mode,
+        step=message.step if message.HasField("step") else default.step,
+        round_to=message.round_to or default.round_to,
+        min_width=message.min_width or default.min_width,
+        residual=word_from_proto(plan_service_pb2.Residual, message.residual, _RESIDUAL, default.residual),
+        temperature=message.temperature if message.HasField("temperature") else default.temperature,
+        hybrid=_hybrid_from_proto(message.hybrid) if mode is PlanMode.HYBRID else default.hybrid,
+        search=_search_from_proto(message.search) if message.HasField("search") else None,
+    )
 
 
 def _hybrid_from_proto(message: plan_service_pb2.HybridPolicy) -> HybridPolicy:

@@ -164,6 +164,7 @@ class Plans(PlanServiceServicer):
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self.feasible = True
+        self.dropped_blocks: list[str] = []
 
     async def Quote(
         self, request: plans_pb.QuoteRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -185,6 +186,7 @@ class Plans(PlanServiceServicer):
             plan=plans_pb.Plan(
                 digest="d",
                 mode=plans_pb.PLAN_MODE_DEVICE,
+                dropped_blocks=self.dropped_blocks,
                 widths=[plans_pb.GroupWidth(group="stage1_block1_conv1", width=4, unpruned_width=16)],
             ),
         )

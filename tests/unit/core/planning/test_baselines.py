@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateur.core import devices
-from secateur.core.cost import cost_of
+from secateur.core.cost import cost_of, predict_latency_ms
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph, zoo
 from secateur.core.planning import Budget, BudgetInfeasible, Plan, Planner, Quoter, WidthRule, plan
@@ -116,5 +116,5 @@ def test_stock_is_quoted(resnet56: LayerGraph) -> None:
     latency = next(limit for limit in answer.limits if limit.resource is Resource.LATENCY_MS)
     assert answer.plan.stock == "resnet20"
     assert "resnet20" in answer.message
-    assert latency.predicted == profile.predict_latency_ms(answer.plan.cost.macs) == latency.smallest_reachable
+    assert latency.predicted == predict_latency_ms(answer.plan.cost.work, profile) == latency.smallest_reachable
     assert not quoter.quote(Target(budget=Budget.fractions(macs=0.1))).feasible

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from secateur.core import devices
 from secateur.core.cost import CostModel, cost_of
-from secateur.core.graph import LayerGraph, channel_groups, zoo
+from secateur.core.graph import LayerGraph, Residual, channel_groups, zoo
 from secateur.core.planning import Budget, BudgetInfeasible, Plan, Planner, WidthRule, plan, predicted
 from secateur.core.resources import Limit, Resource
 from secateur.core.specs import PlanMode
@@ -27,6 +27,8 @@ POLICIES = st.fixed_dictionaries(
         "step": st.floats(0.05, 0.6),
         "round_to": st.integers(1, 4),
         "min_width": st.integers(1, 6),
+        "residual": st.sampled_from(Residual),
+        "temperature": st.sampled_from([0, 0.5, 1, 2]),
     }
 )
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from secateur.core import devices
-from secateur.core.cost import cost_of
+from secateur.core.cost import cost_of, predict_latency_ms
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph, channel_groups, with_widths, zoo
 from secateur.core.planning import Budget, LimitQuote, Quoter, TargetQuote, plan, quote
@@ -70,8 +70,8 @@ def test_infeasible_says_why(graph: LayerGraph) -> None:
 def test_latency_is_predicted_from_the_profile(graph: LayerGraph) -> None:
     answer = quote(graph, Target(devices.get("nrf52840"), Budget.fractions(latency_ms=0.5)), PlanPolicy())
     latency = limits_of(answer)[Resource.LATENCY_MS]
-    assert latency.unpruned == pytest.approx(devices.get("nrf52840").predict_latency_ms(cost_of(graph).macs))
-    assert latency.predicted == pytest.approx(devices.get("nrf52840").predict_latency_ms(answer.plan.cost.macs))
+    assert latency.unpruned == pytest.approx(predict_latency_ms(cost_of(graph).work, devices.get("nrf52840")))
+    assert latency.predicted == pytest.approx(predict_latency_ms(answer.plan.cost.work, devices.get("nrf52840")))
     assert latency.met
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+import keras
 import numpy as np
 import pytest
 
@@ -25,10 +28,16 @@ def chain() -> LayerGraph:
     return net.build()
 
 
+@cache
+def densenet() -> tuple[LayerGraph, keras.Model]:
+    graph = NETWORKS["densenet"]()
+    return graph, trained_looking(graph)
+
+
 @pytest.mark.parametrize("criterion", Criterion)
 def test_the_same_arguments_give_the_same_scores(criterion: Criterion) -> None:
-    graph = NETWORKS["densenet"]()
-    model, images = trained_looking(graph), np.random.default_rng(4).normal(size=(2, *graph.input_shape)).astype(np.float32)
+    graph, model = densenet()
+    images = np.random.default_rng(4).normal(size=(2, *graph.input_shape)).astype(np.float32)
     groups = {group.name: group.width for group in channel_groups(graph) if group.prunable}
     scores = channel_scores(criterion, model, graph, groups, images=images)
     assert {name: len(values) for name, values in scores.items()} == groups
@@ -48,8 +57,7 @@ def test_norms_and_scales_are_means_over_the_layers_that_make_a_channel() -> Non
 
 
 def test_scales_behind_concatenations_find_their_channels() -> None:
-    graph = NETWORKS["densenet"]()
-    model = trained_looking(graph)
+    graph, model = densenet()
     found = channel_scores(Criterion.BATCH_NORM_SCALE, model, graph, ["stem", "block1_conv3_2"])
     scales = {name: np.abs(model.get_layer(name).get_weights()[0]) for name in ("block1_conv1_bn1", "block1_conv2_bn1")}
     scales |= {name: np.abs(model.get_layer(name).get_weights()[0]) for name in ("block1_conv3_bn1", "transition1_bn")}
@@ -71,8 +79,7 @@ def test_rank_is_that_of_the_activated_map() -> None:
 
 
 def test_random_scores_follow_the_seed_and_the_group_alone() -> None:
-    graph = NETWORKS["densenet"]()
-    model = trained_looking(graph)
+    graph, model = densenet()
     both = channel_scores(Criterion.RANDOM, model, graph, ["stem", "transition1"], seed=1)
     assert channel_scores(Criterion.RANDOM, model, graph, ["stem"], seed=1)["stem"] == both["stem"]
     assert channel_scores(Criterion.RANDOM, model, graph, ["stem"], seed=2)["stem"] != both["stem"]

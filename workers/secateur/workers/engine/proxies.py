@@ -71,8 +71,8 @@ def synflow(model: keras.Model) -> float:
         FailedPrecondition: DOUBLE_PRECISION_NEEDED, where the backend has none.
     """
     _check_double_precision()
-    positive = keras.models.clone_model(model, clone_function=_linear_and_double)
-    positive.dtype_policy = keras.DTypePolicy("float64")  # else it rounds its input to single precision
+    start = keras.Input(model.input_shape[1:], dtype="float64")
+    positive = keras.models.clone_model(model, input_tensors=start, clone_function=_linear_and_double)
     positive.set_weights([np.abs(weight) for weight in model.get_weights()])
     flow = _Flow(positive)
     gradients = _Gradients()
@@ -80,7 +80,9 @@ def synflow(model: keras.Model) -> float:
     flow.train_on_batch(np.ones((1, *model.input_shape[1:]), np.float32))
     total = sum(
         float(np.sum(np.abs(gradient * kernel)))
-        for gradient, kernel in zip(gradients.of_kernels(positive), map(_array, _kernels(positive)), strict=True)
+        for gradient, kernel in zip(
+            gradients.of_kernels(positive), (kernel.numpy() for kernel in _kernels(positive)), strict=True
+        )
     )
     return math.log10(total) - 2 * math.log10(_SHRINK) if total > 0 else 0.0
 
@@ -137,7 +139,7 @@ def naswot(model: keras.Model, images: NDArray[np.float32]) -> float:
         with _unchanged(model):  # normalises by the batch, as in training
             outputs = keras.Model(model.input, taps)(images, training=True)
         for output in outputs:
-            active = np.reshape(_array(output) > 0, (len(images), -1)).astype(np.float32)
+            active = np.reshape(keras.ops.convert_to_numpy(output) > 0, (len(images), -1)).astype(np.float32)
             both, count = active @ active.T, active.sum(axis=1)
             kernel += active.shape[1] - count[:, np.newaxis] - count + 2 * both  # active in both, or in neither
     sign, logarithm = np.linalg.slogdet(kernel)
@@ -161,7 +163,7 @@ class _Gradients(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras shi
 
     def of_kernels(self, model: keras.Model) -> list[_FLOAT]:
         """Returns the last gradients of the kernels of a model, in its order."""
-        return [_array(self._kept[self._get_variable_index(kernel)]) for kernel in _kernels(model)]
+        return [self._kept[self._get_variable_index(kernel)].numpy() for kernel in _kernels(model)]
 
 
 class _Flow(keras.Model):  # type: ignore[misc]
@@ -203,10 +205,6 @@ def _has_sign(layer: keras.Layer) -> bool:
 
 def _kernels(model: keras.Model) -> list[Any]:
     return [weight for weight in model.trainable_weights if weight.name in _KERNELS]
-
-
-def _array(tensor: Any) -> _FLOAT:
-    return np.asarray(keras.ops.convert_to_numpy(tensor))
 
 
 @contextmanager
