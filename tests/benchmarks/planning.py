@@ -12,6 +12,7 @@ keeps its last result in the file.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
@@ -83,6 +84,7 @@ def planning_times() -> list[dict[str, Any]]:
         quoter.curve()
 
     planner = Planner(network_resnet56, WidthRule())
+    seeds = itertools.count()  # asked for the same plan again, a planner would follow the path that it knows
     rows = [
         ("VGG-16 to 10.33 % FLOPs, literal", best_of(literal_vgg16), 0.010),
         ("ResNet-50 quote: 4 targets (75, 50, 25, 10 % FLOPs) and the budget curve", best_of(quote), 0.050),
@@ -93,7 +95,7 @@ def planning_times() -> list[dict[str, Any]]:
             best_of(lambda: drawn(DEVICE, PlanMode.DEVICE), 1),
             None,
         ),
-        ("ResNet-56 to 50 % FLOPs, one plan", best_of(lambda: planner.plan(HALF, PlanMode.DEVICE, 0)), None),
+        ("ResNet-56 to 50 % FLOPs, one plan", best_of(lambda: planner.plan(HALF, PlanMode.DEVICE, next(seeds))), None),
     ]
     return [{"what": what, "seconds": seconds, "limit_s": limit} for what, seconds, limit in rows]
 

@@ -7,6 +7,7 @@ steps repeat until every limit holds. Which channels go is not decided here.
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from typing import Final, TypeVar
 
@@ -60,6 +61,50 @@ def cut_until_it_fits(
             bench.narrow(group)
         cuts += groups
     return tuple(cuts)
+
+
+class Path:
+    """The cuts that one seed draws by one resource, as far as any budget has asked for them.
+
+    They do not depend on the budget, only how many of them it takes does. So budgets of one network share what they have in
+    common.
+
+    Args:
+        bench: The network.
+        resource: Groups are drawn by their share of it.
+        seed: Seed of all draws.
+        temperature: Power of the shares.
+    """
+
+    def __init__(self, bench: Bench, resource: Resource, seed: int, temperature: float) -> None:
+        self._bench = bench
+        self._resource = resource
+        self._temperature = temperature
+        self._draw = random.Random(seed)  # noqa: S311  reproducible, not secret
+        self._cuts: list[tuple[str, int]] = []
+
+    def until(self, limits: Limits) -> tuple[str, ...]:
+        """Does what `cut_until_it_fits` does from the full width on.
+
+        Args:
+            limits: What has to hold: limits on what shrinks with every cut, which the arena need not.
+        """
+        bench = self._bench
+        enough = bisect_left(range(len(self._cuts)), True, key=lambda number: self._hold_after(number, limits))
+        bench.set_widths(self._widths_after(enough))
+        while not limits.hold(bench):
+            group = _one(self._draw, [*bench.full], _tempered(bench.loads(self._resource).values(), self._temperature))
+            bench.narrow(group)
+            self._cuts.append((group, bench.widths[group]))
+            enough += 1
+        return tuple(group for group, _ in self._cuts[:enough])
+
+    def _hold_after(self, number: int, limits: Limits) -> bool:
+        self._bench.set_widths(self._widths_after(number))
+        return limits.hold(self._bench)
+
+    def _widths_after(self, number: int) -> dict[str, int]:
+        return {**self._bench.full, **dict(self._cuts[:number])}
 
 
 def _tempered(loads: Collection[float], temperature: float) -> list[float]:

@@ -24,6 +24,11 @@ class Limits:
         """Returns what an absolute budget limits from above; a floor on accuracy is left to training."""
         return cls({resource: value for resource, value in budget.asked().items() if not resource.is_floor}, profile)
 
+    @property
+    def only(self) -> Resource | None:
+        """The resource that is limited, if there is but one."""
+        return next(iter(self.asked)) if len(self.asked) == 1 else None
+
     def figures(self, cost: Cost) -> dict[Resource, float]:
         """Returns what a network of that cost has of everything that is limited."""
         figures = predicted(cost, self.profile)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
+from typing import Final
 
 from secateur.core.cost import Cost, CostModel, cost_of
 from secateur.core.devices import DeviceProfile
 from secateur.core.graph import LayerGraph, Residual, zoo
 from secateur.core.planning.bench import Bench
 from secateur.core.planning.budgets import absolute_budget
-from secateur.core.planning.complexity import RESOURCE_OF_MODE, cut_until_it_fits, give_back
+from secateur.core.planning.complexity import RESOURCE_OF_MODE, Path, cut_until_it_fits, give_back
 from secateur.core.planning.curves import CurvePoint, budget_curve
 from secateur.core.planning.hybrid import HybridPlanner, Scaling
 from secateur.core.planning.hybrid_scores import Scores
@@ -20,8 +21,11 @@ from secateur.core.planning.limits import Limits
 from secateur.core.planning.plan import Plan
 from secateur.core.planning.uniform import narrow_all_alike
 from secateur.core.planning.widths import WidthRule
-from secateur.core.resources import Budget
+from secateur.core.resources import Budget, Resource
 from secateur.core.specs import HybridPolicy, PlanMode, PlanPolicy
+
+_PATHS_KEPT: Final = 4
+"""Paths of cuts that are kept for other budgets: those of one quote have one seed and few resources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,7 @@ class Planner:
         """The plan with every group at its smallest width."""
         # asked for by few; planners for other profiles share the answers
         self._hybrid = cache(lambda: HybridPlanner(graph, self._bench, residual))
+        self._path = lru_cache(_PATHS_KEPT)(lambda resource, seed: Path(self._bench, resource, seed, temperature))
         self._coupled = cache(lambda: Planner(graph, rule, residual=Residual.COUPLED).smallest.cost)
 
     @classmethod
@@ -203,11 +208,15 @@ class Planner:
             raise BudgetInfeasible.of(limits, replace(self.smallest, mode=mode, seed=seed), bench.heaviest_layer, coupled)
         if limits.allow(limits.figures(self.unpruned.cost)):
             return Trace(replace(self.unpruned, mode=mode, seed=seed))
-        bench.set_widths(bench.full)
         if mode is PlanMode.UNIFORM:
             narrow_all_alike(bench, limits)
             return Trace(self._record(mode, seed))
-        cuts = cut_until_it_fits(bench, limits, RESOURCE_OF_MODE.get(mode), seed, self._temperature)
+        resource = RESOURCE_OF_MODE.get(mode) or limits.only
+        if resource is None or Resource.RAM_BYTES in limits.asked:
+            bench.set_widths(bench.full)
+            cuts = cut_until_it_fits(bench, limits, resource, seed, self._temperature)
+        else:
+            cuts = self._path(resource, seed).until(limits)
         if land:
             give_back(bench, limits, list(dict.fromkeys(reversed(cuts))))
         return Trace(self._record(mode, seed), cuts)

@@ -33,9 +33,9 @@ TEMPERATURES: Final = (0.0, 0.25, 0.5, 1.0, 1.5)
 FLOORS: Final = (0.0, 0.1, 0.25)
 """Shares of its full width below which no group goes."""
 
-_STEP: Final = 0.3
+_STEP: Final = 0.35
 """Least share of a group that one step removes: coarse steps make plans that differ more, and a fraction of the work."""
-_AT_ONCE: Final = 3
+_AT_ONCE: Final = 4
 """Steps between two looks at limits and shares."""
 _SHALLOW_SHARE: Final = 0.25
 """Share of the draws that go to networks without some of their blocks."""

@@ -48,8 +48,10 @@ def test_uniform_is_one_multiplier_to_within_rounding(
         if width < full:  # rounded down, or up by one step
             following = rule.between(width, full)
             most = min(most, Fraction(following[min(1, len(following) - 1)], full))
-        if width > rule.smallest(full):
-            before = max((0, *(each for each in range(width) if each == rule.at_most(each, full))))
+        before = max((0, *(each for each in range(width) if each == rule.at_most(each, full))))
+        if before > rule.smallest(
+            full
+        ):  # a step above the smallest width may start from what the floor gave, not the multiplier
             least = max(least, Fraction(before, full))
     assert least <= most
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -109,6 +111,27 @@ def test_what_was_cut_last_is_given_back_first(seed: int, resource: str, fractio
     assert landed.widths[last] < before.widths[last]
     model.set_width(last, landed.widths[last] + 1)
     assert model.value(limited) > asked
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    layer_graphs(),
+    st.lists(BUDGETS, min_size=2, max_size=5),
+    st.sampled_from(["device", "parameters", "hybrid"]),
+    st.integers(0, 2),
+)
+def test_what_a_planner_was_asked_before_changes_no_answer(
+    graph: LayerGraph, budgets: list[Budget], mode: str, seed: int
+) -> None:
+    """Budgets share the cuts that they have in common, whichever is asked for first."""
+    planner = Planner(graph, WidthRule(min_width=1), PROFILE)
+    for budget in budgets:
+        alone, infeasible = nearest_or_plan(graph, budget, {"mode": mode, "seed": seed, "min_width": 1})
+        if infeasible is None:
+            assert planner.plan(budget, PlanMode(mode), seed) == alone
+        else:
+            with pytest.raises(BudgetInfeasible, match=re.escape(str(infeasible))):
+                planner.plan(budget, PlanMode(mode), seed)
 
 
 def test_seeds_differ() -> None:

@@ -19,7 +19,6 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.core.errors import FailedPrecondition
 from secateur.workers.engine.datasets import Split
 
 BATCHES: Final = 2
@@ -31,10 +30,12 @@ _FLOAT = NDArray[np.floating[Any]]
 _KERNELS: Final = frozenset({"kernel", "depthwise_kernel", "pointwise_kernel"})
 _ACTIVATIONS: Final = frozenset({"Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax"})
 """Layers that are an activation and nothing else."""
+_NORMALISATIONS: Final = frozenset(
+    {"BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization", "Normalization"}
+)
 _WITHOUT_SIGN: Final = frozenset({None, "linear", "softmax", "sigmoid", "hard_sigmoid", "exponential", "softplus"})
 """Activations whose sign is no code: it is always positive, or not the activation's doing."""
-_SHRINK: Final = 1e-100
-"""Factor on the input and on the output of the flow, which is linear in both: room for networks far beyond 300 layers."""
+_PRODUCTS: Final = frozenset({"Multiply", "Dot"})
 
 
 def proxy_scores(model: keras.Model, train: Split, *, probabilities: bool = False) -> dict[str, float]:
@@ -44,9 +45,6 @@ def proxy_scores(model: keras.Model, train: Split, *, probabilities: bool = Fals
         model: Freshly initialised, one input and one output. Its weights stay as they are; it is compiled anew.
         train: The training split, of which the first `BATCHES * BATCH_SIZE` images are looked at.
         probabilities: Whether the model returns probabilities instead of logits.
-
-    Raises:
-        FailedPrecondition: DOUBLE_PRECISION_NEEDED; see `synflow`.
     """
     images, labels = train.images[: BATCHES * BATCH_SIZE], train.labels[: BATCHES * BATCH_SIZE]
     return {
@@ -59,32 +57,27 @@ def proxy_scores(model: keras.Model, train: Split, *, probabilities: bool = Fals
 def synflow(model: keras.Model) -> float:
     """Returns log10 of the synaptic flow, the sum of |θ · ∂R/∂θ| over all kernels (Tanaka et al. 2020).
 
-    R is the sum of the logits for an image of ones, with every weight replaced by its size and every activation by the
-    identity, which on a flow that is never negative is what a rectifier is. Batch normalisation and dropout work as after
-    training, so fresh ones change nothing. No data is needed. The flow grows exponentially with depth, beyond what single
-    precision can hold.
+    R is the sum of the logits for an image of ones, with every weight replaced by its size and every activation and
+    normalisation by the identity: on a flow that is never negative, a rectifier does nothing, and a normalisation would undo
+    what is to be measured. Dropout works as after training, not at all. Offsets do not count, and no data is needed. A
+    network without any flow has 0.
 
     Args:
         model: Freshly initialised model with one input and one output.
-
-    Raises:
-        FailedPrecondition: DOUBLE_PRECISION_NEEDED, where the backend has none.
     """
-    _check_double_precision()
-    start = keras.Input(model.input_shape[1:], dtype="float64")
-    positive = keras.models.clone_model(model, input_tensors=start, clone_function=_linear_and_double)
-    positive.set_weights([np.abs(weight) for weight in model.get_weights()])
-    flow = _Flow(positive)
-    gradients = _Gradients()
+    rescaling = _Rescaling(model)
+    positive = keras.models.clone_model(model, clone_function=_linear, call_function=rescaling)
+    for layer in positive.layers:
+        if layer.weights:
+            layer.set_weights(rescaling.weights(layer.name))
+    flow, gradients = _Flow(positive), _Gradients()
     flow.compile(optimizer=gradients, run_eagerly=True, jit_compile=False)
     flow.train_on_batch(np.ones((1, *model.input_shape[1:]), np.float32))
     total = sum(
-        float(np.sum(np.abs(gradient * kernel)))
-        for gradient, kernel in zip(
-            gradients.of_kernels(positive), (kernel.numpy() for kernel in _kernels(positive)), strict=True
-        )
+        float(np.sum(np.abs(gradient * kernel.numpy()), dtype=np.float64))
+        for gradient, kernel in zip(gradients.of_kernels(positive), _kernels(positive), strict=True)
     )
-    return math.log10(total) - 2 * math.log10(_SHRINK) if total > 0 else 0.0
+    return math.log10(total) + rescaling.exponent(positive.output) if 0 < total < math.inf else 0.0
 
 
 def zico(
@@ -170,30 +163,81 @@ class _Flow(keras.Model):  # type: ignore[misc]
     """A network whose loss is the sum of its outputs, and which works as after training even in a training step."""
 
     def __init__(self, network: keras.Model) -> None:
-        super().__init__(dtype="float64")
+        super().__init__()
         self.network = network
 
     def call(self, inputs: Any) -> Any:
-        return self.network(keras.ops.cast(inputs, "float64") * _SHRINK, training=False)
+        return self.network(inputs, training=False)
 
     def compute_loss(self, x: Any, y: Any, y_pred: Any, *_: Any, **__: Any) -> Any:  # noqa: ARG002 -- Keras's signature
-        return keras.ops.sum(y_pred) * _SHRINK
+        return keras.ops.sum(y_pred)
 
 
-def _linear_and_double(layer: keras.Layer) -> keras.Layer:
-    """Returns the layer in double precision with the identity for its activation."""
-    if type(layer).__name__ in _ACTIVATIONS:
-        # PReLU has weights, which would be missing from the clone's; of a positive input it is the identity anyway.
-        config = {"name": layer.name, "dtype": "float64"}
-        return type(layer).from_config({**layer.get_config(), **config}) if layer.weights else _identity(config)
-    config = {**layer.get_config(), "dtype": "float64"}
+class _Rescaling:
+    """Keeps the flow near 1 in every layer and remembers by how much, so that single precision is enough at any depth.
+
+    All layers are linear in their kernels and in their inputs. So a kernel may be divided by what it multiplies the flow with
+    on average, as long as all inputs of a merge are divided alike; then |θ · ∂R/∂θ| is divided by what R is.
+
+    Args:
+        model: The network whose layers are to be called.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._layers = {layer.name: layer for layer in model.layers}
+        self._exponents: dict[int, tuple[Any, float]] = {}  # with the tensors, lest an id is used again
+
+    def __call__(self, layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        """Calls a layer of the clone on tensors of the clone."""
+        given = args[0] if isinstance(args[0], (list, tuple)) else [args[0]]
+        exponents = [self.exponent(tensor) for tensor in given]
+        if type(layer).__name__ in _PRODUCTS:
+            exponent = sum(exponents)
+        else:
+            exponent = max(exponents) + math.log10(self._gain(layer.name))
+            if len(given) > 1:
+                alike = [tensor * 10 ** (own - max(exponents)) for tensor, own in zip(given, exponents, strict=True)]
+                args = (alike, *args[1:])
+        output = layer(*args, **kwargs)
+        self._exponents[id(output)] = (output, exponent)
+        return output
+
+    def exponent(self, tensor: Any) -> float:
+        """Returns log10 of what a tensor of the clone was divided by."""
+        return self._exponents[id(tensor)][1] if id(tensor) in self._exponents else 0.0
+
+    def weights(self, name: str) -> list[_FLOAT]:
+        """Returns the weights of a layer for the clone: its kernels' sizes on average scale, and no offsets."""
+        weights = self._layers[name].weights
+        return [self._size(weight) / self._mean(weight) if _is_kernel(weight) else 0 * self._size(weight) for weight in weights]
+
+    def _gain(self, name: str) -> float:
+        return math.prod(self._mean(weight) for weight in self._layers[name].weights if _is_kernel(weight))
+
+    def _mean(self, kernel: Any) -> float:
+        """Returns the mean over the outputs of what they sum up; 1 for a kernel of zeros."""
+        outputs = math.prod(kernel.shape[-2:]) if kernel.name == "depthwise_kernel" else kernel.shape[-1]
+        return float(self._size(kernel).sum()) / outputs or 1.0
+
+    def _size(self, weight: Any) -> _FLOAT:
+        return np.abs(np.asarray(weight.numpy(), np.float64))
+
+
+class _Identity(keras.layers.Layer):  # type: ignore[misc]
+    """Stands in for an activation or a normalisation, and is called as one."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002  normalisations are called with a mask
+        return inputs
+
+
+def _linear(layer: keras.Layer) -> keras.Layer:
+    """Returns a layer without its activation, or the identity in place of an activation or a normalisation."""
+    config = layer.get_config()
+    if type(layer).__name__ in _ACTIVATIONS | _NORMALISATIONS:
+        return _Identity(name=layer.name)
     if "activation" in config:
         config["activation"] = "linear"
     return type(layer).from_config(config)
-
-
-def _identity(config: dict[str, Any]) -> keras.Layer:
-    return keras.layers.Activation("linear", **config)
 
 
 def _has_sign(layer: keras.Layer) -> bool:
@@ -204,7 +248,11 @@ def _has_sign(layer: keras.Layer) -> bool:
 
 
 def _kernels(model: keras.Model) -> list[Any]:
-    return [weight for weight in model.trainable_weights if weight.name in _KERNELS]
+    return [weight for weight in model.trainable_weights if _is_kernel(weight)]
+
+
+def _is_kernel(weight: Any) -> bool:
+    return weight.name in _KERNELS
 
 
 @contextmanager
@@ -215,12 +263,3 @@ def _unchanged(model: keras.Model) -> Iterator[None]:
         yield
     finally:
         model.set_weights(weights)
-
-
-def _check_double_precision() -> None:
-    if keras.ops.dtype(keras.ops.zeros((), "float64")) != "float64":
-        raise FailedPrecondition(
-            "DOUBLE_PRECISION_NEEDED",
-            "SynFlow exceeds single precision. With JAX, set JAX_ENABLE_X64=1. "
-            f"Received: backend {keras.backend.backend()} without float64",
-        )
