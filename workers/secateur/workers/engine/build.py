@@ -48,8 +48,8 @@ def ends_in_softmax(graph: LayerGraph) -> bool:
 def _made(layer: Layer, name: str, *, for_devices: bool) -> keras.layers.Layer:
     """Returns the Keras layer of a layer.
 
-    For devices, repeating rows and columns is built as the equal resizing to the nearest neighbour: the converter makes TILE of Keras's own
-    layer, which TensorFlow Lite Micro does not have.
+    For devices, repeating rows and columns is built as the equal resizing to the nearest neighbour: the converter makes TILE of
+    Keras's own layer, which TensorFlow Lite Micro does not have.
     """
     if for_devices and layer.op == "UpSampling2D" and layer.config["interpolation"] == "nearest":
         height, width, _ = layer.output_shape
