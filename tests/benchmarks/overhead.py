@@ -28,6 +28,7 @@ IMPORT_SECONDS = 12
 """What a new child is given for its imports before each run, so that neither side pays for them."""
 DIRECT = """
 import json, sys, time, tempfile
+from secateur.core import devices
 from secateur.core.graph import zoo
 from secateur.core.recipes import resolve
 from secateur.core.resources import Budget
@@ -37,7 +38,7 @@ from secateur.workers.engine.pipeline import run_target
 graph = zoo.build("resnet20", (8, 8, 1), 10)
 for line in sys.stdin:
     seed, epochs, folder = json.loads(line)
-    target = Target("stm32f746", Budget.of(flash_bytes=131072))
+    target = Target(devices.get("stm32f746"), Budget.of(flash_bytes=131072))
     spec = JobSpec(graph.digest, "digits", (target,), resolve(epochs=epochs), seed=seed)
     begin = time.monotonic()
     blobs = BlobStore(f"file://{folder}")

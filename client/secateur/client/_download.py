@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
-import secrets
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from pathlib import Path
 from typing import BinaryIO
 
 from secateur.client._data import to_data
+from secateur.client._files import published
 from secateur.client._transport import Transport
 from secateur.client.errors import DigestMismatch, SecateurError
 from secateur.client.values import Artifact, ModelSnapshot
@@ -27,7 +25,7 @@ async def download_artifact(transport: Transport, artifact: Artifact, directory:
         SecateurError: If the service fails for good.
     """
     path = directory / f"{artifact.format}.tflite"
-    with _published(path) as file:
+    with published(path) as file:
         received = await _receive(transport, artifact, file)
         if received != artifact.sha256:
             raise DigestMismatch(
@@ -41,7 +39,7 @@ async def download_artifact(transport: Transport, artifact: Artifact, directory:
 
 def write_model_json(model: ModelSnapshot, directory: Path) -> None:
     """Writes everything that is known of a model, compliance and measurements included, to `model.json`."""
-    with _published(directory / "model.json") as file:
+    with published(directory / "model.json") as file:
         file.write(json.dumps(to_data(model), indent=2).encode() + b"\n")
 
 
@@ -66,17 +64,3 @@ async def _receive(transport: Transport, artifact: Artifact, file: BinaryIO) -> 
         else:
             break  # the service has sent all it has; the digest tells whether that is all there should be
     return digest.hexdigest()
-
-
-@contextmanager
-def _published(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file that appears under its name, whole, when the block ends, and not at all when the block raises."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

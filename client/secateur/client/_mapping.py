@@ -50,6 +50,21 @@ def plan_mode(number: plans_pb.PlanMode.ValueType) -> str:
     return _lower(_name(plans_pb.PlanMode, number, "PLAN_MODE_"))
 
 
+def criterion(number: plans_pb.Criterion.ValueType) -> str:
+    """Returns the name of a criterion, for example "weight_l1"."""
+    return _lower(_name(plans_pb.Criterion, number, "CRITERION_"))
+
+
+def order(number: plans_pb.Order.ValueType) -> str:
+    """Returns the name of an order, for example "layers_first"."""
+    return _lower(_name(plans_pb.Order, number, "ORDER_"))
+
+
+def residual(number: plans_pb.Residual.ValueType) -> str:
+    """Returns what happens to residual groups, for example "skip"."""
+    return _lower(_name(plans_pb.Residual, number, "RESIDUAL_"))
+
+
 def _lower(name: str) -> str:
     return name if name.startswith("UNKNOWN(") else name.lower()
 
@@ -70,6 +85,9 @@ def cost(message: resources_pb.Cost) -> v.Cost:
         flash_bytes=message.flash_bytes,
         ram_bytes=message.ram_bytes,
         activation_bytes=message.activation_bytes,
+        flash_float32_bytes=message.flash_float32_bytes,
+        energy_paper_uj=message.energy_paper_uj,
+        energy_horowitz_uj=message.energy_horowitz_uj,
     )
 
 
@@ -101,9 +119,12 @@ def plan(message: plans_pb.Plan) -> v.Plan:
         digest=message.digest,
         seed=message.seed,
         mode=plan_mode(message.mode),
-        widths=tuple(v.GroupWidth(width.group, width.width, width.unpruned_width) for width in message.widths),
+        widths=tuple(
+            v.GroupWidth(width.group, width.width, width.unpruned_width, tuple(width.indices)) for width in message.widths
+        ),
         cost=cost(message.cost),
         stock=message.stock,
+        dropped_blocks=tuple(message.dropped_blocks),
     )
 
 
@@ -181,6 +202,8 @@ def device_profile(message: devices_pb.DeviceProfile) -> v.DeviceProfile:
         usable_flash_bytes=message.usable_flash_bytes,
         usable_ram_bytes=message.usable_ram_bytes,
         macs_per_second=message.macs_per_second,
+        bytes_per_second=message.bytes_per_second,
+        seconds_per_operator=message.seconds_per_operator,
         runtime=_name(devices_pb.Runtime, message.runtime, "RUNTIME_"),
         source=message.source,
     )
@@ -232,8 +255,33 @@ def _recipe(message: jobs_pb.Recipe) -> v.Recipe:
     )
 
 
+def _hybrid(message: plans_pb.HybridPolicy) -> v.HybridPolicy:
+    return v.HybridPolicy(
+        criterion=criterion(message.criterion),
+        order=order(message.order),
+        alpha=message.alpha if message.HasField("alpha") else None,
+    )
+
+
+def search_candidate(message: jobs_pb.SearchCandidate) -> v.SearchCandidate:
+    """Maps a plan that a search looked at."""
+    return v.SearchCandidate(
+        origin=message.origin,
+        plan=message.plan,
+        parameters=message.parameters,
+        macs=message.macs,
+        missed_limits=tuple(map(resource, message.missed_limits)),
+        scores=dict(message.scores),
+        rank=message.rank if message.HasField("rank") else None,
+        measured_fits=message.measured_fits if message.HasField("measured_fits") else None,
+        validation_accuracy=message.validation_accuracy if message.HasField("validation_accuracy") else None,
+        chosen=message.chosen,
+    )
+
+
 def job(message: jobs_pb.Job) -> v.JobSnapshot:
     """Maps a job."""
+    policy = message.policy
     return v.JobSnapshot(
         name=message.name,
         display_name=message.display_name,
@@ -243,8 +291,16 @@ def job(message: jobs_pb.Job) -> v.JobSnapshot:
         targets=tuple(
             v.TargetSummary(target.device_profile, tuple(map(limit, target.budget.limits))) for target in message.targets
         ),
-        mode=plan_mode(message.policy.mode),
-        round_to=message.policy.round_to,
+        mode=plan_mode(policy.mode),
+        round_to=policy.round_to,
+        step=policy.step,
+        min_width=policy.min_width,
+        residual=residual(policy.residual),
+        temperature=policy.temperature,
+        hybrid=_hybrid(policy.hybrid) if policy.HasField("hybrid") else None,
+        search=v.SearchPolicy(policy.search.candidates, policy.search.finalists, policy.search.brief_epochs)
+        if policy.HasField("search")
+        else None,
         recipe=_recipe(message.recipe),
         seed=message.seed,
         state=_name(jobs_pb.JobState, message.state, "JOB_STATE_"),

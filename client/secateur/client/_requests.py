@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
+from secateur.client import units
 from secateur.client._sources import KerasJson
 from secateur.client.errors import UsageError
-from secateur.client.targets import Budget, Target, Zoo
-from secateur.client.values import Limit
+from secateur.client.targets import Budget, Planning, Target, Zoo
+from secateur.client.values import HybridPolicy, Limit, SearchPolicy
 from secateur.v1 import architecture_service_pb2 as architectures_pb
+from secateur.v1 import device_profile_service_pb2 as devices_pb
 from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import plan_service_pb2 as plans_pb
 from secateur.v1 import resources_pb2 as resources_pb
 
-MODES: Final = ("device", "parameters", "flops", "memory", "activation", "uniform", "stock")
-"""Planning modes: by which resource it is decided where to cut, and the baselines "uniform" and "stock"."""
-
 _CHUNK_BYTES: Final = 2**20
+
+_NumberT = TypeVar("_NumberT", bound=int)
+_NumberOutT = TypeVar("_NumberOutT", bound=int, covariant=True)
+
+
+class _Enum(Protocol[_NumberOutT]):
+    """What protobuf generates for an enum."""
+
+    def keys(self) -> list[str]: ...
+
+    def Value(self, name: str) -> _NumberOutT: ...  # noqa: N802 -- protobuf's own name
 
 
 def in_collection(name: str, collection: str) -> str:
@@ -43,7 +53,7 @@ def _limit(limit: Limit) -> resources_pb.Limit:
 
 
 def target_messages(asked: Target | Sequence[Target]) -> list[plans_pb.Target]:
-    """Returns the messages of one target or of several.
+    """Returns the messages of one target or of several, their device profiles still as they were given.
 
     Raises:
         UsageError: If there is none.
@@ -51,21 +61,81 @@ def target_messages(asked: Target | Sequence[Target]) -> list[plans_pb.Target]:
     several = [asked] if isinstance(asked, Target) else list(asked)
     if not several:
         raise UsageError("TARGETS_EMPTY", "At least one target is needed. Received: none", field="targets")
-    return [
-        plans_pb.Target(device_profile=in_collection(target.profile, "deviceProfiles"), budget=budget(target))
-        for target in several
-    ]
+    return [plans_pb.Target(device_profile=target.profile, budget=budget(target)) for target in several]
 
 
-def policy(mode: str, round_to: int) -> plans_pb.PlanPolicy:
-    """Returns the message of a planning policy.
+def policy(
+    *,
+    mode: str | None = None,
+    step: float | None = None,
+    round_to: int | None = None,
+    min_width: int | None = None,
+    residual: str | None = None,
+    temperature: float | None = None,
+    hybrid: HybridPolicy | None = None,
+    search: SearchPolicy | None = None,
+) -> plans_pb.PlanPolicy:
+    """Returns the message of a planning policy; the arguments are those of `Planning`, None for the service's default.
 
     Raises:
-        UsageError: If the mode is not one of `MODES`.
+        UsageError: If a word is not one of those there are, a count is not above zero, or `hybrid` is given for another mode.
     """
-    if mode not in MODES:
-        raise UsageError("MODE_UNKNOWN", f"mode must be one of {', '.join(MODES)}. Received: {mode!r}", field="mode")
-    return plans_pb.PlanPolicy(mode=plans_pb.PlanMode.Value(f"PLAN_MODE_{mode.upper()}"), round_to=round_to)
+    if hybrid is not None and mode != "hybrid":
+        raise UsageError(
+            "POLICY_INVALID",
+            f"Criterion, order and alpha are for mode hybrid alone; take that mode or leave them out. "
+            f"Received: mode {mode or 'device'}",
+            field="hybrid",
+        )
+    return plans_pb.PlanPolicy(
+        mode=_word(plans_pb.PlanMode, "mode", mode),
+        step=step,
+        round_to=_count("round_to", round_to),
+        min_width=_count("min_width", min_width),
+        residual=_word(plans_pb.Residual, "residual", residual),
+        temperature=temperature,
+        hybrid=_hybrid(hybrid) if hybrid is not None else None,
+        search=_search(search) if search is not None else None,
+    )
+
+
+def _hybrid(asked: HybridPolicy) -> plans_pb.HybridPolicy:
+    return plans_pb.HybridPolicy(
+        criterion=_word(plans_pb.Criterion, "criterion", asked.criterion),
+        order=_word(plans_pb.Order, "order", asked.order),
+        alpha=asked.alpha,
+    )
+
+
+def _search(asked: SearchPolicy) -> plans_pb.SearchPolicy:
+    return plans_pb.SearchPolicy(
+        candidates=_count("candidates", asked.candidates),
+        finalists=_count("finalists", asked.finalists),
+        brief_epochs=_count("brief_epochs", asked.brief_epochs),
+    )
+
+
+def _word(enum: _Enum[_NumberT], field: str, word: str | None) -> _NumberT:
+    """Returns the enum value of a word, unset for None. "device" is PLAN_MODE_DEVICE: all names of an enum start alike."""
+    unset, *names = enum.keys()
+    if word is None:
+        return enum.Value(unset)
+    prefix = unset.removesuffix("UNSPECIFIED")
+    words = [name.removeprefix(prefix).lower() for name in names]
+    if word not in words:
+        raise UsageError(
+            f"{field.upper()}_UNKNOWN", f"{field} must be one of {', '.join(words)}. Received: {word!r}", field=field
+        )
+    return enum.Value(f"{prefix}{word.upper()}")
+
+
+def _count(field: str, value: int | None) -> int:
+    """Returns a count as the service reads it: 0 is its default, which is what None means here."""
+    if value is None:
+        return 0
+    if value < 1:
+        raise UsageError("POLICY_INVALID", f"{field} must be a whole number above zero. Received: {value}", field=field)
+    return value
 
 
 def job(
@@ -76,21 +146,50 @@ def job(
     epochs: int | None,
     batch_size: int | None,
     learning_rate: float | None,
-    mode: str,
-    round_to: int,
     seed: int,
     display_name: str,
     labels: Mapping[str, str] | None,
+    planning: Planning,
 ) -> jobs_pb.Job:
     """Returns the message of a job to create, still without architecture; raises as `target_messages` and `policy` do."""
     return jobs_pb.Job(
         dataset=in_collection(dataset, "datasets"),
         targets=target_messages(targets),
-        policy=policy(mode, round_to),
+        policy=policy(**planning),
         recipe=jobs_pb.Recipe(name=recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate),
         seed=seed,
         display_name=display_name,
         labels=labels,
+    )
+
+
+def device_profile(
+    *,
+    flash: str | float,
+    ram: str | float,
+    clock: str | float,
+    macs_per_second: str | float,
+    runtime: str = "tflm",
+    bandwidth: str | float | None = None,
+    overhead: str | float | None = None,
+    display_name: str = "",
+    source: str = "",
+) -> devices_pb.DeviceProfile:
+    """Returns the message of a device profile to add; the arguments are those of `Hardware`.
+
+    Raises:
+        UsageError: If a figure cannot be read, or there is no such runtime.
+    """
+    return devices_pb.DeviceProfile(
+        display_name=display_name,
+        clock_hz=units.parse_hertz(clock, field="clock"),
+        flash_bytes=units.parse_bytes(flash, field="flash"),
+        ram_bytes=units.parse_bytes(ram, field="ram"),
+        macs_per_second=units.parse_count(macs_per_second, field="macs_per_second"),
+        bytes_per_second=None if bandwidth is None else units.parse_bytes(bandwidth, field="bandwidth"),
+        seconds_per_operator=None if overhead is None else units.parse_milliseconds(overhead, field="overhead") / 1_000,
+        runtime=_word(devices_pb.Runtime, "runtime", runtime),
+        source=source,
     )
 
 

@@ -116,11 +116,15 @@ class Client(Facade[aio.Client]):
     resolve = blocking(aio.Client.resolve, _resolution)
     job = blocking(aio.Client.job, Job)
     jobs = iterating(aio.Client.jobs, Job)
+    search_candidates = iterating(aio.Client.search_candidates, same)
     model = blocking(aio.Client.model, Model)
     models = iterating(aio.Client.models, Model)
     architecture = blocking(aio.Client.architecture, same)
     architectures = iterating(aio.Client.architectures, same)
+    device_profile = blocking(aio.Client.device_profile, same)
     device_profiles = iterating(aio.Client.device_profiles, same)
+    add_device_profile = blocking(aio.Client.add_device_profile, same)
+    delete_device_profile = blocking(aio.Client.delete_device_profile, same)
 
     def close(self) -> None:
         """Closes the connection; calls of other threads that still wait are cancelled. Closing twice is fine."""

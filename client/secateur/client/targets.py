@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, Required, TypedDict
 
 from secateur.client import units
 from secateur.client.errors import UsageError
-from secateur.client.values import Limit
+from secateur.client.values import HybridPolicy, Limit, SearchPolicy
 
 Amount = str | float | None
 """A bound as people write it: a number, or a number with a unit such as "64KiB"; None for no bound."""
@@ -59,7 +59,7 @@ class Target(Budget):
     """A device class and what the model may cost there; of a limit that both give the tighter one counts.
 
     Args:
-        profile: Device profile, for example "stm32f746"; empty for none.
+        profile: Device profile, for example "stm32f746", or the id of one that the project has added; empty for none.
 
     Raises:
         UsageError: If there is neither a profile nor a limit, or a bound cannot be read.
@@ -106,6 +106,65 @@ class Zoo:
             raise UsageError(
                 "CLASSES_INVALID", f"A classifier has at least two classes. Received: {self.classes}", field="classes"
             )
+
+
+class Planning(TypedDict, total=False):
+    """How to plan: keyword arguments of `quote` and `submit`. What is left out, or None, is the service's default.
+
+    Args:
+        mode: What decides where to cut: "device" (every limit at once, the default), "parameters", "flops", "memory" or
+            "activation"; "hybrid" (depth and width together, weights inherited); or a baseline, "uniform" (all groups alike)
+            or "stock" (a smaller network of the same zoo family).
+        step: Share of a group's channels that one step removes, above 0 and below 1; 0.1 by default.
+        round_to: Kept widths are multiples of this; 1 by default.
+        min_width: Smallest width of any group; 4 by default.
+        residual: What happens to groups that take part in a residual addition: "skip" (they stay, the default) or "coupled"
+            (they are cut together).
+        temperature: Groups are drawn with a probability in proportion to their share to this power, 0 to 4: 1 is the default,
+            0 draws all alike.
+        hybrid: How mode "hybrid" decides what stays; for that mode only.
+        search: Draw many plans in a job and choose among them. Not with "uniform", "stock" and "hybrid", which draw nothing;
+            a quote shows the first plan.
+    """
+
+    mode: str | None
+    step: float | None
+    round_to: int | None
+    min_width: int | None
+    residual: str | None
+    temperature: float | None
+    hybrid: HybridPolicy | None
+    search: SearchPolicy | None
+
+
+class Hardware(TypedDict, total=False):
+    """What a class of hardware is like: keyword arguments of `add_device_profile`.
+
+    The time of an inference is predicted operator by operator: the longer of its multiply-accumulates and its bytes, and the
+    runtime's overhead on top.
+
+    Args:
+        flash: Flash, or storage of a board with an operating system: bytes or "1MiB".
+        ram: RAM: bytes or "320KiB".
+        clock: Core clock: hertz or "216MHz".
+        macs_per_second: Int8 multiply-accumulates per second of an operator that does not wait for memory: 2e8 or "200M".
+        runtime: What runs the model: "tflm" (TensorFlow Lite for Microcontrollers, the default) or "litert".
+        bandwidth: Bytes per second of an operator that does wait for memory: a number or "100MB". One 32-bit word per cycle by
+            default.
+        overhead: What the runtime adds to every operator: milliseconds or "5us". 1,000 cycles by default, 5,000 with "litert".
+        display_name: Name for people; the id by default.
+        source: Where the figures come from.
+    """
+
+    flash: Required[str | float]
+    ram: Required[str | float]
+    clock: Required[str | float]
+    macs_per_second: Required[str | float]
+    runtime: str
+    bandwidth: str | float | None
+    overhead: str | float | None
+    display_name: str
+    source: str
 
 
 def _limit(field: str, amount: str | float) -> Limit:

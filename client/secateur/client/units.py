@@ -1,6 +1,6 @@
-"""Sizes, counts, times and shares as people write them: "64KiB", "1.5M", "20ms", "50%".
+"""Sizes, counts, frequencies, times and shares as people write them: "64KiB", "1.5M", "216MHz", "20ms", "50%".
 
-Numbers without a unit are bytes, counts, milliseconds (a device's latency) or seconds (a time to wait). Parsing never
+Numbers without a unit are bytes, counts, hertz, milliseconds (a device's latency) or seconds (a time to wait). Parsing never
 rounds: a size or a count that is no whole number is an error.
 """
 
@@ -22,6 +22,9 @@ BYTES: Final = {
 
 COUNTS: Final = {"k": 10**3, "M": 10**6, "G": 10**9}
 """Units of a count."""
+
+HERTZ: Final = {"Hz": 1, "kHz": 10**3, "MHz": 10**6, "GHz": 10**9}
+"""Units of a frequency, in hertz."""
 
 MILLISECONDS: Final = {"us": Decimal("0.001"), "ms": Decimal(1), "s": Decimal(1000)}
 """Units of a latency, in milliseconds."""
@@ -48,6 +51,11 @@ def parse_bytes(text: str | float, *, field: str = "") -> int:
 def parse_count(text: str | float, *, field: str = "") -> int:
     """Returns a count: "1.5M" is 1500000. Raises UsageError as `parse_bytes` does."""
     return _whole(text, COUNTS, field, "a count such as 50000, 50k or 1.5M")
+
+
+def parse_hertz(text: str | float, *, field: str = "") -> int:
+    """Returns a frequency in hertz: "216MHz" is 216000000, a bare number is hertz. Raises UsageError as `parse_bytes` does."""
+    return _whole(text, HERTZ, field, "a frequency such as 216MHz, 1.5GHz or 64000000")
 
 
 def parse_milliseconds(text: str | float, *, field: str = "") -> float:

@@ -28,7 +28,11 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one inference of a network costs, counted from its layer graph; flash and RAM are predictions for int8."""
+    """What one inference of a network costs, counted from its layer graph.
+
+    Flash and RAM are predictions, for int8 where nothing else is said. Energies are estimates in microjoule: with the constants
+    of the paper that the planner follows, and with those of Horowitz (45 nm, 32 bit, weights and outputs in DRAM).
+    """
 
     parameters: int
     macs: int
@@ -39,6 +43,9 @@ class Cost:
     flash_bytes: int
     ram_bytes: int
     activation_bytes: int = 0
+    flash_float32_bytes: int = 0
+    energy_paper_uj: float = 0.0
+    energy_horowitz_uj: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ class GroupWidth:
     group: str
     width: int
     unpruned_width: int
+    indices: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,8 @@ class Plan:
     """What is kept of a network, and what that is predicted to cost.
 
     Of a `stock` plan, which has no widths, it is the name of the zoo network that takes the place of the unpruned one.
+    `dropped_blocks` are the residual blocks that go, in execution order. A group's `indices` are the channels that stay where
+    their weights are inherited; lists leave them empty.
     """
 
     digest: str
@@ -76,6 +86,7 @@ class Plan:
     widths: tuple[GroupWidth, ...]
     cost: Cost
     stock: str = ""
+    dropped_blocks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +200,63 @@ class DeviceProfile:
     usable_flash_bytes: int
     usable_ram_bytes: int
     macs_per_second: float
+    bytes_per_second: float
+    seconds_per_operator: float
     runtime: str
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class HybridPolicy:
+    """How mode "hybrid" decides what stays.
+
+    Args:
+        criterion: What makes channels and blocks worth keeping: "weight_l1", "weight_l2", "batch_norm_scale",
+            "feature_map_rank" or "random". It needs trained weights, so a quote, which has none, draws at random.
+        order: What is cut first: "layers_first" or "channels_first".
+        alpha: Base of depth, from 1 (channels only) to 2 (layers only). None lets the job try several and keep the best; a
+            quote then takes 1.2.
+    """
+
+    criterion: str = "weight_l1"
+    order: str = "layers_first"
+    alpha: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPolicy:
+    """How many plans a job looks at before it trains one in full.
+
+    Args:
+        candidates: Plans drawn, 2 to 1,000; those that keep every limit are ranked without training.
+        finalists: Best-ranked plans that are trained briefly, 1 to 16; with one, the ranking alone decides.
+        brief_epochs: Epochs of that training, 1 to 100.
+    """
+
+    candidates: int = 200
+    finalists: int = 4
+    brief_epochs: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SearchCandidate:
+    """A plan that the search of a job looked at.
+
+    `scores` are those of the untrained network by proxy, the higher the better; `rank` is the mean of its ranks under all of
+    them, 1 for the best, None if a limit was missed. `measured_fits` tells whether its untrained export kept the measured
+    limits, `validation_accuracy` what the brief training reached; None where there was none. One is `chosen`.
+    """
+
+    origin: str
+    plan: str
+    parameters: int
+    macs: int
+    missed_limits: tuple[str, ...]
+    scores: Mapping[str, float]
+    rank: float | None
+    measured_fits: bool | None
+    validation_accuracy: float | None
+    chosen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +325,7 @@ class JobEvent:
 
 @dataclass(frozen=True, slots=True)
 class JobSnapshot:
-    """A job as of one moment."""
+    """A job as of one moment. `hybrid` is None unless that is the mode, `search` unless the job searches."""
 
     name: str
     display_name: str
@@ -269,6 +335,12 @@ class JobSnapshot:
     targets: tuple[TargetSummary, ...]
     mode: str
     round_to: int
+    step: float
+    min_width: int
+    residual: str
+    temperature: float
+    hybrid: HybridPolicy | None
+    search: SearchPolicy | None
     recipe: Recipe
     seed: int
     state: str

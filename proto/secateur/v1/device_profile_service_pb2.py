@@ -23,25 +23,64 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(secateur/v1/device_profile_service.proto\x12\x0bsecateur.v1\x1a\x1b\x62uf/validate/validate.proto\"\xe7\x02\n\rDeviceProfile\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\x12\x19\n\x08\x63lock_hz\x18\x03 \x01(\x04R\x07\x63lockHz\x12\x1f\n\x0b\x66lash_bytes\x18\x04 \x01(\x04R\nflashBytes\x12\x1b\n\tram_bytes\x18\x05 \x01(\x04R\x08ramBytes\x12,\n\x12usable_flash_bytes\x18\x06 \x01(\x04R\x10usableFlashBytes\x12(\n\x10usable_ram_bytes\x18\x07 \x01(\x04R\x0eusableRamBytes\x12&\n\x0fmacs_per_second\x18\x08 \x01(\x01R\rmacsPerSecond\x12.\n\x07runtime\x18\t \x01(\x0e\x32\x14.secateur.v1.RuntimeR\x07runtime\x12\x16\n\x06source\x18\n \x01(\tR\x06source\"`\n\x19ListDeviceProfilesRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"\x89\x01\n\x1aListDeviceProfilesResponse\x12\x43\n\x0f\x64\x65vice_profiles\x18\x01 \x03(\x0b\x32\x1a.secateur.v1.DeviceProfileR\x0e\x64\x65viceProfiles\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*H\n\x07Runtime\x12\x17\n\x13RUNTIME_UNSPECIFIED\x10\x00\x12\x10\n\x0cRUNTIME_TFLM\x10\x01\x12\x12\n\x0eRUNTIME_LITERT\x10\x02\x32}\n\x14\x44\x65viceProfileService\x12\x65\n\x12ListDeviceProfiles\x12&.secateur.v1.ListDeviceProfilesRequest\x1a\'.secateur.v1.ListDeviceProfilesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(secateur/v1/device_profile_service.proto\x12\x0bsecateur.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1bgoogle/protobuf/empty.proto\"\x9a\x05\n\rDeviceProfile\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12*\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18?R\x0b\x64isplayName\x12*\n\x08\x63lock_hz\x18\x03 \x01(\x04\x42\x0f\xbaH\x0c\x32\n\x18\x80\xd0\xdb\xc3\xf4\x02(\xe8\x07R\x07\x63lockHz\x12\x31\n\x0b\x66lash_bytes\x18\x04 \x01(\x04\x42\x10\xbaH\r2\x0b\x18\x80\x80\x80\x80\x80\x80\x04(\x80\x08R\nflashBytes\x12-\n\tram_bytes\x18\x05 \x01(\x04\x42\x10\xbaH\r2\x0b\x18\x80\x80\x80\x80\x80\x80\x04(\x80\x08R\x08ramBytes\x12,\n\x12usable_flash_bytes\x18\x06 \x01(\x04R\x10usableFlashBytes\x12(\n\x10usable_ram_bytes\x18\x07 \x01(\x04R\x0eusableRamBytes\x12?\n\x0fmacs_per_second\x18\x08 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x34&\xf5k\x0c\x43)\x00\x00\x00\x00\x00@\x8f@R\rmacsPerSecond\x12:\n\x07runtime\x18\t \x01(\x0e\x32\x14.secateur.v1.RuntimeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x07runtime\x12 \n\x06source\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03R\x06source\x12\x46\n\x10\x62ytes_per_second\x18\x0b \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x34&\xf5k\x0c\x43)\x00\x00\x00\x00\x00@\x8f@H\x00R\x0e\x62ytesPerSecond\x88\x01\x01\x12N\n\x14seconds_per_operator\x18\x0c \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00$@)\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\x12secondsPerOperator\x88\x01\x01\x42\x13\n\x11_bytes_per_secondB\x17\n\x15_seconds_per_operator\"\xc6\x02\n\x1a\x43reateDeviceProfileRequest\x12>\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$R\x06parent\x12L\n\x11\x64\x65vice_profile_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$R\x0f\x64\x65viceProfileId\x12I\n\x0e\x64\x65vice_profile\x18\x03 \x01(\x0b\x32\x1a.secateur.v1.DeviceProfileB\x06\xbaH\x03\xc8\x01\x01R\rdeviceProfile\x12*\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12#\n\rvalidate_only\x18\x05 \x01(\x08R\x0cvalidateOnly\"\x7f\n\x17GetDeviceProfileRequest\x12\x64\n\x04name\x18\x01 \x01(\tBP\xbaHMrK2I^(projects/[a-z][a-z0-9-]{0,62}/)?deviceProfiles/[a-z0-9][a-z0-9-]{0,62}$R\x04name\"\xa3\x01\n\x19ListDeviceProfilesRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x41\n\x06parent\x18\x03 \x01(\tB)\xbaH&r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\xd8\x01\x01R\x06parent\"\x89\x01\n\x1aListDeviceProfilesResponse\x12\x43\n\x0f\x64\x65vice_profiles\x18\x01 \x03(\x0b\x32\x1a.secateur.v1.DeviceProfileR\x0e\x64\x65viceProfiles\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x82\x01\n\x1a\x44\x65leteDeviceProfileRequest\x12\x64\n\x04name\x18\x01 \x01(\tBP\xbaHMrK2I^(projects/[a-z][a-z0-9-]{0,62}/)?deviceProfiles/[a-z0-9][a-z0-9-]{0,62}$R\x04name*H\n\x07Runtime\x12\x17\n\x13RUNTIME_UNSPECIFIED\x10\x00\x12\x10\n\x0cRUNTIME_TFLM\x10\x01\x12\x12\n\x0eRUNTIME_LITERT\x10\x02\x32\x87\x03\n\x14\x44\x65viceProfileService\x12Z\n\x13\x43reateDeviceProfile\x12\'.secateur.v1.CreateDeviceProfileRequest\x1a\x1a.secateur.v1.DeviceProfile\x12T\n\x10GetDeviceProfile\x12$.secateur.v1.GetDeviceProfileRequest\x1a\x1a.secateur.v1.DeviceProfile\x12\x65\n\x12ListDeviceProfiles\x12&.secateur.v1.ListDeviceProfilesRequest\x1a\'.secateur.v1.ListDeviceProfilesResponse\x12V\n\x13\x44\x65leteDeviceProfile\x12\'.secateur.v1.DeleteDeviceProfileRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'secateur.v1.device_profile_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_DEVICEPROFILE'].fields_by_name['display_name']._loaded_options = None
+  _globals['_DEVICEPROFILE'].fields_by_name['display_name']._serialized_options = b'\272H\004r\002\030?'
+  _globals['_DEVICEPROFILE'].fields_by_name['clock_hz']._loaded_options = None
+  _globals['_DEVICEPROFILE'].fields_by_name['clock_hz']._serialized_options = b'\272H\0142\n\030\200\320\333\303\364\002(\350\007'
+  _globals['_DEVICEPROFILE'].fields_by_name['flash_bytes']._loaded_options = None
+  _globals['_DEVICEPROFILE'].fields_by_name['flash_bytes']._serialized_options = b'\272H\r2\013\030\200\200\200\200\200\200\004(\200\010'
+  _globals['_DEVICEPROFILE'].fields_by_name['ram_bytes']._loaded_options = None
+  _globals['_DEVICEPROFILE'].fields_by_name['ram_bytes']._serialized_options = b'\272H\r2\013\030\200\200\200\200\200\200\004(\200\010'
+  _globals['_DEVICEPROFILE'].fields_by_name['macs_per_second']._loaded_options = None
+  _globals['_DEVICEPROFILE'].fields_by_name['macs_per_second']._serialized_options = b'\272H\024\022\022\031\000\0004&\365k\014C)\000\000\000\000\000@\217@'
+  _globals['_DEVICEPROFILE'].fields_by_name['runtime']._loaded_options = None
+  _globals['_DEVICEPROFILE'].fields_by_name['runtime']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_DEVICEPROFILE'].fields_by_name['source']._loaded_options = None
+  _globals['_DEVICEPROFILE'].fields_by_name['source']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_DEVICEPROFILE'].fields_by_name['bytes_per_second']._loaded_options = None
+  _globals['_DEVICEPROFILE'].fields_by_name['bytes_per_second']._serialized_options = b'\272H\024\022\022\031\000\0004&\365k\014C)\000\000\000\000\000@\217@'
+  _globals['_DEVICEPROFILE'].fields_by_name['seconds_per_operator']._loaded_options = None
+  _globals['_DEVICEPROFILE'].fields_by_name['seconds_per_operator']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\000$@)\000\000\000\000\000\000\000\000'
+  _globals['_CREATEDEVICEPROFILEREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATEDEVICEPROFILEREQUEST'].fields_by_name['parent']._serialized_options = b'\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
+  _globals['_CREATEDEVICEPROFILEREQUEST'].fields_by_name['device_profile_id']._loaded_options = None
+  _globals['_CREATEDEVICEPROFILEREQUEST'].fields_by_name['device_profile_id']._serialized_options = b'\272H\035r\0332\031^[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_CREATEDEVICEPROFILEREQUEST'].fields_by_name['device_profile']._loaded_options = None
+  _globals['_CREATEDEVICEPROFILEREQUEST'].fields_by_name['device_profile']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CREATEDEVICEPROFILEREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEDEVICEPROFILEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_GETDEVICEPROFILEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETDEVICEPROFILEREQUEST'].fields_by_name['name']._serialized_options = b'\272HMrK2I^(projects/[a-z][a-z0-9-]{0,62}/)?deviceProfiles/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_LISTDEVICEPROFILESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTDEVICEPROFILESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
-  _globals['_RUNTIME']._serialized_start=686
-  _globals['_RUNTIME']._serialized_end=758
-  _globals['_DEVICEPROFILE']._serialized_start=87
-  _globals['_DEVICEPROFILE']._serialized_end=446
-  _globals['_LISTDEVICEPROFILESREQUEST']._serialized_start=448
-  _globals['_LISTDEVICEPROFILESREQUEST']._serialized_end=544
-  _globals['_LISTDEVICEPROFILESRESPONSE']._serialized_start=547
-  _globals['_LISTDEVICEPROFILESRESPONSE']._serialized_end=684
-  _globals['_DEVICEPROFILESERVICE']._serialized_start=760
-  _globals['_DEVICEPROFILESERVICE']._serialized_end=885
+  _globals['_LISTDEVICEPROFILESREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTDEVICEPROFILESREQUEST'].fields_by_name['parent']._serialized_options = b'\272H&r!2\037^projects/[a-z][a-z0-9-]{0,62}$\330\001\001'
+  _globals['_DELETEDEVICEPROFILEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEDEVICEPROFILEREQUEST'].fields_by_name['name']._serialized_options = b'\272HMrK2I^(projects/[a-z][a-z0-9-]{0,62}/)?deviceProfiles/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_RUNTIME']._serialized_start=1681
+  _globals['_RUNTIME']._serialized_end=1753
+  _globals['_DEVICEPROFILE']._serialized_start=116
+  _globals['_DEVICEPROFILE']._serialized_end=782
+  _globals['_CREATEDEVICEPROFILEREQUEST']._serialized_start=785
+  _globals['_CREATEDEVICEPROFILEREQUEST']._serialized_end=1111
+  _globals['_GETDEVICEPROFILEREQUEST']._serialized_start=1113
+  _globals['_GETDEVICEPROFILEREQUEST']._serialized_end=1240
+  _globals['_LISTDEVICEPROFILESREQUEST']._serialized_start=1243
+  _globals['_LISTDEVICEPROFILESREQUEST']._serialized_end=1406
+  _globals['_LISTDEVICEPROFILESRESPONSE']._serialized_start=1409
+  _globals['_LISTDEVICEPROFILESRESPONSE']._serialized_end=1546
+  _globals['_DELETEDEVICEPROFILEREQUEST']._serialized_start=1549
+  _globals['_DELETEDEVICEPROFILEREQUEST']._serialized_end=1679
+  _globals['_DEVICEPROFILESERVICE']._serialized_start=1756
+  _globals['_DEVICEPROFILESERVICE']._serialized_end=2147
 # @@protoc_insertion_point(module_scope)

@@ -45,7 +45,9 @@ Global___Runtime: _TypeAlias = Runtime  # noqa: Y015
 
 @_typing.final
 class DeviceProfile(_message.Message):
-    """A class of hardware."""
+    """A class of hardware. The time of an inference is predicted operator by operator: the longer of its multiply-accumulates at
+    `macs_per_second` and its bytes at `bytes_per_second`, and `seconds_per_operator` on top.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -59,26 +61,38 @@ class DeviceProfile(_message.Message):
     MACS_PER_SECOND_FIELD_NUMBER: _builtins.int
     RUNTIME_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    SECONDS_PER_OPERATOR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Resource name, `deviceProfiles/{id}`."""
+    """Output only. Resource name: `deviceProfiles/{id}` of a built-in one, `projects/{project}/deviceProfiles/{id}` of a
+    project's own.
+    """
     display_name: _builtins.str
-    """Name for people."""
+    """Name for people, at most 63 characters; empty takes the id."""
     clock_hz: _builtins.int
     """Core clock, in hertz."""
     flash_bytes: _builtins.int
-    """Flash, in bytes."""
+    """Flash, or storage of a board with an operating system, in bytes; at most 16 TiB."""
     ram_bytes: _builtins.int
-    """RAM, in bytes."""
+    """RAM, in bytes; at most 16 TiB."""
     usable_flash_bytes: _builtins.int
-    """Flash that a model may take, in bytes."""
+    """Output only. Flash that a model may take, in bytes."""
     usable_ram_bytes: _builtins.int
-    """RAM that a model may take, in bytes."""
+    """Output only. RAM that a model may take, in bytes."""
     macs_per_second: _builtins.float
-    """Sustained int8 multiply-accumulates per second."""
+    """Int8 multiply-accumulates per second of an operator that does not wait for memory."""
     runtime: Global___Runtime.ValueType
     """What runs the model."""
     source: _builtins.str
-    """Where the figures come from."""
+    """Where the figures come from, at most 500 characters."""
+    bytes_per_second: _builtins.float
+    """Bytes of int8 weights and activations per second of an operator that does wait for memory; unset takes one 32-bit word per
+    cycle of the clock.
+    """
+    seconds_per_operator: _builtins.float
+    """What the runtime adds to every operator, in seconds; unset takes 1,000 cycles of the clock on TensorFlow Lite for
+    Microcontrollers, 5,000 on LiteRT.
+    """
     def __init__(
         self,
         *,
@@ -92,14 +106,85 @@ class DeviceProfile(_message.Message):
         macs_per_second: _builtins.float = ...,
         runtime: Global___Runtime.ValueType = ...,
         source: _builtins.str = ...,
+        bytes_per_second: _builtins.float | None = ...,
+        seconds_per_operator: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bytes_per_second", b"_bytes_per_second", "_seconds_per_operator", b"_seconds_per_operator", "bytes_per_second", b"bytes_per_second", "seconds_per_operator", b"seconds_per_operator"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_hz", b"clock_hz", "display_name", b"display_name", "flash_bytes", b"flash_bytes", "macs_per_second", b"macs_per_second", "name", b"name", "ram_bytes", b"ram_bytes", "runtime", b"runtime", "source", b"source", "usable_flash_bytes", b"usable_flash_bytes", "usable_ram_bytes", b"usable_ram_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bytes_per_second", b"_bytes_per_second", "_seconds_per_operator", b"_seconds_per_operator", "bytes_per_second", b"bytes_per_second", "clock_hz", b"clock_hz", "display_name", b"display_name", "flash_bytes", b"flash_bytes", "macs_per_second", b"macs_per_second", "name", b"name", "ram_bytes", b"ram_bytes", "runtime", b"runtime", "seconds_per_operator", b"seconds_per_operator", "source", b"source", "usable_flash_bytes", b"usable_flash_bytes", "usable_ram_bytes", b"usable_ram_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bytes_per_second: _TypeAlias = _typing.Literal["bytes_per_second"]  # noqa: Y015
+    _WhichOneofArgType__bytes_per_second: _TypeAlias = _typing.Literal["_bytes_per_second", b"_bytes_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__seconds_per_operator: _TypeAlias = _typing.Literal["seconds_per_operator"]  # noqa: Y015
+    _WhichOneofArgType__seconds_per_operator: _TypeAlias = _typing.Literal["_seconds_per_operator", b"_seconds_per_operator"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes_per_second) -> _WhichOneofReturnType__bytes_per_second | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seconds_per_operator) -> _WhichOneofReturnType__seconds_per_operator | None: ...
+
+Global___DeviceProfile: _TypeAlias = DeviceProfile  # noqa: Y015
+
+@_typing.final
+class CreateDeviceProfileRequest(_message.Message):
+    """Request of CreateDeviceProfile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    DEVICE_PROFILE_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_PROFILE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """Project, `projects/{project}`."""
+    device_profile_id: _builtins.str
+    """Id of the profile within the project: small letters, digits and hyphens. It may not be that of a built-in one."""
+    request_id: _builtins.str
+    """Idempotency key, a UUID: a repeat returns the first answer; the same key with another request is INVALID_ARGUMENT."""
+    validate_only: _builtins.bool
+    """Only check and answer; create nothing."""
+    @_builtins.property
+    def device_profile(self) -> Global___DeviceProfile:
+        """The profile; its output-only fields are ignored."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        device_profile_id: _builtins.str = ...,
+        device_profile: Global___DeviceProfile | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device_profile", b"device_profile"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_profile", b"device_profile", "device_profile_id", b"device_profile_id", "parent", b"parent", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DeviceProfile: _TypeAlias = DeviceProfile  # noqa: Y015
+Global___CreateDeviceProfileRequest: _TypeAlias = CreateDeviceProfileRequest  # noqa: Y015
+
+@_typing.final
+class GetDeviceProfileRequest(_message.Message):
+    """Request of GetDeviceProfile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name of the device profile."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDeviceProfileRequest: _TypeAlias = GetDeviceProfileRequest  # noqa: Y015
 
 @_typing.final
 class ListDeviceProfilesRequest(_message.Message):
@@ -109,19 +194,23 @@ class ListDeviceProfilesRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most rows in one page; 0 means 50, more than 200 is read as 200."""
     page_token: _builtins.str
     """Token of an earlier answer; empty for the first page."""
+    parent: _builtins.str
+    """Project whose own profiles are listed as well, `projects/{project}`; empty for the built-in ones alone."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        parent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -154,3 +243,25 @@ class ListDeviceProfilesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListDeviceProfilesResponse: _TypeAlias = ListDeviceProfilesResponse  # noqa: Y015
+
+@_typing.final
+class DeleteDeviceProfileRequest(_message.Message):
+    """Request of DeleteDeviceProfile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name of the device profile."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteDeviceProfileRequest: _TypeAlias = DeleteDeviceProfileRequest  # noqa: Y015

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from secateur.v1 import device_profile_service_pb2 as secateur_dot_v1_dot_device__profile__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -26,7 +27,8 @@ if _version_not_supported:
 
 
 class DeviceProfileServiceStub:
-    """Lists classes of hardware.
+    """Keeps classes of hardware: the built-in ones, and those that a project adds for itself. A profile never changes, and jobs
+    keep a copy of the one they were made for.
     """
 
     def __init__(self, channel):
@@ -35,19 +37,60 @@ class DeviceProfileServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.CreateDeviceProfile = channel.unary_unary(
+                '/secateur.v1.DeviceProfileService/CreateDeviceProfile',
+                request_serializer=secateur_dot_v1_dot_device__profile__service__pb2.CreateDeviceProfileRequest.SerializeToString,
+                response_deserializer=secateur_dot_v1_dot_device__profile__service__pb2.DeviceProfile.FromString,
+                _registered_method=True)
+        self.GetDeviceProfile = channel.unary_unary(
+                '/secateur.v1.DeviceProfileService/GetDeviceProfile',
+                request_serializer=secateur_dot_v1_dot_device__profile__service__pb2.GetDeviceProfileRequest.SerializeToString,
+                response_deserializer=secateur_dot_v1_dot_device__profile__service__pb2.DeviceProfile.FromString,
+                _registered_method=True)
         self.ListDeviceProfiles = channel.unary_unary(
                 '/secateur.v1.DeviceProfileService/ListDeviceProfiles',
                 request_serializer=secateur_dot_v1_dot_device__profile__service__pb2.ListDeviceProfilesRequest.SerializeToString,
                 response_deserializer=secateur_dot_v1_dot_device__profile__service__pb2.ListDeviceProfilesResponse.FromString,
                 _registered_method=True)
+        self.DeleteDeviceProfile = channel.unary_unary(
+                '/secateur.v1.DeviceProfileService/DeleteDeviceProfile',
+                request_serializer=secateur_dot_v1_dot_device__profile__service__pb2.DeleteDeviceProfileRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class DeviceProfileServiceServicer:
-    """Lists classes of hardware.
+    """Keeps classes of hardware: the built-in ones, and those that a project adds for itself. A profile never changes, and jobs
+    keep a copy of the one they were made for.
     """
 
+    def CreateDeviceProfile(self, request, context):
+        """Adds a device profile to a project.
+        Errors: ALREADY_EXISTS (DEVICE_PROFILE_EXISTS) if the project or the built-in ones have one of that id, INVALID_ARGUMENT
+        (DEVICE_PROFILE_INVALID, REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (DEVICE_PROFILE_QUOTA), NOT_FOUND
+        (DEVICE_PROFILE_NOT_FOUND) if a repeated request made one that was deleted since.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDeviceProfile(self, request, context):
+        """Returns one device profile. Errors: NOT_FOUND (DEVICE_PROFILE_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListDeviceProfiles(self, request, context):
-        """Lists device profiles by name.
+        """Lists device profiles by name: the built-in ones, then those of a project.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteDeviceProfile(self, request, context):
+        """Deletes a device profile of a project. Jobs and models made for it stay as they are. Errors: NOT_FOUND
+        (DEVICE_PROFILE_NOT_FOUND), FAILED_PRECONDITION (DEVICE_PROFILE_BUILT_IN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -56,10 +99,25 @@ class DeviceProfileServiceServicer:
 
 def add_DeviceProfileServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'CreateDeviceProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateDeviceProfile,
+                    request_deserializer=secateur_dot_v1_dot_device__profile__service__pb2.CreateDeviceProfileRequest.FromString,
+                    response_serializer=secateur_dot_v1_dot_device__profile__service__pb2.DeviceProfile.SerializeToString,
+            ),
+            'GetDeviceProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeviceProfile,
+                    request_deserializer=secateur_dot_v1_dot_device__profile__service__pb2.GetDeviceProfileRequest.FromString,
+                    response_serializer=secateur_dot_v1_dot_device__profile__service__pb2.DeviceProfile.SerializeToString,
+            ),
             'ListDeviceProfiles': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDeviceProfiles,
                     request_deserializer=secateur_dot_v1_dot_device__profile__service__pb2.ListDeviceProfilesRequest.FromString,
                     response_serializer=secateur_dot_v1_dot_device__profile__service__pb2.ListDeviceProfilesResponse.SerializeToString,
+            ),
+            'DeleteDeviceProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDeviceProfile,
+                    request_deserializer=secateur_dot_v1_dot_device__profile__service__pb2.DeleteDeviceProfileRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -70,8 +128,63 @@ def add_DeviceProfileServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class DeviceProfileService:
-    """Lists classes of hardware.
+    """Keeps classes of hardware: the built-in ones, and those that a project adds for itself. A profile never changes, and jobs
+    keep a copy of the one they were made for.
     """
+
+    @staticmethod
+    def CreateDeviceProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/secateur.v1.DeviceProfileService/CreateDeviceProfile',
+            secateur_dot_v1_dot_device__profile__service__pb2.CreateDeviceProfileRequest.SerializeToString,
+            secateur_dot_v1_dot_device__profile__service__pb2.DeviceProfile.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDeviceProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/secateur.v1.DeviceProfileService/GetDeviceProfile',
+            secateur_dot_v1_dot_device__profile__service__pb2.GetDeviceProfileRequest.SerializeToString,
+            secateur_dot_v1_dot_device__profile__service__pb2.DeviceProfile.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def ListDeviceProfiles(request,
@@ -90,6 +203,33 @@ class DeviceProfileService:
             '/secateur.v1.DeviceProfileService/ListDeviceProfiles',
             secateur_dot_v1_dot_device__profile__service__pb2.ListDeviceProfilesRequest.SerializeToString,
             secateur_dot_v1_dot_device__profile__service__pb2.ListDeviceProfilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDeviceProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/secateur.v1.DeviceProfileService/DeleteDeviceProfile',
+            secateur_dot_v1_dot_device__profile__service__pb2.DeleteDeviceProfileRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

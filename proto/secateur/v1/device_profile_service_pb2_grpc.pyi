@@ -4,6 +4,7 @@ isort:skip_file
 Device profiles: classes of hardware."""
 
 from collections import abc as _abc
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from secateur.v1 import device_profile_service_pb2 as _device_profile_service_pb2
 import abc as _abc_1
@@ -27,25 +28,75 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class DeviceProfileServiceStub:
-    """Lists classes of hardware."""
+    """Keeps classes of hardware: the built-in ones, and those that a project adds for itself. A profile never changes, and jobs
+    keep a copy of the one they were made for.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DeviceProfileServiceAsyncStub: ...
+    CreateDeviceProfile: _grpc.UnaryUnaryMultiCallable[_device_profile_service_pb2.CreateDeviceProfileRequest, _device_profile_service_pb2.DeviceProfile]
+    """Adds a device profile to a project.
+    Errors: ALREADY_EXISTS (DEVICE_PROFILE_EXISTS) if the project or the built-in ones have one of that id, INVALID_ARGUMENT
+    (DEVICE_PROFILE_INVALID, REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (DEVICE_PROFILE_QUOTA), NOT_FOUND
+    (DEVICE_PROFILE_NOT_FOUND) if a repeated request made one that was deleted since.
+    """
+    GetDeviceProfile: _grpc.UnaryUnaryMultiCallable[_device_profile_service_pb2.GetDeviceProfileRequest, _device_profile_service_pb2.DeviceProfile]
+    """Returns one device profile. Errors: NOT_FOUND (DEVICE_PROFILE_NOT_FOUND)."""
     ListDeviceProfiles: _grpc.UnaryUnaryMultiCallable[_device_profile_service_pb2.ListDeviceProfilesRequest, _device_profile_service_pb2.ListDeviceProfilesResponse]
-    """Lists device profiles by name."""
+    """Lists device profiles by name: the built-in ones, then those of a project."""
+    DeleteDeviceProfile: _grpc.UnaryUnaryMultiCallable[_device_profile_service_pb2.DeleteDeviceProfileRequest, _empty_pb2.Empty]
+    """Deletes a device profile of a project. Jobs and models made for it stay as they are. Errors: NOT_FOUND
+    (DEVICE_PROFILE_NOT_FOUND), FAILED_PRECONDITION (DEVICE_PROFILE_BUILT_IN).
+    """
 
 @_typing.type_check_only
 class DeviceProfileServiceAsyncStub(DeviceProfileServiceStub):
-    """Lists classes of hardware."""
+    """Keeps classes of hardware: the built-in ones, and those that a project adds for itself. A profile never changes, and jobs
+    keep a copy of the one they were made for.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    CreateDeviceProfile: _aio.UnaryUnaryMultiCallable[_device_profile_service_pb2.CreateDeviceProfileRequest, _device_profile_service_pb2.DeviceProfile]  # type: ignore[assignment]
+    """Adds a device profile to a project.
+    Errors: ALREADY_EXISTS (DEVICE_PROFILE_EXISTS) if the project or the built-in ones have one of that id, INVALID_ARGUMENT
+    (DEVICE_PROFILE_INVALID, REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (DEVICE_PROFILE_QUOTA), NOT_FOUND
+    (DEVICE_PROFILE_NOT_FOUND) if a repeated request made one that was deleted since.
+    """
+    GetDeviceProfile: _aio.UnaryUnaryMultiCallable[_device_profile_service_pb2.GetDeviceProfileRequest, _device_profile_service_pb2.DeviceProfile]  # type: ignore[assignment]
+    """Returns one device profile. Errors: NOT_FOUND (DEVICE_PROFILE_NOT_FOUND)."""
     ListDeviceProfiles: _aio.UnaryUnaryMultiCallable[_device_profile_service_pb2.ListDeviceProfilesRequest, _device_profile_service_pb2.ListDeviceProfilesResponse]  # type: ignore[assignment]
-    """Lists device profiles by name."""
+    """Lists device profiles by name: the built-in ones, then those of a project."""
+    DeleteDeviceProfile: _aio.UnaryUnaryMultiCallable[_device_profile_service_pb2.DeleteDeviceProfileRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a device profile of a project. Jobs and models made for it stay as they are. Errors: NOT_FOUND
+    (DEVICE_PROFILE_NOT_FOUND), FAILED_PRECONDITION (DEVICE_PROFILE_BUILT_IN).
+    """
 
 class DeviceProfileServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Lists classes of hardware."""
+    """Keeps classes of hardware: the built-in ones, and those that a project adds for itself. A profile never changes, and jobs
+    keep a copy of the one they were made for.
+    """
+
+    @_abc_1.abstractmethod
+    def CreateDeviceProfile(
+        self,
+        request: _device_profile_service_pb2.CreateDeviceProfileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_device_profile_service_pb2.DeviceProfile, _abc.Awaitable[_device_profile_service_pb2.DeviceProfile]]:
+        """Adds a device profile to a project.
+        Errors: ALREADY_EXISTS (DEVICE_PROFILE_EXISTS) if the project or the built-in ones have one of that id, INVALID_ARGUMENT
+        (DEVICE_PROFILE_INVALID, REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (DEVICE_PROFILE_QUOTA), NOT_FOUND
+        (DEVICE_PROFILE_NOT_FOUND) if a repeated request made one that was deleted since.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDeviceProfile(
+        self,
+        request: _device_profile_service_pb2.GetDeviceProfileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_device_profile_service_pb2.DeviceProfile, _abc.Awaitable[_device_profile_service_pb2.DeviceProfile]]:
+        """Returns one device profile. Errors: NOT_FOUND (DEVICE_PROFILE_NOT_FOUND)."""
 
     @_abc_1.abstractmethod
     def ListDeviceProfiles(
@@ -53,6 +104,16 @@ class DeviceProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _device_profile_service_pb2.ListDeviceProfilesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_device_profile_service_pb2.ListDeviceProfilesResponse, _abc.Awaitable[_device_profile_service_pb2.ListDeviceProfilesResponse]]:
-        """Lists device profiles by name."""
+        """Lists device profiles by name: the built-in ones, then those of a project."""
+
+    @_abc_1.abstractmethod
+    def DeleteDeviceProfile(
+        self,
+        request: _device_profile_service_pb2.DeleteDeviceProfileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a device profile of a project. Jobs and models made for it stay as they are. Errors: NOT_FOUND
+        (DEVICE_PROFILE_NOT_FOUND), FAILED_PRECONDITION (DEVICE_PROFILE_BUILT_IN).
+        """
 
 def add_DeviceProfileServiceServicer_to_server(servicer: DeviceProfileServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -639,3 +639,158 @@ class WatchJobResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchJobResponse: _TypeAlias = WatchJobResponse  # noqa: Y015
+
+@_typing.final
+class SearchCandidate(_message.Message):
+    """A plan that a search looked at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ScoresEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    MACS_FIELD_NUMBER: _builtins.int
+    MISSED_LIMITS_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    MEASURED_FITS_FIELD_NUMBER: _builtins.int
+    VALIDATION_ACCURACY_FIELD_NUMBER: _builtins.int
+    CHOSEN_FIELD_NUMBER: _builtins.int
+    origin: _builtins.str
+    """How it was drawn, for people: "uniform", "flops, seed 3, temperature 0.5"."""
+    plan: _builtins.str
+    """SHA-256 of the plan, hexadecimal."""
+    parameters: _builtins.int
+    """Predicted weights, a count."""
+    macs: _builtins.int
+    """Predicted multiply-accumulates, a count."""
+    rank: _builtins.float
+    """Mean of its ranks under all proxies, 1 for the best; unset if it was not ranked."""
+    measured_fits: _builtins.bool
+    """Whether its untrained export kept the measured limits; unset if it was not exported."""
+    validation_accuracy: _builtins.float
+    """Top-1 accuracy on the validation split after the brief training, 0 to 1; unset if it had none."""
+    chosen: _builtins.bool
+    """Whether it was trained in full."""
+    @_builtins.property
+    def missed_limits(self) -> _containers.RepeatedScalarFieldContainer[_resources_pb2.Resource.ValueType]:
+        """Limits that its prediction does not keep; such a candidate is not ranked."""
+
+    @_builtins.property
+    def scores(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Scores of its untrained network by proxy: "synflow", "zico", "naswot". The higher, the better."""
+
+    def __init__(
+        self,
+        *,
+        origin: _builtins.str = ...,
+        plan: _builtins.str = ...,
+        parameters: _builtins.int = ...,
+        macs: _builtins.int = ...,
+        missed_limits: _abc.Iterable[_resources_pb2.Resource.ValueType] | None = ...,
+        scores: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        rank: _builtins.float | None = ...,
+        measured_fits: _builtins.bool | None = ...,
+        validation_accuracy: _builtins.float | None = ...,
+        chosen: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_measured_fits", b"_measured_fits", "_rank", b"_rank", "_validation_accuracy", b"_validation_accuracy", "measured_fits", b"measured_fits", "rank", b"rank", "validation_accuracy", b"validation_accuracy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_measured_fits", b"_measured_fits", "_rank", b"_rank", "_validation_accuracy", b"_validation_accuracy", "chosen", b"chosen", "macs", b"macs", "measured_fits", b"measured_fits", "missed_limits", b"missed_limits", "origin", b"origin", "parameters", b"parameters", "plan", b"plan", "rank", b"rank", "scores", b"scores", "validation_accuracy", b"validation_accuracy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__measured_fits: _TypeAlias = _typing.Literal["measured_fits"]  # noqa: Y015
+    _WhichOneofArgType__measured_fits: _TypeAlias = _typing.Literal["_measured_fits", b"_measured_fits"]  # noqa: Y015
+    _WhichOneofReturnType__rank: _TypeAlias = _typing.Literal["rank"]  # noqa: Y015
+    _WhichOneofArgType__rank: _TypeAlias = _typing.Literal["_rank", b"_rank"]  # noqa: Y015
+    _WhichOneofReturnType__validation_accuracy: _TypeAlias = _typing.Literal["validation_accuracy"]  # noqa: Y015
+    _WhichOneofArgType__validation_accuracy: _TypeAlias = _typing.Literal["_validation_accuracy", b"_validation_accuracy"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__measured_fits) -> _WhichOneofReturnType__measured_fits | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rank) -> _WhichOneofReturnType__rank | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__validation_accuracy) -> _WhichOneofReturnType__validation_accuracy | None: ...
+
+Global___SearchCandidate: _TypeAlias = SearchCandidate  # noqa: Y015
+
+@_typing.final
+class ListSearchCandidatesRequest(_message.Message):
+    """Request of ListSearchCandidates."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    TARGET_INDEX_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """Resource name of the job."""
+    target_index: _builtins.int
+    """Index into the job's targets."""
+    page_size: _builtins.int
+    """Most rows in one page; 0 means 200, more than 1000 is read as 1000."""
+    page_token: _builtins.str
+    """Token of an earlier answer; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        target_index: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "target_index", b"target_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSearchCandidatesRequest: _TypeAlias = ListSearchCandidatesRequest  # noqa: Y015
+
+@_typing.final
+class ListSearchCandidatesResponse(_message.Message):
+    """One page of candidates."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty at the end."""
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchCandidate]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        candidates: _abc.Iterable[Global___SearchCandidate] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSearchCandidatesResponse: _TypeAlias = ListSearchCandidatesResponse  # noqa: Y015

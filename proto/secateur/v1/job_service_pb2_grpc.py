@@ -60,6 +60,11 @@ class JobServiceStub:
                 request_serializer=secateur_dot_v1_dot_job__service__pb2.WatchJobRequest.SerializeToString,
                 response_deserializer=secateur_dot_v1_dot_job__service__pb2.WatchJobResponse.FromString,
                 _registered_method=True)
+        self.ListSearchCandidates = channel.unary_unary(
+                '/secateur.v1.JobService/ListSearchCandidates',
+                request_serializer=secateur_dot_v1_dot_job__service__pb2.ListSearchCandidatesRequest.SerializeToString,
+                response_deserializer=secateur_dot_v1_dot_job__service__pb2.ListSearchCandidatesResponse.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer:
@@ -69,9 +74,9 @@ class JobServiceServicer:
     def CreateJob(self, request, context):
         """Creates a job. Work is content-addressed: a request whose architecture, data set, targets, policy, recipe and seed
         equal those of a job that is queued, running or succeeded in the same project returns that job.
-        Errors: NOT_FOUND (ARCHITECTURE_NOT_FOUND), INVALID_ARGUMENT (DATASET_UNKNOWN, DATASET_SHAPE_MISMATCH,
-        DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, BUDGET_EMPTY, REQUEST_ID_REUSED), FAILED_PRECONDITION (BUDGET_INFEASIBLE,
-        PRUNING_NO_EFFECT).
+        Errors: NOT_FOUND (ARCHITECTURE_NOT_FOUND, DEVICE_PROFILE_NOT_FOUND), INVALID_ARGUMENT (DATASET_UNKNOWN,
+        DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, BUDGET_EMPTY, REQUEST_ID_REUSED), FAILED_PRECONDITION
+        (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,6 +111,14 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSearchCandidates(self, request, context):
+        """Lists what the search of a finished target looked at, best first. Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT
+        (TARGET_UNKNOWN, PAGE_TOKEN_INVALID), FAILED_PRECONDITION (TARGET_NOT_FINISHED, NO_SEARCH).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -133,6 +146,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.WatchJob,
                     request_deserializer=secateur_dot_v1_dot_job__service__pb2.WatchJobRequest.FromString,
                     response_serializer=secateur_dot_v1_dot_job__service__pb2.WatchJobResponse.SerializeToString,
+            ),
+            'ListSearchCandidates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSearchCandidates,
+                    request_deserializer=secateur_dot_v1_dot_job__service__pb2.ListSearchCandidatesRequest.FromString,
+                    response_serializer=secateur_dot_v1_dot_job__service__pb2.ListSearchCandidatesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -271,6 +289,33 @@ class JobService:
             '/secateur.v1.JobService/WatchJob',
             secateur_dot_v1_dot_job__service__pb2.WatchJobRequest.SerializeToString,
             secateur_dot_v1_dot_job__service__pb2.WatchJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSearchCandidates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/secateur.v1.JobService/ListSearchCandidates',
+            secateur_dot_v1_dot_job__service__pb2.ListSearchCandidatesRequest.SerializeToString,
+            secateur_dot_v1_dot_job__service__pb2.ListSearchCandidatesResponse.FromString,
             options,
             channel_credentials,
             insecure,

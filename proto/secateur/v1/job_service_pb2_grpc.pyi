@@ -36,9 +36,9 @@ class JobServiceStub:
     CreateJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.CreateJobRequest, _job_service_pb2.Job]
     """Creates a job. Work is content-addressed: a request whose architecture, data set, targets, policy, recipe and seed
     equal those of a job that is queued, running or succeeded in the same project returns that job.
-    Errors: NOT_FOUND (ARCHITECTURE_NOT_FOUND), INVALID_ARGUMENT (DATASET_UNKNOWN, DATASET_SHAPE_MISMATCH,
-    DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, BUDGET_EMPTY, REQUEST_ID_REUSED), FAILED_PRECONDITION (BUDGET_INFEASIBLE,
-    PRUNING_NO_EFFECT).
+    Errors: NOT_FOUND (ARCHITECTURE_NOT_FOUND, DEVICE_PROFILE_NOT_FOUND), INVALID_ARGUMENT (DATASET_UNKNOWN,
+    DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, BUDGET_EMPTY, REQUEST_ID_REUSED), FAILED_PRECONDITION
+    (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT).
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.Job]
     """Returns one job."""
@@ -50,6 +50,10 @@ class JobServiceStub:
     """
     WatchJob: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]
     """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended."""
+    ListSearchCandidates: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListSearchCandidatesRequest, _job_service_pb2.ListSearchCandidatesResponse]
+    """Lists what the search of a finished target looked at, best first. Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT
+    (TARGET_UNKNOWN, PAGE_TOKEN_INVALID), FAILED_PRECONDITION (TARGET_NOT_FINISHED, NO_SEARCH).
+    """
 
 @_typing.type_check_only
 class JobServiceAsyncStub(JobServiceStub):
@@ -59,9 +63,9 @@ class JobServiceAsyncStub(JobServiceStub):
     CreateJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CreateJobRequest, _job_service_pb2.Job]  # type: ignore[assignment]
     """Creates a job. Work is content-addressed: a request whose architecture, data set, targets, policy, recipe and seed
     equal those of a job that is queued, running or succeeded in the same project returns that job.
-    Errors: NOT_FOUND (ARCHITECTURE_NOT_FOUND), INVALID_ARGUMENT (DATASET_UNKNOWN, DATASET_SHAPE_MISMATCH,
-    DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, BUDGET_EMPTY, REQUEST_ID_REUSED), FAILED_PRECONDITION (BUDGET_INFEASIBLE,
-    PRUNING_NO_EFFECT).
+    Errors: NOT_FOUND (ARCHITECTURE_NOT_FOUND, DEVICE_PROFILE_NOT_FOUND), INVALID_ARGUMENT (DATASET_UNKNOWN,
+    DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, BUDGET_EMPTY, REQUEST_ID_REUSED), FAILED_PRECONDITION
+    (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT).
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.Job]  # type: ignore[assignment]
     """Returns one job."""
@@ -73,6 +77,10 @@ class JobServiceAsyncStub(JobServiceStub):
     """
     WatchJob: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]  # type: ignore[assignment]
     """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended."""
+    ListSearchCandidates: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListSearchCandidatesRequest, _job_service_pb2.ListSearchCandidatesResponse]  # type: ignore[assignment]
+    """Lists what the search of a finished target looked at, best first. Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT
+    (TARGET_UNKNOWN, PAGE_TOKEN_INVALID), FAILED_PRECONDITION (TARGET_NOT_FINISHED, NO_SEARCH).
+    """
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     """Runs jobs."""
@@ -85,9 +93,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_service_pb2.Job, _abc.Awaitable[_job_service_pb2.Job]]:
         """Creates a job. Work is content-addressed: a request whose architecture, data set, targets, policy, recipe and seed
         equal those of a job that is queued, running or succeeded in the same project returns that job.
-        Errors: NOT_FOUND (ARCHITECTURE_NOT_FOUND), INVALID_ARGUMENT (DATASET_UNKNOWN, DATASET_SHAPE_MISMATCH,
-        DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, BUDGET_EMPTY, REQUEST_ID_REUSED), FAILED_PRECONDITION (BUDGET_INFEASIBLE,
-        PRUNING_NO_EFFECT).
+        Errors: NOT_FOUND (ARCHITECTURE_NOT_FOUND, DEVICE_PROFILE_NOT_FOUND), INVALID_ARGUMENT (DATASET_UNKNOWN,
+        DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, BUDGET_EMPTY, REQUEST_ID_REUSED), FAILED_PRECONDITION
+        (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT).
         """
 
     @_abc_1.abstractmethod
@@ -123,5 +131,15 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_job_service_pb2.WatchJobResponse], _abc.AsyncIterator[_job_service_pb2.WatchJobResponse]]:
         """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended."""
+
+    @_abc_1.abstractmethod
+    def ListSearchCandidates(
+        self,
+        request: _job_service_pb2.ListSearchCandidatesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.ListSearchCandidatesResponse, _abc.Awaitable[_job_service_pb2.ListSearchCandidatesResponse]]:
+        """Lists what the search of a finished target looked at, best first. Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT
+        (TARGET_UNKNOWN, PAGE_TOKEN_INVALID), FAILED_PRECONDITION (TARGET_NOT_FINISHED, NO_SEARCH).
+        """
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

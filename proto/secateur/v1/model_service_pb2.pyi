@@ -313,7 +313,9 @@ class ResolveModelRequest(_message.Message):
     dataset: _builtins.str
     """Resource name of the data set of the family."""
     device_profile: _builtins.str
-    """Resource name of the device's profile, whose limits count too; empty for none."""
+    """Resource name of the device's profile, a built-in one or one of the architecture's project, whose limits count too; empty
+    for none.
+    """
     @_builtins.property
     def budget(self) -> _resources_pb2.Budget:
         """The device's own limits; absolute values only."""

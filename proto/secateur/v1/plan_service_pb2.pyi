@@ -42,6 +42,8 @@ class _PlanModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PlanMode.Val
     """Baseline: one width multiplier for all groups."""
     PLAN_MODE_STOCK: _PlanMode.ValueType  # 7
     """Baseline: the largest smaller network of the same zoo family that keeps the budget. Zoo networks only: STOCK_NEEDS_ZOO."""
+    PLAN_MODE_HYBRID: _PlanMode.ValueType  # 8
+    """Depth and width together; what stays keeps its weights (seed B)."""
 
 class PlanMode(_PlanMode, metaclass=_PlanModeEnumTypeWrapper):
     """How it is decided where to cut: by a resource (seed A, section 3), or as the baselines that a plan has to beat."""
@@ -62,7 +64,159 @@ PLAN_MODE_UNIFORM: PlanMode.ValueType  # 6
 """Baseline: one width multiplier for all groups."""
 PLAN_MODE_STOCK: PlanMode.ValueType  # 7
 """Baseline: the largest smaller network of the same zoo family that keeps the budget. Zoo networks only: STOCK_NEEDS_ZOO."""
+PLAN_MODE_HYBRID: PlanMode.ValueType  # 8
+"""Depth and width together; what stays keeps its weights (seed B)."""
 Global___PlanMode: _TypeAlias = PlanMode  # noqa: Y015
+
+class _Residual:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ResidualEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Residual.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESIDUAL_UNSPECIFIED: _Residual.ValueType  # 0
+    """Same as RESIDUAL_SKIP."""
+    RESIDUAL_SKIP: _Residual.ValueType  # 1
+    """They stay as they are (seed A)."""
+    RESIDUAL_COUPLED: _Residual.ValueType  # 2
+    """They are cut together."""
+
+class Residual(_Residual, metaclass=_ResidualEnumTypeWrapper):
+    """What happens to channel groups that take part in a residual addition."""
+
+RESIDUAL_UNSPECIFIED: Residual.ValueType  # 0
+"""Same as RESIDUAL_SKIP."""
+RESIDUAL_SKIP: Residual.ValueType  # 1
+"""They stay as they are (seed A)."""
+RESIDUAL_COUPLED: Residual.ValueType  # 2
+"""They are cut together."""
+Global___Residual: _TypeAlias = Residual  # noqa: Y015
+
+class _Criterion:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CriterionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Criterion.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CRITERION_UNSPECIFIED: _Criterion.ValueType  # 0
+    """Same as CRITERION_WEIGHT_L1."""
+    CRITERION_WEIGHT_L1: _Criterion.ValueType  # 1
+    """Sum of the sizes of its filter's weights."""
+    CRITERION_WEIGHT_L2: _Criterion.ValueType  # 2
+    """Euclidean norm of its filter."""
+    CRITERION_BATCH_NORM_SCALE: _Criterion.ValueType  # 3
+    """Size of the scale of its batch normalisation."""
+    CRITERION_FEATURE_MAP_RANK: _Criterion.ValueType  # 4
+    """Mean rank of its feature map over some training images."""
+    CRITERION_RANDOM: _Criterion.ValueType  # 5
+    """Nothing: drawn under the seed."""
+
+class Criterion(_Criterion, metaclass=_CriterionEnumTypeWrapper):
+    """What makes a channel worth keeping."""
+
+CRITERION_UNSPECIFIED: Criterion.ValueType  # 0
+"""Same as CRITERION_WEIGHT_L1."""
+CRITERION_WEIGHT_L1: Criterion.ValueType  # 1
+"""Sum of the sizes of its filter's weights."""
+CRITERION_WEIGHT_L2: Criterion.ValueType  # 2
+"""Euclidean norm of its filter."""
+CRITERION_BATCH_NORM_SCALE: Criterion.ValueType  # 3
+"""Size of the scale of its batch normalisation."""
+CRITERION_FEATURE_MAP_RANK: Criterion.ValueType  # 4
+"""Mean rank of its feature map over some training images."""
+CRITERION_RANDOM: Criterion.ValueType  # 5
+"""Nothing: drawn under the seed."""
+Global___Criterion: _TypeAlias = Criterion  # noqa: Y015
+
+class _Order:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Order.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ORDER_UNSPECIFIED: _Order.ValueType  # 0
+    """Same as ORDER_LAYERS_FIRST."""
+    ORDER_LAYERS_FIRST: _Order.ValueType  # 1
+    """Blocks by the scores of all of their channels; then widths land on the budget."""
+    ORDER_CHANNELS_FIRST: _Order.ValueType  # 2
+    """Channels; then blocks by the scores of the channels that stay, as many as the budget asks for."""
+
+class Order(_Order, metaclass=_OrderEnumTypeWrapper):
+    """What a hybrid plan cuts first."""
+
+ORDER_UNSPECIFIED: Order.ValueType  # 0
+"""Same as ORDER_LAYERS_FIRST."""
+ORDER_LAYERS_FIRST: Order.ValueType  # 1
+"""Blocks by the scores of all of their channels; then widths land on the budget."""
+ORDER_CHANNELS_FIRST: Order.ValueType  # 2
+"""Channels; then blocks by the scores of the channels that stay, as many as the budget asks for."""
+Global___Order: _TypeAlias = Order  # noqa: Y015
+
+@_typing.final
+class HybridPolicy(_message.Message):
+    """How PLAN_MODE_HYBRID decides what stays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CRITERION_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    ALPHA_FIELD_NUMBER: _builtins.int
+    criterion: Global___Criterion.ValueType
+    """What makes channels and blocks worth keeping. It needs trained weights: a quote, which has none, draws at random."""
+    order: Global___Order.ValueType
+    """What is cut first."""
+    alpha: _builtins.float
+    """Base of depth, from 1 (channels only) to 2 (layers only). Unset lets the job try several and keep the one whose inherited
+    network does best on the validation split before it is fine-tuned; a quote then takes 1.2.
+    """
+    def __init__(
+        self,
+        *,
+        criterion: Global___Criterion.ValueType = ...,
+        order: Global___Order.ValueType = ...,
+        alpha: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "alpha", b"alpha"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "alpha", b"alpha", "criterion", b"criterion", "order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
+    _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__alpha) -> _WhichOneofReturnType__alpha | None: ...
+
+Global___HybridPolicy: _TypeAlias = HybridPolicy  # noqa: Y015
+
+@_typing.final
+class SearchPolicy(_message.Message):
+    """How many plans are looked at before one is trained in full. Ignored by Quote, which returns the first plan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    FINALISTS_FIELD_NUMBER: _builtins.int
+    BRIEF_EPOCHS_FIELD_NUMBER: _builtins.int
+    candidates: _builtins.int
+    """Plans drawn: seeds, temperatures, floors, uniform width and hybrid depths. Those that keep every limit are ranked without
+    training. 0 means 200.
+    """
+    finalists: _builtins.int
+    """Best-ranked plans that are trained briefly; with one, the ranking alone decides. 0 means 4."""
+    brief_epochs: _builtins.int
+    """Epochs of that training; 0 means 3."""
+    def __init__(
+        self,
+        *,
+        candidates: _builtins.int = ...,
+        finalists: _builtins.int = ...,
+        brief_epochs: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brief_epochs", b"brief_epochs", "candidates", b"candidates", "finalists", b"finalists"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchPolicy: _TypeAlias = SearchPolicy  # noqa: Y015
 
 @_typing.final
 class PlanPolicy(_message.Message):
@@ -74,6 +228,10 @@ class PlanPolicy(_message.Message):
     ROUND_TO_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
     MIN_WIDTH_FIELD_NUMBER: _builtins.int
+    RESIDUAL_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    HYBRID_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
     mode: Global___PlanMode.ValueType
     """How it is decided where to cut."""
     round_to: _builtins.int
@@ -82,6 +240,20 @@ class PlanPolicy(_message.Message):
     """Share of a group's channels that one step removes, above 0 and below 1; unset means 0.1 (seed A, k = 10 %)."""
     min_width: _builtins.int
     """Smallest width of any group; 0 means 4."""
+    residual: Global___Residual.ValueType
+    """What happens to channel groups that take part in a residual addition."""
+    temperature: _builtins.float
+    """Groups are drawn with a probability in proportion to their share to this power: 1 is the paper, 0 draws all alike. Unset
+    means 1.
+    """
+    @_builtins.property
+    def hybrid(self) -> Global___HybridPolicy:
+        """How PLAN_MODE_HYBRID decides what stays; other modes do not look at it."""
+
+    @_builtins.property
+    def search(self) -> Global___SearchPolicy:
+        """Set to draw many plans in a job and to choose among them. Not for the modes that draw nothing: UNIFORM, STOCK, HYBRID."""
+
     def __init__(
         self,
         *,
@@ -89,14 +261,23 @@ class PlanPolicy(_message.Message):
         round_to: _builtins.int = ...,
         step: _builtins.float | None = ...,
         min_width: _builtins.int = ...,
+        residual: Global___Residual.ValueType = ...,
+        temperature: _builtins.float | None = ...,
+        hybrid: Global___HybridPolicy | None = ...,
+        search: Global___SearchPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_step", b"_step", "step", b"step"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_step", b"_step", "_temperature", b"_temperature", "hybrid", b"hybrid", "search", b"search", "step", b"step", "temperature", b"temperature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_step", b"_step", "min_width", b"min_width", "mode", b"mode", "round_to", b"round_to", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_step", b"_step", "_temperature", b"_temperature", "hybrid", b"hybrid", "min_width", b"min_width", "mode", b"mode", "residual", b"residual", "round_to", b"round_to", "search", b"search", "step", b"step", "temperature", b"temperature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__step: _TypeAlias = _typing.Literal["step"]  # noqa: Y015
     _WhichOneofArgType__step: _TypeAlias = _typing.Literal["_step", b"_step"]  # noqa: Y015
+    _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
+    _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__step) -> _WhichOneofReturnType__step | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
 
 Global___PlanPolicy: _TypeAlias = PlanPolicy  # noqa: Y015
 
@@ -111,7 +292,9 @@ class Target(_message.Message):
     DEVICE_PROFILE_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
     device_profile: _builtins.str
-    """Resource name of the device profile, `deviceProfiles/{id}`; empty for none."""
+    """Resource name of the device profile: `deviceProfiles/{id}` of a built-in one, or
+    `projects/{project}/deviceProfiles/{id}` of the architecture's project; empty for none.
+    """
     @_builtins.property
     def budget(self) -> _resources_pb2.Budget:
         """Limits beside those of the profile."""
@@ -142,6 +325,7 @@ class Plan(_message.Message):
     WIDTHS_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
     STOCK_FIELD_NUMBER: _builtins.int
+    DROPPED_BLOCKS_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
     """SHA-256 of the plan, hexadecimal."""
     seed: _builtins.int
@@ -158,6 +342,10 @@ class Plan(_message.Message):
     def cost(self) -> _resources_pb2.Cost:
         """Predicted cost of the pruned network."""
 
+    @_builtins.property
+    def dropped_blocks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the residual blocks that go, in execution order."""
+
     def __init__(
         self,
         *,
@@ -167,10 +355,11 @@ class Plan(_message.Message):
         widths: _abc.Iterable[Global___GroupWidth] | None = ...,
         cost: _resources_pb2.Cost | None = ...,
         stock: _builtins.str = ...,
+        dropped_blocks: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "digest", b"digest", "mode", b"mode", "seed", b"seed", "stock", b"stock", "widths", b"widths"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "digest", b"digest", "dropped_blocks", b"dropped_blocks", "mode", b"mode", "seed", b"seed", "stock", b"stock", "widths", b"widths"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -185,22 +374,28 @@ class GroupWidth(_message.Message):
     GROUP_FIELD_NUMBER: _builtins.int
     WIDTH_FIELD_NUMBER: _builtins.int
     UNPRUNED_WIDTH_FIELD_NUMBER: _builtins.int
+    INDICES_FIELD_NUMBER: _builtins.int
     group: _builtins.str
     """Name of the channel group."""
     width: _builtins.int
     """Channels kept, a count."""
     unpruned_width: _builtins.int
     """Channels in the unpruned network, a count."""
+    @_builtins.property
+    def indices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Which channels are kept, ascending, where their weights are inherited; empty where training starts from scratch, and in lists."""
+
     def __init__(
         self,
         *,
         group: _builtins.str = ...,
         width: _builtins.int = ...,
         unpruned_width: _builtins.int = ...,
+        indices: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "unpruned_width", b"unpruned_width", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "indices", b"indices", "unpruned_width", b"unpruned_width", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

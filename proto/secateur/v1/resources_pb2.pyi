@@ -142,6 +142,9 @@ class Cost(_message.Message):
     FLASH_BYTES_FIELD_NUMBER: _builtins.int
     RAM_BYTES_FIELD_NUMBER: _builtins.int
     ACTIVATION_BYTES_FIELD_NUMBER: _builtins.int
+    FLASH_FLOAT32_BYTES_FIELD_NUMBER: _builtins.int
+    ENERGY_PAPER_UJ_FIELD_NUMBER: _builtins.int
+    ENERGY_HOROWITZ_UJ_FIELD_NUMBER: _builtins.int
     parameters: _builtins.int
     """Trainable and non-trainable weights, a count."""
     macs: _builtins.int
@@ -160,6 +163,12 @@ class Cost(_message.Message):
     """Predicted bytes of the TensorFlow Lite Micro arena, int8."""
     activation_bytes: _builtins.int
     """Bytes of all feature maps at 32 bit (seed A, Eq. 5 reading a)."""
+    flash_float32_bytes: _builtins.int
+    """Predicted bytes of the LiteRT float32 file."""
+    energy_paper_uj: _builtins.float
+    """Estimated energy in microjoule with the constants of seed A's tool: 2.3 pJ per MAC, 640 pJ per MB moved."""
+    energy_horowitz_uj: _builtins.float
+    """Estimated energy in microjoule with the constants of Horowitz (45 nm, 32 bit): 4.6 pJ per MAC, 640 pJ per word of DRAM."""
     def __init__(
         self,
         *,
@@ -172,10 +181,13 @@ class Cost(_message.Message):
         flash_bytes: _builtins.int = ...,
         ram_bytes: _builtins.int = ...,
         activation_bytes: _builtins.int = ...,
+        flash_float32_bytes: _builtins.int = ...,
+        energy_paper_uj: _builtins.float = ...,
+        energy_horowitz_uj: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation_bytes", b"activation_bytes", "flash_bytes", b"flash_bytes", "flops", b"flops", "macs", b"macs", "memory_bytes", b"memory_bytes", "parameters", b"parameters", "peak_activation_bytes", b"peak_activation_bytes", "ram_bytes", b"ram_bytes", "weight_bytes", b"weight_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation_bytes", b"activation_bytes", "energy_horowitz_uj", b"energy_horowitz_uj", "energy_paper_uj", b"energy_paper_uj", "flash_bytes", b"flash_bytes", "flash_float32_bytes", b"flash_float32_bytes", "flops", b"flops", "macs", b"macs", "memory_bytes", b"memory_bytes", "parameters", b"parameters", "peak_activation_bytes", b"peak_activation_bytes", "ram_bytes", b"ram_bytes", "weight_bytes", b"weight_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

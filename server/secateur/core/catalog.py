@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from secateur.core.cost import Work, predict_latency_ms
 from secateur.core.devices import DeviceProfile
 from secateur.core.errors import FailedPrecondition, InvalidArgument, NotFound
 from secateur.core.resources import Budget, Compliance, Resource
@@ -29,12 +30,14 @@ class Candidate:
 
     Args:
         id: Id of the model.
-        figures: What is known of it by resource; accuracy, flash and MACs always. Latency only where it was measured on the
-            class of device that asks: otherwise it is predicted from the profile.
+        figures: What is known of it by resource; accuracy and flash always. Latency only where it was measured on the class of
+            device that asks: otherwise it is predicted from the profile.
+        work: What its layers do, which latency is predicted from.
     """
 
     id: str
     figures: Mapping[Resource, Figure]
+    work: tuple[Work, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +101,7 @@ def _figure(candidate: Candidate, resource: Resource, profile: DeviceProfile | N
                 "A limit on latency needs a device profile, whose speed it is predicted from. Received: no device profile",
                 field=resource.value,
             )
-        macs = int(candidate.figures[Resource.MACS].value)
-        return Figure(profile.predict_latency_ms(macs), f"predicted from the MAC rate of {profile.id}")
+        return Figure(predict_latency_ms(candidate.work, profile), f"predicted: roofline of {profile.id}")
     worst = 0.0 if resource.is_floor else float("inf")
     return Figure(worst, "not known of this model")
 

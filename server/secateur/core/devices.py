@@ -1,9 +1,14 @@
 """Device profiles: classes of hardware, what a model may take of them, and how fast they are.
 
-Memory and flash are those of the data sheets. MAC rates come from published int8 runs of MLPerf Tiny's image classification
-(ResNet-8, 12.50 M MACs; results v0.5 to v1.2 of mlcommons) or are derived from the run of a core of the same design by clock;
-each profile says which. They are good to about 30 %, and much worse for layers that a library does not accelerate: enough to
-plan with, no substitute for a measurement.
+Memory and flash are those of the data sheets. The time of a network is predicted by a roofline (`secateur.core.cost.latency`):
+every operator takes the longer of its multiply-accumulates at `macs_per_second` and its bytes at `bytes_per_second`, and
+`seconds_per_operator` on top.
+
+The MAC rates come from published int8 runs of MLPerf Tiny's image classification (ResNet-8, 12.50 M MACs; results v0.5 to
+v1.2 of mlcommons) or are derived from the run of a core of the same design by clock; each profile says which. A run tells the
+time of the whole network, so the rate is what is left for the MACs once the roofline's other terms are taken off: the
+prediction for ResNet-8 is the published time. The rates are good to about 30 %, and much worse for layers that a library does
+not accelerate: enough to plan with, no substitute for a measurement.
 """
 
 from __future__ import annotations
@@ -23,12 +28,31 @@ _USABLE_FLASH_PERCENT: Final = 70
 _RESERVED_RAM: Final = 60 * _KIB
 _USABLE_RAM_DIVISOR: Final = 2
 
+_WORD_BYTES: Final = 4
+
 
 class Runtime(StrEnum):
     """What runs the model on the device."""
 
     TFLM = "tflm"
     LITERT = "litert"
+
+
+_CYCLES_PER_OPERATOR: Final = {Runtime.TFLM: 1_000, Runtime.LITERT: 5_000}
+
+
+def assumed_bytes_per_second(clock_hz: int) -> float:
+    """Returns the memory bandwidth to assume of a core for which none is published: one 32-bit word per cycle."""
+    return float(_WORD_BYTES * clock_hz)
+
+
+def assumed_seconds_per_operator(clock_hz: int, runtime: Runtime) -> float:
+    """Returns the overhead to assume per operator: 1,000 cycles on TensorFlow Lite Micro, 5,000 on LiteRT.
+
+    An assumption of the order of magnitude of a call through the interpreter and the set-up of a kernel. It matters only for
+    networks of many small operators.
+    """
+    return _CYCLES_PER_OPERATOR[runtime] / clock_hz
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +65,12 @@ class DeviceProfile:
         clock_hz: Core clock, in hertz.
         flash_bytes: Flash, or storage of a board with an operating system, in bytes.
         ram_bytes: RAM, in bytes.
-        macs_per_second: Sustained int8 multiply-accumulates per second.
+        macs_per_second: Int8 multiply-accumulates per second of an operator that does not wait for memory.
+        bytes_per_second: Bytes of int8 weights and activations per second of an operator that does wait for memory.
+        seconds_per_operator: What the runtime adds to every operator, in seconds.
         runtime: What runs the model.
-        source: Where the MAC rate comes from.
+        source: Where the rates come from.
+        project: Project that added it; empty if it is built in.
     """
 
     id: str
@@ -52,8 +79,11 @@ class DeviceProfile:
     flash_bytes: int
     ram_bytes: int
     macs_per_second: float
+    bytes_per_second: float
+    seconds_per_operator: float
     runtime: Runtime
     source: str
+    project: str = ""
 
     @property
     def usable_flash_bytes(self) -> int:
@@ -74,50 +104,76 @@ class DeviceProfile:
             Limit(Resource.RAM_BYTES, value=self.usable_ram_bytes, origin="device_profile"),
         )
 
-    def predict_latency_ms(self, macs: int) -> float:
-        """Returns the predicted time of one inference of a network of `macs` MACs, in milliseconds; good to about 30 %."""
-        return macs / self.macs_per_second * 1_000
-
 
 _MLPERF: Final = "MLPerf Tiny image classification (ResNet-8, int8)"
+_RESNET8_MACS: Final = 12_501_632
+_RESNET8_OPERATORS: Final = 16
+"""Nine convolutions, three additions, pooling, reshape, dense layer, softmax."""
+_RESNET8_UNPRODUCTIVE_BYTES: Final = 90_176
+"""What additions and pooling, which multiply nothing, read and write. The convolutions wait for no memory on any profile."""
+_NO_BANDWIDTH: Final = "memory assumed to move a 32-bit word per cycle"
 
 
-def _mcu(id: str, title: str, mhz: int, flash: int, ram: int, mega_macs: float, source: str) -> DeviceProfile:  # noqa: A002
-    return DeviceProfile(id, title, mhz * 1_000_000, flash, ram, mega_macs * 1e6, Runtime.TFLM, source)
+def _rate(milliseconds: float, bytes_per_second: float, seconds_per_operator: float) -> float:
+    """Returns the MAC rate with which the roofline predicts `milliseconds` for ResNet-8."""
+    other = _RESNET8_OPERATORS * seconds_per_operator + _RESNET8_UNPRODUCTIVE_BYTES / bytes_per_second
+    return _RESNET8_MACS / (milliseconds / 1_000 - other)
 
 
-def _board(id: str, title: str, mhz: int, storage: int, ram: int, mega_macs: float, source: str) -> DeviceProfile:  # noqa: A002
-    return DeviceProfile(id, title, mhz * 1_000_000, storage, ram, mega_macs * 1e6, Runtime.LITERT, source)
+def _mcu(id: str, title: str, mhz: int, flash: int, ram: int, milliseconds: float, source: str) -> DeviceProfile:  # noqa: A002
+    """Returns the profile of a micro-controller that takes `milliseconds` for ResNet-8."""
+    clock = mhz * 1_000_000
+    bandwidth, overhead = assumed_bytes_per_second(clock), assumed_seconds_per_operator(clock, Runtime.TFLM)
+    rate = _rate(milliseconds, bandwidth, overhead)
+    return DeviceProfile(id, title, clock, flash, ram, rate, bandwidth, overhead, Runtime.TFLM, f"{source}; {_NO_BANDWIDTH}")
+
+
+def _board(
+    id: str,  # noqa: A002
+    title: str,
+    mhz: int,
+    storage: int,
+    ram: int,
+    bandwidth: float,
+    milliseconds: float,
+    source: str,
+) -> DeviceProfile:
+    """Returns the profile of a board with an operating system that takes `milliseconds` for ResNet-8."""
+    clock = mhz * 1_000_000
+    overhead = assumed_seconds_per_operator(clock, Runtime.LITERT)
+    rate = _rate(milliseconds, bandwidth, overhead)
+    return DeviceProfile(id, title, clock, storage, ram, rate, bandwidth, overhead, Runtime.LITERT, source)
 
 
 PROFILES: Final[dict[str, DeviceProfile]] = {
     profile.id: profile
     for profile in (
-        _mcu("esp32-s3", "ESP32-S3 (Xtensa LX7, 240 MHz)", 240, 8 * _MIB, 512 * _KIB, 133.0,
+        _mcu("esp32-s3", "ESP32-S3 (Xtensa LX7, 240 MHz)", 240, 8 * _MIB, 512 * _KIB, 54 * 12.50 / 7.16,
              "espressif/esp-tflite-micro: person detection (about 7.16 M MACs) in 54 ms with ESP-NN"),
-        _mcu("nrf52840", "nRF52840, Arduino Nano 33 BLE Sense (Cortex-M4F, 64 MHz)", 64, _MIB, 256 * _KIB, 17.0,
+        _mcu("nrf52840", "nRF52840, Arduino Nano 33 BLE Sense (Cortex-M4F, 64 MHz)", 64, _MIB, 256 * _KIB, 390 * 120 / 64,
              f"derived by clock from {_MLPERF} on STM32L4R5 with CMSIS-NN"),
-        _mcu("nrf5340", "nRF5340 (Cortex-M33, 128 MHz)", 128, _MIB, 512 * _KIB, 39.5,
+        _mcu("nrf5340", "nRF5340 (Cortex-M33, 128 MHz)", 128, _MIB, 512 * _KIB, 316,
              f"{_MLPERF}, microTVM: 316 ms"),
-        _mcu("rp2040", "RP2040, Raspberry Pi Pico (Cortex-M0+, 133 MHz)", 133, 2 * _MIB, 264 * _KIB, 17.0,
+        _mcu("rp2040", "RP2040, Raspberry Pi Pico (Cortex-M0+, 133 MHz)", 133, 2 * _MIB, 264 * _KIB, 1_522 * 64 / 133,
              f"derived by clock from {_MLPERF} v1.2 on STM32G0B1; one core"),
-        _mcu("stm32f746", "STM32F746 Discovery (Cortex-M7, 216 MHz)", 216, _MIB, 320 * _KIB, 199.9,
+        _mcu("stm32f746", "STM32F746 Discovery (Cortex-M7, 216 MHz)", 216, _MIB, 320 * _KIB, 62.6,
              f"{_MLPERF} v1.2, Bosch HALE: 62.6 ms"),
-        _mcu("stm32g0b1", "STM32G0B1 (Cortex-M0+, 64 MHz)", 64, 512 * _KIB, 144 * _KIB, 8.2,
+        _mcu("stm32g0b1", "STM32G0B1 (Cortex-M0+, 64 MHz)", 64, 512 * _KIB, 144 * _KIB, 1_522,
              f"{_MLPERF} v1.2, Bosch HALE: 1,522 ms"),
-        _mcu("stm32h743", "STM32H743 (Cortex-M7, 480 MHz)", 480, 2 * _MIB, _MIB, 525.0,
+        _mcu("stm32h743", "STM32H743 (Cortex-M7, 480 MHz)", 480, 2 * _MIB, _MIB, 40.8 * 280 / 480,
              f"derived by clock from {_MLPERF} on STM32H7A3 with X-CUBE-AI; 130 to 240 M MACs/s with CMSIS-NN"),
-        _mcu("stm32h7a3", "STM32H7A3 (Cortex-M7, 280 MHz)", 280, 2 * _MIB, 1_434 * _KIB, 306.0,
+        _mcu("stm32h7a3", "STM32H7A3 (Cortex-M7, 280 MHz)", 280, 2 * _MIB, 1_434 * _KIB, 40.8,
              f"{_MLPERF}, X-CUBE-AI: 40.8 ms"),
-        _mcu("stm32l4r5", "STM32L4R5 (Cortex-M4F, 120 MHz)", 120, 2 * _MIB, 640 * _KIB, 32.1,
+        _mcu("stm32l4r5", "STM32L4R5 (Cortex-M4F, 120 MHz)", 120, 2 * _MIB, 640 * _KIB, 390,
              f"{_MLPERF}, microTVM with CMSIS-NN: 390 ms; 704 ms with reference kernels, 165 ms with X-CUBE-AI"),
-        _mcu("stm32u575", "STM32U575 (Cortex-M33, 160 MHz)", 160, 2 * _MIB, 768 * _KIB, 112.6,
+        _mcu("stm32u575", "STM32U575 (Cortex-M33, 160 MHz)", 160, 2 * _MIB, 768 * _KIB, 111,
              f"{_MLPERF} v1.2, X-CUBE-AI: 111 ms"),
-        _board("raspberrypi4", "Raspberry Pi 4 (Cortex-A72, 1.5 GHz), 4 GB", 1_500, 16 * _GIB, 4 * _GIB, 11_700.0,
-               f"{_MLPERF} v0.5, LEIP 1.9.3: 1.071 ms"),
-        _board("raspberrypi5", "Raspberry Pi 5 (Cortex-A76, 2.4 GHz), 8 GB", 2_400, 16 * _GIB, 8 * _GIB, 56_000.0,
+        _board("raspberrypi4", "Raspberry Pi 4 (Cortex-A72, 1.5 GHz), 4 GB", 1_500, 16 * _GIB, 4 * _GIB, 12.8e9, 1.071,
+               f"{_MLPERF} v0.5, LEIP 1.9.3: 1.071 ms; bandwidth of its 32-bit LPDDR4-3200: 12.8 GB/s"),
+        _board("raspberrypi5", "Raspberry Pi 5 (Cortex-A76, 2.4 GHz), 8 GB", 2_400, 16 * _GIB, 8 * _GIB, 17.1e9,
+               1.071 * 23.5 / 112.6,
                "derived from raspberrypi4 by the ratio of LiteRT times of SSD MobileNet on the two "
-               "(aallan/benchmarking-ml-on-the-edge: 112.6 and 23.5 ms)"),
+               "(aallan/benchmarking-ml-on-the-edge: 112.6 and 23.5 ms); bandwidth of its 32-bit LPDDR4X-4267: 17.1 GB/s"),
     )
 }  # fmt: skip
 """Built-in device profiles by id."""

@@ -35,6 +35,14 @@ class NotFound(SecateurError):
     """What was named does not exist, or not in this project."""
 
 
+class AlreadyExists(SecateurError):
+    """What should be created exists."""
+
+
+class QuotaExceeded(SecateurError):
+    """The project has as many of these as it may have."""
+
+
 class FailedPrecondition(SecateurError):
     """The request is well-formed, but cannot be served as things stand."""
 

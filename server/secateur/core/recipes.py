@@ -22,6 +22,9 @@ _FAST: Final = Recipe(
     average_epochs=1.0,
     mixed_precision=True,
 )
+_FINE_TUNING_EPOCHS: Final = 0.5
+_FINE_TUNING_RATE: Final = 0.5
+
 RECIPES: Final = {
     "fast": _FAST,
     "strong": replace(_FAST, name="strong", epochs=200, schedule=Schedule.COSINE, distillation=0.5),
@@ -88,3 +91,17 @@ def resolve(
         "patience": patience,
     }
     return replace(recipe, **{key: value for key, value in overrides.items() if value is not None})
+
+
+def fine_tuning(recipe: Recipe) -> Recipe:
+    """Returns the recipe by which a network with inherited weights is trained on.
+
+    Args:
+        recipe: By which the unpruned network was trained.
+    """
+    return replace(
+        recipe,
+        name=f"{recipe.name}, fine-tuning",
+        epochs=max(1, round(_FINE_TUNING_EPOCHS * recipe.epochs)),
+        learning_rate=_FINE_TUNING_RATE * recipe.learning_rate,
+    )

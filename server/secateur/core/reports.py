@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from secateur.core.cost import Cost
 from secateur.core.planning import Plan
-from secateur.core.resources import Compliance
+from secateur.core.resources import Compliance, Resource
 
 ARENA_BYTES: Final = "arena_bytes"
 """Measurement that tells the RAM a model takes on TensorFlow Lite Micro."""
@@ -87,6 +88,35 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchCandidate:
+    """A plan that a search looked at.
+
+    Args:
+        origin: How it was drawn, for people: "uniform", "flops, seed 3, temperature 0.5, at least 8 wide".
+        plan: Digest of the plan, hexadecimal.
+        parameters: Predicted weights.
+        macs: Predicted multiply-accumulates.
+        missed: Limits that its prediction does not keep; such a candidate is not ranked.
+        scores: Scores of its untrained network by proxy ("synflow", "zico", "naswot"); the higher, the better.
+        rank: Mean of its ranks under all proxies, 1 for the best; None if it was not ranked.
+        measured_fits: Whether its untrained export kept the measured limits; None if it was not exported.
+        validation_accuracy: Top-1 accuracy after the brief training, 0 to 1; None if it had none.
+        chosen: Whether it was trained in full.
+    """
+
+    origin: str
+    plan: str
+    parameters: int
+    macs: int
+    missed: tuple[Resource, ...] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
+    rank: float | None = None
+    measured_fits: bool | None = None
+    validation_accuracy: float | None = None
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TargetReport:
     """How one target came out.
 
@@ -99,6 +129,7 @@ class TargetReport:
         measurements: The resource profile.
         message: One sentence for people; names the binding limit when one is missed.
         plans_tried: Plans tried, counting those tightened after a measurement.
+        candidates: Everything that a search looked at, the chosen plan included, best first; empty if there was none.
     """
 
     target_index: int
@@ -109,6 +140,7 @@ class TargetReport:
     measurements: tuple[Measurement, ...] = ()
     message: str = ""
     plans_tried: int = 1
+    candidates: tuple[SearchCandidate, ...] = ()
 
     @property
     def device_file(self) -> ArtifactReport:

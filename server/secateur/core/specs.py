@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
+from secateur.core import devices
+from secateur.core.devices import DeviceProfile
+from secateur.core.errors import InvalidArgument
+from secateur.core.graph import Residual
 from secateur.core.resources import Budget
-from secateur.core.serial import digest_of, to_data
+from secateur.core.serial import digest_of, read_older, to_data
 
 
 class PlanMode(StrEnum):
     """How the planner decides where to cut: by a resource (seed A, section 3), or as the baselines that it has to beat.
 
     DEVICE looks at every limit that does not hold yet, PARAMETERS, FLOPS, MEMORY (Eq. 5 reading b) and ACTIVATION (Eq. 5
-    reading a) at one resource. UNIFORM narrows all groups alike; STOCK takes a smaller network of the same family.
+    reading a) at one resource. UNIFORM narrows all groups alike; STOCK takes a smaller network of the same family. HYBRID
+    takes away depth and width together and keeps the weights of what stays (seed B).
     """
 
     DEVICE = "device"
@@ -23,6 +29,83 @@ class PlanMode(StrEnum):
     ACTIVATION = "activation"
     UNIFORM = "uniform"
     STOCK = "stock"
+    HYBRID = "hybrid"
+
+
+class Criterion(StrEnum):
+    """What makes a channel worth keeping.
+
+    WEIGHT_L1 and WEIGHT_L2 take the norm of its filter, BATCH_NORM_SCALE the size of its normalisation's scale (network
+    slimming), FEATURE_MAP_RANK the average rank of its feature map (HRank), RANDOM nothing at all.
+    """
+
+    WEIGHT_L1 = "weight_l1"
+    WEIGHT_L2 = "weight_l2"
+    BATCH_NORM_SCALE = "batch_norm_scale"
+    FEATURE_MAP_RANK = "feature_map_rank"
+    RANDOM = "random"
+
+
+class Order(StrEnum):
+    """What a hybrid plan cuts first. The second step sees what the first has left, and lands on the budget.
+
+    LAYERS_FIRST scores blocks by all of their channels, then widens what is left as far as the budget allows. CHANNELS_FIRST
+    scores blocks by the channels that stay, then takes back blocks, the best first, as far as the budget allows.
+    """
+
+    LAYERS_FIRST = "layers_first"
+    CHANNELS_FIRST = "channels_first"
+
+
+@dataclass(frozen=True, slots=True)
+class HybridPolicy:
+    """How mode HYBRID decides what stays.
+
+    Args:
+        criterion: What makes channels and blocks worth keeping. It needs trained weights, so a quote, which has none, draws
+            them at random instead.
+        order: What is cut first.
+        alpha: Base of depth, from 1 (channels only) to 2 (layers only), see `planning.hybrid`. None lets the job try several
+            and keep the one whose inherited network does best on the validation split before fine-tuning.
+
+    Raises:
+        InvalidArgument: POLICY_INVALID, if α is out of range.
+    """
+
+    criterion: Criterion = Criterion.WEIGHT_L1
+    order: Order = Order.LAYERS_FIRST
+    alpha: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.alpha is not None and not 1 <= self.alpha <= 2:
+            raise InvalidArgument("POLICY_INVALID", f"alpha lies between 1 and 2. Received: {self.alpha}", field="policy.alpha")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPolicy:
+    """How many plans are looked at before one is trained in full.
+
+    Args:
+        candidates: Plans drawn; those that keep every limit are ranked without training. 2 to 1,000.
+        finalists: Best-ranked plans that are trained briefly. 1 to 16; with one, the ranking alone decides.
+        brief_epochs: Epochs of that training. 1 to 100.
+
+    Raises:
+        InvalidArgument: POLICY_INVALID, if a value is out of range.
+    """
+
+    candidates: int = 200
+    finalists: int = 4
+    brief_epochs: int = 3
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("candidates", 2, 1_000), ("finalists", 1, 16), ("brief_epochs", 1, 100)):
+            if not least <= getattr(self, name) <= most:
+                raise InvalidArgument(
+                    "POLICY_INVALID",
+                    f"{name} lies between {least} and {most:,}. Received: {getattr(self, name)}",
+                    field=f"policy.search.{name}",
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +117,40 @@ class PlanPolicy:
         step: Share of a group's channels that one step removes, in (0, 1); the paper's k.
         round_to: Kept widths are multiples of this where the group is wide enough.
         min_width: Smallest width of any group.
+        residual: Whether the widths of residual streams stay or shrink as well.
+        temperature: Groups are drawn with a probability in proportion to their share to this power: 1 is the paper, 0 draws all
+            alike. 0 to 4.
+        hybrid: How mode HYBRID decides what stays; other modes do not look at it.
+        search: Draw many plans and choose among them; None makes one plan. Not for the modes STOCK, UNIFORM and HYBRID, which
+            draw nothing.
+
+    Raises:
+        InvalidArgument: POLICY_INVALID, if the temperature is out of range or the mode cannot be searched.
     """
 
     mode: PlanMode = PlanMode.DEVICE
     step: float = 0.1
     round_to: int = 1
     min_width: int = 4
+    residual: Residual = Residual.SKIP
+    temperature: float = 1.0
+    hybrid: HybridPolicy = field(default_factory=HybridPolicy)
+    search: SearchPolicy | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature <= 4:
+            raise InvalidArgument(
+                "POLICY_INVALID",
+                f"The temperature lies between 0 and 4. Received: {self.temperature}",
+                field="policy.temperature",
+            )
+        if self.search and self.mode in (PlanMode.STOCK, PlanMode.UNIFORM, PlanMode.HYBRID):
+            raise InvalidArgument(
+                "POLICY_INVALID",
+                f"A search draws many plans, which mode {self.mode} does not; take another mode or leave the search out. "
+                f"Received: search with mode {self.mode}",
+                field="policy.search",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +158,12 @@ class Target:
     """A device class and what the model may cost there.
 
     Args:
-        device_profile: Id of a device profile, for example "stm32f746"; None for none.
+        device_profile: The whole profile, so that the work needs no look-up and is other work once a figure differs; None for
+            none.
         budget: Limits beside those of the profile; None for none.
     """
 
-    device_profile: str | None = None
+    device_profile: DeviceProfile | None = None
     budget: Budget | None = None
 
 
@@ -149,3 +261,11 @@ class JobSpec:
             toolchain: Versions that may change the result, for example "secateur 0.1.0".
         """
         return digest_of({"spec": to_data(self), "toolchain": toolchain})
+
+
+def _profile_of_today(data: Any) -> Any:
+    # Specs once named a built-in profile by its id.
+    return to_data(devices.get(data)) if isinstance(data, str) else data
+
+
+read_older(DeviceProfile, _profile_of_today)

@@ -104,7 +104,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         reaping = Periodic(Reaper(store).reap, interval_seconds=settings.reap_seconds, threads=threads)
         server = grpc.aio.server(interceptors=[RpcInterceptor()], options=_options(settings))
         architecture_service_pb2_grpc.add_ArchitectureServiceServicer_to_server(ArchitectureService(store, threads), server)
-        device_profile_service_pb2_grpc.add_DeviceProfileServiceServicer_to_server(DeviceProfileService(), server)
+        device_profile_service_pb2_grpc.add_DeviceProfileServiceServicer_to_server(DeviceProfileService(store, threads), server)
         jobs = JobService(store=store, threads=threads, watchers=watchers, send_soon=sending.nudge)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
         models = ModelService(store=store, blobs=BlobStore(settings.blob_url), threads=threads)

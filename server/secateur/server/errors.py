@@ -9,7 +9,15 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from secateur.core.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, SecateurError
+from secateur.core.errors import (
+    AlreadyExists,
+    Conflict,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    QuotaExceeded,
+    SecateurError,
+)
 
 DOMAIN: Final = "secateur"
 """`ErrorInfo.domain` of every error."""
@@ -38,6 +46,8 @@ class Unavailable(SecateurError):
 STATUS_CODES: Final[dict[type[SecateurError], grpc.StatusCode]] = {
     InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
     NotFound: grpc.StatusCode.NOT_FOUND,
+    AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
     Conflict: grpc.StatusCode.ABORTED,
     Unavailable: grpc.StatusCode.UNAVAILABLE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from secateur.core.errors import InvalidArgument
+from secateur.core.profiles import ProfileName
 
 ARCHITECTURE_ID_LENGTH: Final = 16
 """The id of an architecture is the start of its digest."""
@@ -68,6 +69,14 @@ def dataset(identifier: str) -> str:
     return f"datasets/{identifier}"
 
 
-def device_profile(identifier: str) -> str:
-    """Returns the name of a device profile."""
-    return f"deviceProfiles/{identifier}"
+def device_profile(name: ProfileName) -> str:
+    """Returns the name of a device profile, built in or of a project."""
+    return f"{project(name.project)}/deviceProfiles/{name.id}" if name.project else f"deviceProfiles/{name.id}"
+
+
+def device_profile_of(name: str) -> ProfileName:
+    """Returns which device profile `deviceProfiles/{id}` or `projects/{project}/deviceProfiles/{id}` names."""
+    if name.startswith("projects/"):
+        owner, identifier = in_project(name, "deviceProfiles")
+        return ProfileName(identifier, owner)
+    return ProfileName(parse(name, "deviceProfiles")[0])

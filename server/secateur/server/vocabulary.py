@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from enum import StrEnum
+from typing import Protocol, TypeVar
 
 from google.protobuf import timestamp_pb2
 
@@ -11,6 +13,34 @@ from secateur.core.cost import Cost
 from secateur.core.resources import Budget, Compliance, Limit, Resource
 from secateur.server.fields import under
 from secateur.v1 import resources_pb2
+
+_WordT = TypeVar("_WordT", bound=StrEnum)
+_NumberT = TypeVar("_NumberT", bound=int)
+
+
+class _Enum(Protocol[_NumberT]):
+    """What protobuf generates for an enum."""
+
+    def Name(self, number: _NumberT) -> str: ...  # noqa: N802 -- protobuf's own name
+
+    def Value(self, name: str) -> _NumberT: ...  # noqa: N802 -- protobuf's own name
+
+
+def word_from_proto(enum: _Enum[_NumberT], number: _NumberT, prefix: str, unset: _WordT) -> _WordT:
+    """Returns the word of a known enum value.
+
+    Args:
+        enum: The generated enum.
+        number: Its value.
+        prefix: What the names of the enum start with, for example "PLAN_MODE_".
+        unset: Word that the value 0 stands for.
+    """
+    return type(unset)[enum.Name(number).removeprefix(prefix)] if number else unset
+
+
+def word_to_proto(enum: _Enum[_NumberT], word: StrEnum, prefix: str) -> _NumberT:
+    """Returns the enum value of a word; `enum` and `prefix` as for `word_from_proto`."""
+    return enum.Value(f"{prefix}{word.name}")
 
 
 def resource_to_proto(resource: Resource) -> resources_pb2.Resource.ValueType:
@@ -66,6 +96,9 @@ def cost_to_proto(cost: Cost) -> resources_pb2.Cost:
         peak_activation_bytes=cost.peak_activation_bytes,
         flash_bytes=cost.flash_bytes,
         ram_bytes=cost.ram_bytes,
+        flash_float32_bytes=cost.flash_float32_bytes,
+        energy_paper_uj=cost.energy_paper_uj,
+        energy_horowitz_uj=cost.energy_horowitz_uj,
     )
 
 

@@ -11,16 +11,17 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
-from secateur.core.errors import InvalidArgument, NotFound
+from secateur.core.errors import NotFound
 from secateur.core.jobs import JobState
-from secateur.core.reports import Progress, TargetReport
+from secateur.core.reports import Progress, SearchCandidate, TargetReport
 from secateur.core.serial import from_data, to_data
 from secateur.core.specs import JobSpec
 from secateur.store.journal import Journal
 from secateur.store.paging import read_page
 from secateur.store.reaper import RESEND_AFTER, reap
 from secateur.store.records import EventRecord, JobRecord, Page, Reaped, TargetOutcome
-from secateur.store.tables import JobEventRow, JobRow, OutcomeRow, RequestRow
+from secateur.store.requests import RequestKeys
+from secateur.store.tables import JobEventRow, JobRow, OutcomeRow, SearchRow
 
 _CREATE: Final = "CreateJob"
 
@@ -31,11 +32,13 @@ class JobRepository:
     Args:
         session: Session of the transaction.
         journal: Moves jobs in the same transaction.
+        requests: Idempotency keys in the same transaction.
     """
 
-    def __init__(self, session: Session, journal: Journal) -> None:
+    def __init__(self, session: Session, journal: Journal, requests: RequestKeys) -> None:
         self._session = session
         self._journal = journal
+        self._requests = requests
 
     def create(
         self,
@@ -62,18 +65,31 @@ class JobRepository:
         Raises:
             InvalidArgument: REQUEST_ID_REUSED, if the key was used for another request.
         """
-        job = self._requested(project, request_id, fingerprint)
-        if job is None:
+        job_id = self._requests.answer(project, _CREATE, request_id, fingerprint)
+        if job_id is None:
             try:
                 with self._session.begin_nested():
                     job = self._live(project, work_key) or self._new(project, spec, work_key, display_name, labels or {})
-                    self._remember(project, request_id, fingerprint, job.id)
+                    job_id = job.id
+                    self._requests.remember(project, _CREATE, request_id, fingerprint, job_id)
             except IntegrityError:
                 # Somebody else committed the same work or the same key a moment ago. Theirs counts.
-                job = self._requested(project, request_id, fingerprint) or self._live(project, work_key)
-                if job is None:
-                    raise
-        return self.get(project, job.id)
+                job_id = self._requests.answer(project, _CREATE, request_id, fingerprint)
+                if job_id is None:
+                    live = self._live(project, work_key)
+                    if live is None:
+                        raise
+                    job_id = live.id
+        return self.get(project, job_id)
+
+    def requested(self, project: str, request_id: str, fingerprint: str) -> JobRecord | None:
+        """Returns the job that an earlier request with this key made or joined; None if there was none, or no key is given.
+
+        Raises:
+            InvalidArgument: REQUEST_ID_REUSED, if the key was used for another request.
+        """
+        job_id = self._requests.answer(project, _CREATE, request_id, fingerprint)
+        return None if job_id is None else self.get(project, job_id)
 
     def get(self, project: str, job_id: str) -> JobRecord:
         """Returns one job.
@@ -103,6 +119,13 @@ class JobRepository:
         self._journal.request_cancel(row)
         return self.get(project, job_id)
 
+    def candidates(self, job_id: str, target_index: int) -> tuple[SearchCandidate, ...] | None:
+        """Returns what the search of a target looked at, best first; None if the target has not come to an end."""
+        if self._session.get(OutcomeRow, (job_id, target_index)) is None:
+            return None
+        row = self._session.get(SearchRow, (job_id, target_index))
+        return from_data(tuple[SearchCandidate, ...], row.candidates) if row is not None else ()
+
     def events_after(self, job_id: str, sequence: int, limit: int) -> tuple[EventRecord, ...]:
         """Returns up to `limit` events of a job with sequence numbers above `sequence`, in order."""
         rows = self._session.scalars(
@@ -129,18 +152,6 @@ class JobRepository:
         """Recovers what lost workers and lost queue messages left behind; see `secateur.store.reaper.reap`."""
         return reap(self._session, self._journal, now, resend_after)
 
-    def _requested(self, project: str, request_id: str, fingerprint: str) -> JobRow | None:
-        request = self._session.get(RequestRow, (project, _CREATE, request_id)) if request_id else None
-        if request is None:
-            return None
-        if request.fingerprint != fingerprint:
-            raise InvalidArgument(
-                "REQUEST_ID_REUSED",
-                f"This request_id was used for another request; take a new one. Received: {request_id}",
-                field="request_id",
-            )
-        return self._session.get_one(JobRow, request.resource_id)
-
     def _live(self, project: str, work_key: str) -> JobRow | None:
         return self._session.scalars(
             select(JobRow).where(JobRow.project == project, JobRow.live_work_key == work_key)
@@ -166,19 +177,6 @@ class JobRepository:
         )
         self._journal.open(row)
         return row
-
-    def _remember(self, project: str, request_id: str, fingerprint: str, job_id: str) -> None:
-        if request_id:
-            self._session.add(
-                RequestRow(
-                    project=project,
-                    method=_CREATE,
-                    request_id=request_id,
-                    fingerprint=fingerprint,
-                    resource_id=job_id,
-                    create_time=self._journal.now(),
-                )
-            )
 
 
 def _not_found(project: str, job_id: str) -> NotFound:

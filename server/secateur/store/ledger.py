@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -13,7 +14,7 @@ from secateur.core.reports import Progress, TargetReport
 from secateur.core.serial import from_data, to_data
 from secateur.core.specs import JobSpec
 from secateur.store.records import Claim
-from secateur.store.tables import JobRow, OutcomeRow
+from secateur.store.tables import JobRow, OutcomeRow, SearchRow
 from secateur.store.unit_of_work import Store, UnitOfWork
 
 _log = structlog.get_logger(__name__)
@@ -110,6 +111,8 @@ class JobLedger:
     def settle_target(self, claim: Claim, report: TargetReport) -> str | None:
         """Keeps how a target came out, and its model if it has files. What was settled before, by whatever attempt, stays.
 
+        The report is read back without its candidates; `JobRepository.candidates` returns those.
+
         Returns:
             Id of the model; None if nothing was trained.
 
@@ -121,11 +124,15 @@ class JobLedger:
             settled = work.session.get(OutcomeRow, (job.id, report.target_index))
             if settled is not None:
                 return settled.model_id
+            candidates, report = report.candidates, replace(report, candidates=())
             target = claim.spec.targets[report.target_index]
             model_id = work.models.add(job, target.device_profile, report, work.journal.now()) if report.artifacts else None
             work.session.add(
                 OutcomeRow(job_id=job.id, target_index=report.target_index, report=to_data(report), model_id=model_id)
             )
+            if candidates:
+                work.session.flush()  # the outcome first: the search refers to it
+                work.session.add(SearchRow(job_id=job.id, target_index=report.target_index, candidates=to_data(candidates)))
             work.journal.record(job, report.message or f"Target {report.target_index} is done")
             work.commit()
         return model_id

@@ -8,7 +8,9 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from secateur.core.devices import DeviceProfile
 from secateur.core.errors import NotFound
+from secateur.core.profiles import ProfileName
 from secateur.core.reports import ARENA_BYTES, TargetReport
 from secateur.core.serial import from_data, to_data
 from secateur.store.paging import read_page
@@ -26,7 +28,7 @@ class ModelRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, job: JobRow, device_profile: str | None, report: TargetReport, now: datetime) -> str:
+    def add(self, job: JobRow, device_profile: DeviceProfile | None, report: TargetReport, now: datetime) -> str:
         """Adds the model that a target left behind and returns its id.
 
         Args:
@@ -49,7 +51,8 @@ class ModelRepository:
             target_index=report.target_index,
             architecture=job.architecture,
             dataset=job.spec["dataset"],
-            device_profile=device_profile,
+            device_profile=device_profile.id if device_profile else None,
+            device_profile_project=(device_profile.project or None) if device_profile else None,
             create_time=now,
             report=to_data(report),
             accuracy=report.device_file.accuracy,
@@ -111,7 +114,7 @@ def _record(row: ModelRow) -> ModelRecord:
         job_id=row.job_id,
         architecture=row.architecture,
         dataset=row.dataset,
-        device_profile=row.device_profile,
+        device_profile=ProfileName(row.device_profile, row.device_profile_project or "") if row.device_profile else None,
         report=from_data(TargetReport, row.report),
         create_time=row.create_time,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -21,6 +21,7 @@ DEFAULT_PAGE_SIZE: Final = 50
 MAX_PAGE_SIZE: Final = 200
 
 
+_PositionT = TypeVar("_PositionT")
 _R = TypeVar("_R", ArchitectureRow, JobRow, ModelRow)
 
 
@@ -46,29 +47,51 @@ def read_page(
     scope = f"{kind.__tablename__}/{project}"
     statement = select(kind).where(kind.project == project).options(*options)
     if page_token:
-        time, last_id = _decode(page_token, scope)
+        time, last_id = decode_token(page_token, scope, _read_row)
         statement = statement.where(tuple_(kind.create_time, kind.id) < tuple_(literal(time, UtcDateTime()), literal(last_id)))
     # One row more than asked for tells whether there is a next page.
     rows = session.scalars(statement.order_by(kind.create_time.desc(), kind.id.desc()).limit(size + 1)).all()
     if len(rows) <= size:
         return rows, ""
     last = rows[size - 1]
-    return rows[:size], _encode(scope, last.create_time, last.id)
+    return rows[:size], encode_token(scope, last.create_time.isoformat(), last.id)
 
 
-def _encode(scope: str, time: datetime, last_id: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([scope, time.isoformat(), last_id]).encode()).decode()
+def encode_token(scope: str, *position: str | int) -> str:
+    """Returns the token of the page that begins after a position.
+
+    Args:
+        scope: Which list it belongs to.
+        position: What `decode_token` hands to its reader.
+    """
+    return base64.urlsafe_b64encode(json.dumps([scope, *position]).encode()).decode()
 
 
-def _decode(token: str, scope: str) -> tuple[datetime, str]:
+def decode_token(token: str, scope: str, read: Callable[..., _PositionT]) -> _PositionT:
+    """Returns the position in a token.
+
+    Args:
+        token: What a client sent.
+        scope: Which list is read.
+        read: Turns what was encoded into the position; it may raise ValueError or TypeError.
+
+    Raises:
+        InvalidArgument: PAGE_TOKEN_INVALID.
+    """
     try:
-        token_scope, time, last_id = json.loads(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
-        position = datetime.fromisoformat(time), str(last_id)
+        token_scope, *position = json.loads(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
+        if token_scope == scope:
+            return read(*position)
     except (ValueError, TypeError, binascii.Error):
         raise _bad_token("This is not a page token of this service") from None
-    if token_scope != scope or position[0].tzinfo is None:
-        raise _bad_token("This page token belongs to another list")
-    return position
+    raise _bad_token("This page token belongs to another list")
+
+
+def _read_row(time: str, last_id: str) -> tuple[datetime, str]:
+    moment = datetime.fromisoformat(time)
+    if moment.tzinfo is None:
+        raise ValueError(f"A row is named by an aware time. Received: {time}")
+    return moment, str(last_id)
 
 
 def _bad_token(problem: str) -> InvalidArgument:

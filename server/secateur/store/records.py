@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from secateur.core.cost import Cost
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobStage, JobState
+from secateur.core.profiles import ProfileName
 from secateur.core.reports import Progress, TargetReport
 from secateur.core.specs import JobSpec
 
@@ -87,7 +88,7 @@ class ModelRecord:
     job_id: str
     architecture: str
     dataset: str
-    device_profile: str | None
+    device_profile: ProfileName | None
     report: TargetReport
     create_time: datetime
 

@@ -34,6 +34,7 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: UtcDateTime,
         dict[str, Any]: JsonData,
+        list[Any]: JsonData,
         JobState: enum_by_value(JobState),
         JobStage: enum_by_value(JobStage),
         ArtifactFormat: enum_by_value(ArtifactFormat),
@@ -52,6 +53,17 @@ class ArchitectureRow(Base):
     display_name: Mapped[str] = mapped_column(Identifier)
     graph: Mapped[dict[str, Any]]
     cost: Mapped[dict[str, Any]]
+    create_time: Mapped[datetime]
+
+
+class DeviceProfileRow(Base):
+    """A device profile of a project; never changed."""
+
+    __tablename__ = "device_profiles"
+
+    project: Mapped[str] = mapped_column(Project, primary_key=True)
+    id: Mapped[str] = mapped_column(Identifier, primary_key=True)
+    profile: Mapped[dict[str, Any]]
     create_time: Mapped[datetime]
 
 
@@ -153,6 +165,7 @@ class ModelRow(Base):
     architecture: Mapped[str] = mapped_column(Digest)
     dataset: Mapped[str] = mapped_column(Identifier)
     device_profile: Mapped[str | None] = mapped_column(Identifier)
+    device_profile_project: Mapped[str | None] = mapped_column(Project)  # NULL: built in, or no profile
     create_time: Mapped[datetime]
 
     # What was measured of it: all of it, and figures of the file that goes onto the device, for queries to select by
@@ -184,6 +197,17 @@ class OutcomeRow(Base):
     target_index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     report: Mapped[dict[str, Any]]
     model_id: Mapped[str | None] = mapped_column(ForeignKey("models.id"))
+
+
+class SearchRow(Base):
+    """What the search of a target looked at. Far larger than the report and read far less often, hence a row of its own."""
+
+    __tablename__ = "searches"
+    __table_args__ = (ForeignKeyConstraint(["job_id", "target_index"], ["outcomes.job_id", "outcomes.target_index"]),)
+
+    job_id: Mapped[str] = mapped_column(Identifier, primary_key=True)
+    target_index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    candidates: Mapped[list[Any]]
 
 
 class RequestRow(Base):

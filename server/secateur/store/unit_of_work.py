@@ -10,10 +10,12 @@ from sqlalchemy.orm import Session
 
 from secateur.store.architectures import ArchitectureRepository
 from secateur.store.database import make_engine, read_only
+from secateur.store.device_profiles import DeviceProfileRepository
 from secateur.store.jobs import JobRepository
 from secateur.store.journal import Journal
 from secateur.store.models import ModelRepository
 from secateur.store.outbox import OutboxRepository
+from secateur.store.requests import RequestKeys
 from secateur.store.wakeups import Wakeups
 
 
@@ -27,6 +29,7 @@ class Snapshot:
 
     Attributes:
         architectures: Architectures.
+        device_profiles: Device profiles of projects.
         jobs: Jobs.
         models: Models.
         outbox: Messages that the queue is owed.
@@ -35,7 +38,9 @@ class Snapshot:
     def __init__(self, session: Session, clock: Callable[[], datetime]) -> None:
         self.journal = Journal(session, clock)
         self.architectures = ArchitectureRepository(session, clock)
-        self.jobs = JobRepository(session, self.journal)
+        requests = RequestKeys(session, clock)
+        self.device_profiles = DeviceProfileRepository(session, clock, requests)
+        self.jobs = JobRepository(session, self.journal, requests)
         self.models = ModelRepository(session)
         self.outbox = OutboxRepository(session)
 

@@ -66,6 +66,16 @@ def test_a_stock_network_is_quoted_by_name(api: Api) -> None:
     assert too_large.limits[0].smallest_reachable == fits.plan.cost.macs
 
 
+def test_a_hybrid_plan_is_quoted_with_the_blocks_that_go(api: Api) -> None:
+    policy = pb.PlanPolicy(mode=pb.PLAN_MODE_HYBRID, hybrid=pb.HybridPolicy(alpha=1.5, order=pb.ORDER_CHANNELS_FIRST))
+
+    (found,) = quote(api, target(limit(fraction=0.3)), policy=policy, architecture=api.upload_zoo("resnet56").name).quotes
+
+    assert (found.feasible, found.plan.mode) == (True, pb.PLAN_MODE_HYBRID)
+    assert found.plan.dropped_blocks
+    assert found.plan.cost.macs <= found.limits[0].asked
+
+
 def test_the_budget_curve_goes_from_the_full_width_down(api: Api) -> None:
     response = quote(api, target(limit(fraction=0.5)))
 

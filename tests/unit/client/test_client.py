@@ -210,7 +210,7 @@ def test_lists_are_read_page_by_page_as_needed(client: Client, remote: Service) 
 
 
 def test_what_a_newer_service_says_survives(client: Client) -> None:
-    (profile,) = client.device_profiles()
+    profile = next(client.device_profiles())
     assert profile.runtime == "UNKNOWN(17)"
 
 

@@ -33,6 +33,11 @@ def test_a_count_is_read(text: str | float, expected: int) -> None:
     assert units.parse_count(text) == expected
 
 
+@pytest.mark.parametrize(("text", "expected"), [("216MHz", 216_000_000), ("1.5 GHz", 1_500_000_000), (64e6, 64_000_000)])
+def test_a_frequency_is_read(text: str | float, expected: int) -> None:
+    assert units.parse_hertz(text) == expected
+
+
 @pytest.mark.parametrize(("text", "expected"), [("20ms", 20.0), (20, 20.0), ("0.5s", 500.0), ("800us", 0.8), ("800 µs", 0.8)])
 def test_a_latency_is_read(text: str | float, expected: float) -> None:
     assert units.parse_milliseconds(text) == expected

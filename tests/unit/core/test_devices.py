@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from secateur.core import devices
-from secateur.core.devices import PROFILES, DeviceProfile, Runtime
+from secateur.core.devices import (
+    PROFILES,
+    DeviceProfile,
+    Runtime,
+    assumed_bytes_per_second,
+    assumed_seconds_per_operator,
+)
 from secateur.core.errors import InvalidArgument
 from secateur.core.resources import Resource
 
@@ -38,14 +44,16 @@ def test_usable_memory_of_a_board() -> None:
     assert profile.usable_ram_bytes == 2 * 2**30
 
 
-@pytest.mark.parametrize(
-    ("profile", "milliseconds"),
-    [("stm32f746", 62.6), ("stm32l4r5", 390), ("stm32h7a3", 40.8), ("stm32u575", 111), ("stm32g0b1", 1522), ("nrf5340", 316),
-     ("raspberrypi4", 1.071)],
-)  # fmt: skip
-def test_latency_of_the_network_that_was_measured(profile: str, milliseconds: float) -> None:
-    """MLPerf Tiny's ResNet-8 has 12.50 M MACs."""
-    assert devices.get(profile).predict_latency_ms(12_500_000) == pytest.approx(milliseconds, rel=0.01)
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES.keys())
+def test_rates_beyond_the_macs(profile: DeviceProfile) -> None:
+    if profile.runtime is Runtime.TFLM:  # nothing is published
+        assert profile.bytes_per_second == assumed_bytes_per_second(profile.clock_hz) == 4 * profile.clock_hz
+        assert "assumed" in profile.source
+    else:
+        assert profile.bytes_per_second > 1e10
+        assert "GB/s" in profile.source
+    assert profile.seconds_per_operator == assumed_seconds_per_operator(profile.clock_hz, profile.runtime)
+    assert 1e-6 < profile.seconds_per_operator < 1e-4
 
 
 def test_unknown_profile() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from secateur.core import recipes
+from secateur.core import devices, recipes
 from secateur.core.errors import InvalidArgument
 from secateur.core.resources import Budget
 from secateur.core.serial import from_data, to_data
@@ -28,10 +28,12 @@ def test_unknown() -> None:
     assert (caught.value.reason, caught.value.field) == ("RECIPE_UNKNOWN", "recipe.name")
 
 
+F746 = devices.get("stm32f746")
+
 SPEC = JobSpec(
     architecture="0" * 64,
     dataset="digits",
-    targets=(Target("stm32f746", Budget.of(flash_bytes=65_536)), Target(budget=Budget.fractions(flops=0.5))),
+    targets=(Target(F746, Budget.of(flash_bytes=65_536)), Target(budget=Budget.fractions(flops=0.5))),
     recipe=recipes.resolve(),
 )
 
@@ -40,6 +42,13 @@ def test_spec_survives_json() -> None:
     again = from_data(JobSpec, json.loads(json.dumps(to_data(SPEC))))
     assert again == SPEC
     assert again.work_key("v1") == SPEC.work_key("v1")
+
+
+def test_a_spec_that_names_its_profile_is_read_with_the_whole_of_it() -> None:
+    """Until 0.1.0 specs were stored so."""
+    former = json.loads(json.dumps(to_data(SPEC)))
+    former["targets"][0]["device_profile"] = "stm32f746"
+    assert from_data(JobSpec, former) == SPEC
 
 
 @pytest.mark.parametrize(
@@ -51,9 +60,10 @@ def test_spec_survives_json() -> None:
         replace(SPEC, recipe=recipes.resolve(epochs=1)),
         replace(SPEC, policy=PlanPolicy(PlanMode.FLOPS)),
         replace(SPEC, targets=SPEC.targets[::-1]),
-        replace(SPEC, targets=(Target("stm32f746", Budget.of(flash_bytes=65_537)), SPEC.targets[1])),
+        replace(SPEC, targets=(Target(F746, Budget.of(flash_bytes=65_537)), SPEC.targets[1])),
+        replace(SPEC, targets=(Target(replace(F746, ram_bytes=2**20), Budget.of(flash_bytes=65_536)), SPEC.targets[1])),
     ],
-    ids=["architecture", "dataset", "seed", "recipe", "policy", "order", "budget"],
+    ids=["architecture", "dataset", "seed", "recipe", "policy", "order", "budget", "profile"],
 )
 def test_work_key_sees_whatever_changes_the_result(other: JobSpec) -> None:
     assert other.work_key("v1") != SPEC.work_key("v1")

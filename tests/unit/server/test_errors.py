@@ -12,6 +12,8 @@ from secateur.server.errors import STATUS_CODES, RequestInvalid, Unavailable, co
 ROWS = [
     (core.InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT),
     (core.NotFound, grpc.StatusCode.NOT_FOUND),
+    (core.AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
+    (core.QuotaExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (core.FailedPrecondition, grpc.StatusCode.FAILED_PRECONDITION),
     (core.Infeasible, grpc.StatusCode.FAILED_PRECONDITION),
     (core.Conflict, grpc.StatusCode.ABORTED),

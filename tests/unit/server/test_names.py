@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from secateur.core.errors import InvalidArgument
+from secateur.core.profiles import ProfileName
 from secateur.server import names
 
 
@@ -14,7 +15,9 @@ def test_names_are_taken_apart_as_they_are_put_together() -> None:
     assert names.in_project(names.model("p", "m"), "models") == ("p", "m")
     assert names.parse(names.artifact("p", "m", "litert-int8"), "projects", "models", "artifacts") == ("p", "m", "litert-int8")
     assert names.parse(names.dataset("digits"), "datasets") == ("digits",)
-    assert names.parse(names.device_profile("esp32"), "deviceProfiles") == ("esp32",)
+    for profile in (ProfileName("esp32"), ProfileName("my-board", "p")):
+        assert names.device_profile_of(names.device_profile(profile)) == profile
+    assert names.device_profile(ProfileName("my-board", "p")) == "projects/p/deviceProfiles/my-board"
 
 
 def test_an_architecture_is_named_by_the_start_of_its_digest() -> None:

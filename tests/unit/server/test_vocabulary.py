@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from secateur.core.devices import Runtime
+from secateur.core.graph import Residual
 from secateur.core.jobs import JobStage, JobState
 from secateur.core.reports import ArtifactFormat
 from secateur.core.resources import Budget, Limit, Resource
-from secateur.core.specs import PlanMode
+from secateur.core.specs import Criterion, Order, PlanMode
 from secateur.server.vocabulary import budget_from_proto, budget_to_proto, resource_from_proto, resource_to_proto
 from secateur.v1 import device_profile_service_pb2, job_service_pb2, model_service_pb2, plan_service_pb2, resources_pb2
 
@@ -21,6 +22,9 @@ from secateur.v1 import device_profile_service_pb2, job_service_pb2, model_servi
     [
         (Resource, resources_pb2.Resource, "RESOURCE_"),
         (PlanMode, plan_service_pb2.PlanMode, "PLAN_MODE_"),
+        (Residual, plan_service_pb2.Residual, "RESIDUAL_"),
+        (Criterion, plan_service_pb2.Criterion, "CRITERION_"),
+        (Order, plan_service_pb2.Order, "ORDER_"),
         (JobState, job_service_pb2.JobState, "JOB_STATE_"),
         (JobStage, job_service_pb2.JobStage, "JOB_STAGE_"),
         (ArtifactFormat, model_service_pb2.ArtifactFormat, "ARTIFACT_FORMAT_"),

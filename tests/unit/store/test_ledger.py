@@ -11,7 +11,8 @@ from secateur.core.errors import Conflict, FailedPrecondition
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import MAX_ATTEMPTS, JobStage, JobState
 from secateur.core.planning import Plan
-from secateur.core.reports import Progress
+from secateur.core.profiles import ProfileName
+from secateur.core.reports import Progress, SearchCandidate
 from secateur.store import Store
 from secateur.store.ledger import JobLedger
 from secateur.store.records import Claim
@@ -150,7 +151,7 @@ def test_settling_keeps_the_model_with_all_its_figures(
         job.id,
         graph.digest,
         "digits",
-        "stm32f746",
+        ProfileName("stm32f746"),
         clock.now,
     )
     (outcome,) = read(store, job).outcomes
@@ -187,6 +188,18 @@ def test_a_target_that_was_not_trained_leaves_no_model(
     assert (outcome.report, outcome.model_id) == (report, None)
     with store.snapshot() as work:
         assert work.models.list(PROJECT).items == ()
+
+
+def test_a_search_is_kept_beside_the_report(store: Store, ledger: JobLedger, graph: LayerGraph, chosen_plan: Plan) -> None:
+    found = (SearchCandidate("uniform", "a" * 64, 10, 20, scores={"zico": 0.5}, rank=1.0, chosen=True),)
+    job = create(store, graph, targets=3)
+    attempt = claim(store, job)
+    ledger.settle_target(attempt, replace(a_report(graph, chosen_plan), candidates=found))
+    ledger.settle_target(attempt, a_report(graph, chosen_plan, target_index=1))
+
+    assert [outcome.report.candidates for outcome in read(store, job).outcomes] == [(), ()]
+    with store.snapshot() as work:
+        assert [work.jobs.candidates(job.id, index) for index in range(3)] == [found, (), None]
 
 
 def test_a_failure_keeps_its_reason(store: Store, ledger: JobLedger, graph: LayerGraph, clock: Clock) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from threading import Barrier
 from typing import TypeVar
 
+from secateur.core import devices
 from secateur.core.cost import cost_of
-from secateur.core.errors import Conflict
+from secateur.core.errors import AlreadyExists, Conflict
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
 from secateur.store import Store
@@ -112,3 +115,21 @@ def test_a_late_worker_and_the_reaper_cannot_both_win(store: Store, graph: Layer
         finished, reaped = at_once(finish, reap)
         assert finished != reaped
         assert read(store, job).state is (JobState.SUCCEEDED if finished else JobState.QUEUED)
+
+
+def test_one_id_added_twice_at_once_is_one_profile(store: Store) -> None:
+    def add(ram_bytes: int) -> int | str:
+        profile = replace(devices.get("stm32f746"), id="mine", project=PROJECT, ram_bytes=ram_bytes)
+        with store.unit_of_work() as work:
+            try:
+                work.device_profiles.create(profile)
+            except AlreadyExists as error:
+                return error.reason
+            work.commit()
+        return ram_bytes
+
+    outcomes = at_once(*(partial(add, ram_bytes) for ram_bytes in (2**18, 2**19, 2**20)))
+
+    with store.snapshot() as work:
+        (kept,) = work.device_profiles.list(PROJECT)
+    assert sorted(map(str, outcomes)) == sorted([str(kept.ram_bytes), "DEVICE_PROFILE_EXISTS", "DEVICE_PROFILE_EXISTS"])

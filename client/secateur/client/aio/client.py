@@ -5,19 +5,20 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar, Unpack
 
 import grpc
 
 from secateur.client import _mapping, _requests
+from secateur.client._profiles import ProfileNames
 from secateur.client._retry import Retry
 from secateur.client._sources import ArchitectureLike, KerasJson, Stored, source_of
 from secateur.client._transport import Transport
 from secateur.client.aio.jobs import Job
 from secateur.client.aio.models import Model
 from secateur.client.errors import UsageError
-from secateur.client.targets import Budget, Target, Zoo
-from secateur.client.values import Architecture, DeviceProfile, Quotes, Resolution
+from secateur.client.targets import Budget, Hardware, Planning, Target, Zoo
+from secateur.client.values import Architecture, DeviceProfile, Quotes, Resolution, SearchCandidate
 from secateur.v1 import architecture_service_pb2 as architectures_pb
 from secateur.v1 import device_profile_service_pb2 as devices_pb
 from secateur.v1 import job_service_pb2 as jobs_pb
@@ -56,6 +57,7 @@ class Client:
     ) -> None:
         self._transport = Transport(address, timeout, retry or Retry())
         self._parent = _requests.in_collection(project, "projects")
+        self._profiles = ProfileNames(self._transport, self._parent)
 
     @property
     def address(self) -> str:
@@ -79,12 +81,11 @@ class Client:
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
-        mode: str = "device",
-        round_to: int = 1,
         seed: int = 0,
         display_name: str = "",
         labels: Mapping[str, str] | None = None,
         validate_only: bool = False,
+        **planning: Unpack[Planning],
     ) -> Job:
         """Submits a job: prune, train and measure one model per target. Returns at once.
 
@@ -102,13 +103,11 @@ class Client:
             epochs: Passes over the training split; None for the recipe's own.
             batch_size: Images per step; None for the recipe's own.
             learning_rate: Peak learning rate; None for the recipe's own.
-            mode: What decides where to cut: "device" (every limit at once), "parameters", "flops", "memory" or "activation";
-                or a baseline, "uniform" (all groups alike) or "stock" (a smaller network of the same zoo family).
-            round_to: Kept widths are multiples of this.
             seed: Seed of planner, initialisation, splits and shuffling.
             display_name: Name for people.
             labels: Labels.
             validate_only: Only check and answer; the job returned has no name.
+            planning: How to plan: `mode`, `round_to` and the others of `secateur.client.Planning`.
 
         Raises:
             UsageError: If an argument makes no sense.
@@ -124,13 +123,13 @@ class Client:
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
-            mode=mode,
-            round_to=round_to,
             seed=seed,
             display_name=display_name,
             labels=labels,
+            planning=planning,
         )
         job.architecture = await self._stored(architecture, input_shape, classes)
+        await self._profiles.complete_all(job.targets)
         request = jobs_pb.CreateJobRequest(
             parent=self._parent, job=job, request_id=str(uuid.uuid4()), validate_only=validate_only
         )
@@ -171,9 +170,8 @@ class Client:
         targets: Target | Sequence[Target],
         input_shape: tuple[int, int, int] | None = None,
         classes: int | None = None,
-        mode: str = "device",
-        round_to: int = 1,
         seed: int = 0,
+        **planning: Unpack[Planning],
     ) -> Quotes:
         """Plans every target without training: predicted cost, feasibility and the limit that binds.
 
@@ -182,8 +180,9 @@ class Client:
         Returns:
             One quote per target, in their order, and the budget curve of the architecture.
         """
-        asked, policy = _requests.target_messages(targets), _requests.policy(mode, round_to)
+        asked, policy = _requests.target_messages(targets), _requests.policy(**planning)
         name = await self._stored(architecture, input_shape, classes)
+        await self._profiles.complete_all(asked)
         request = plans_pb.QuoteRequest(architecture=name, targets=asked, policy=policy, seed=seed)
         response = await self._transport.unary(self._transport.plans.Quote, request)
         return _mapping.quotes(response)
@@ -203,7 +202,7 @@ class Client:
         Args:
             architecture: Architecture of the family, as for `submit`.
             dataset: Data set of the family.
-            profile: The device's profile, whose limits count too; None for none.
+            profile: The device's profile, built in or of this project, whose limits count too; None for none.
             budget: The device's own limits, absolute; None for none. A `Target` brings its profile along.
             input_shape: Of a zoo name: shape of the input without the batch.
             classes: Of a zoo name: number of classes.
@@ -221,7 +220,7 @@ class Client:
         request = models_pb.ResolveModelRequest(
             architecture=await self._stored(architecture, input_shape, classes),
             dataset=_requests.in_collection(dataset, "datasets"),
-            device_profile=_requests.in_collection(profile or "", "deviceProfiles"),
+            device_profile=await self._profiles.complete(profile or ""),
             budget=_requests.budget(budget) if budget is not None else None,
         )
         response = await self._transport.unary(self._transport.models.ResolveModel, request)
@@ -241,6 +240,22 @@ class Client:
         request = jobs_pb.ListJobsRequest(parent=self._parent)
         async for row in self._rows(self._transport.jobs.ListJobs, request, lambda page: page.jobs):
             yield Job(self._transport, _mapping.job(row))
+
+    async def search_candidates(self, job: str, target_index: int = 0) -> AsyncGenerator[SearchCandidate, None]:
+        """Yields what the search of a finished target looked at, best first, page by page as needed.
+
+        Args:
+            job: Resource name of the job, or its id in this project.
+            target_index: Index into the job's targets.
+
+        Raises:
+            FailedPrecondition: If the target has not come to an end (TARGET_NOT_FINISHED), or the job did not search
+                (NO_SEARCH).
+            SecateurError: If the call fails for good in any other way.
+        """
+        request = jobs_pb.ListSearchCandidatesRequest(parent=self._in_project(job, "jobs"), target_index=target_index)
+        async for row in self._rows(self._transport.jobs.ListSearchCandidates, request, lambda page: page.candidates):
+            yield _mapping.search_candidate(row)
 
     async def model(self, name: str) -> Model:
         """Returns a model by its resource name, or by its id in this project."""
@@ -264,12 +279,56 @@ class Client:
             yield _mapping.architecture(row)
 
     async def device_profiles(self) -> AsyncGenerator[DeviceProfile, None]:
-        """Yields the device profiles by name, page by page as needed."""
-        request = devices_pb.ListDeviceProfilesRequest()
+        """Yields the device profiles by name, the built-in ones and then the project's own, page by page as needed."""
+        request = devices_pb.ListDeviceProfilesRequest(parent=self._parent)
         async for row in self._rows(
             self._transport.device_profiles.ListDeviceProfiles, request, lambda page: page.device_profiles
         ):
             yield _mapping.device_profile(row)
+
+    async def device_profile(self, name: str) -> DeviceProfile:
+        """Returns a device profile by its resource name, or by its id: built in, or else of this project."""
+        request = devices_pb.GetDeviceProfileRequest(name=await self._profiles.complete(name))
+        return _mapping.device_profile(await self._transport.unary(self._transport.device_profiles.GetDeviceProfile, request))
+
+    async def add_device_profile(
+        self, profile_id: str, *, validate_only: bool = False, **hardware: Unpack[Hardware]
+    ) -> DeviceProfile:
+        """Adds a device profile to the project. It never changes; delete it to give its id to another.
+
+        Args:
+            profile_id: Its id: small letters, digits and hyphens, and not that of a built-in one.
+            validate_only: Only check and answer; add nothing.
+            hardware: What the device is like: `flash`, `ram` and the others of `secateur.client.Hardware`.
+
+        Raises:
+            UsageError: If a figure cannot be read.
+            InvalidArgument: If the service refuses a figure; `field` says which.
+            AlreadyExists: If the project or the built-in profiles have one of that id (DEVICE_PROFILE_EXISTS).
+            ResourceExhausted: If the project has as many as it may have (DEVICE_PROFILE_QUOTA).
+            SecateurError: If the call fails for good in any other way.
+        """
+        request = devices_pb.CreateDeviceProfileRequest(
+            parent=self._parent,
+            device_profile_id=profile_id,
+            device_profile=_requests.device_profile(**hardware),
+            request_id=str(uuid.uuid4()),
+            validate_only=validate_only,
+        )
+        return _mapping.device_profile(
+            await self._transport.unary(self._transport.device_profiles.CreateDeviceProfile, request)
+        )
+
+    async def delete_device_profile(self, name: str) -> None:
+        """Deletes a device profile of the project, by its resource name or its id. Jobs and models made for it stay.
+
+        Raises:
+            NotFound: If the project has none of that name (DEVICE_PROFILE_NOT_FOUND).
+            FailedPrecondition: If it is built in (DEVICE_PROFILE_BUILT_IN).
+            SecateurError: If the call fails for good in any other way.
+        """
+        request = devices_pb.DeleteDeviceProfileRequest(name=await self._profiles.complete(name))
+        await self._transport.unary(self._transport.device_profiles.DeleteDeviceProfile, request)
 
     async def close(self) -> None:
         """Closes the connection. Closing twice is fine."""

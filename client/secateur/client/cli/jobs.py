@@ -16,7 +16,7 @@ from secateur.client.cli import options
 from secateur.client.cli.app import Session, app
 from secateur.client.cli.exits import exit_code_of_state
 from secateur.client.cli.progress import going_on, wait_with_progress
-from secateur.client.cli.render import event_line, job_table, render_job
+from secateur.client.cli.render import candidate_table, event_line, job_table, render_job
 from secateur.client.client import Job
 from secateur.client.units import parse_seconds
 
@@ -56,6 +56,21 @@ def get_job(
     session: Session = ctx.obj
     with session.client() as client:
         show_job(session, client.job(name))
+
+
+@commands.command("candidates")
+def list_candidates(
+    ctx: typer.Context,
+    name: Name,
+    target: Annotated[int, typer.Option(min=0, help="Index of the target, from 0.")] = 0,
+    limit: options.Rows = 20,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """List what the search of a finished target looked at, best first."""
+    session: Session = ctx.obj
+    with session.client() as client, closing(client.search_candidates(name, target)) as rows:
+        found = list(islice(rows, limit))
+    session.show(found, candidate_table(found))
 
 
 @commands.command("watch")

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from secateur.client.cli import options
 from secateur.client.cli.app import Session, app
+from secateur.client.cli.groups import grouped
 from secateur.client.cli.render import compliance_table, model_table, render_model
-from secateur.client.targets import Budget
 
 commands = typer.Typer(help="Look at models, download them, find the one for a device.", no_args_is_help=True)
 app.add_typer(commands, name="models")
@@ -68,40 +68,19 @@ def download_model(
 
 
 @commands.command("resolve")
+@grouped
 def resolve_model(
     ctx: typer.Context,
-    architecture: options.ArchitectureArgument,
+    network: options.Network,
     dataset: options.DatasetOption,
-    input_shape: options.InputShape = None,
-    classes: options.Classes = None,
+    limits: options.Limits,
     profile: Annotated[str | None, typer.Option(help="The device's profile.", show_default=False)] = None,
-    parameters: options.Parameters = None,
-    macs: options.Macs = None,
-    flops: options.Flops = None,
-    memory: options.Memory = None,
-    activation: options.Activation = None,
-    flash: options.Flash = None,
-    ram: options.Ram = None,
-    latency: options.Latency = None,
-    accuracy: options.Accuracy = None,
     json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
 ) -> None:
     """Find the most accurate model that fits a device. Exit code 4 if none does."""
     session: Session = ctx.obj
-    budget = Budget(
-        parameters=parameters,
-        macs=macs,
-        flops=flops,
-        memory=memory,
-        activation=activation,
-        flash=flash,
-        ram=ram,
-        latency=latency,
-        accuracy=accuracy,
-    )
-    shape = options.input_shape(input_shape)
     with session.client() as client:
-        found = client.resolve(architecture, dataset, profile, budget, input_shape=shape, classes=classes)
+        found = client.resolve(network.architecture, dataset, profile, limits.budget, **network.of_zoo)
     data = {
         "model": found.model.snapshot,
         "artifact": found.artifact,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any, TypedDict
 
 import typer
 
 from secateur.client.errors import UsageError
-from secateur.client.targets import Budget, Target
+from secateur.client.targets import Budget, Planning, Target
+from secateur.client.values import HybridPolicy, SearchPolicy
 
 _TARGET = "Target"
+_PLAN = "Planning"
 
 
 def _as_json(ctx: typer.Context, value: bool) -> bool:
@@ -20,91 +23,212 @@ def _as_json(ctx: typer.Context, value: bool) -> bool:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.", callback=_as_json)]
 
-ArchitectureArgument = Annotated[
-    str,
-    typer.Argument(
-        help="Zoo name, path of a .json file with Keras JSON, or projects/.../architectures/...", show_default=False
-    ),
-]
-InputShape = Annotated[str | None, typer.Option(help="Of a zoo name: input, for example 8x8x1.", show_default=False)]
-Classes = Annotated[int | None, typer.Option(help="Of a zoo name: number of classes.", show_default=False)]
 DatasetOption = Annotated[str, typer.Option(help="Data set, for example digits.", show_default=False)]
+Seed = Annotated[int, typer.Option(help="Seed of planning and training.")]
 
-Parameters = Annotated[
-    str | None, typer.Option(help="Most weights: 50k, or 50% of the unpruned net.", rich_help_panel=_TARGET, show_default=False)
-]
-Macs = Annotated[
-    str | None, typer.Option(help="Most multiply-accumulates: 2M, 50%.", rich_help_panel=_TARGET, show_default=False)
-]
-Flops = Annotated[str | None, typer.Option(help="Most FLOPs: 4M, 50%.", rich_help_panel=_TARGET, show_default=False)]
-Memory = Annotated[
-    str | None,
-    typer.Option(
-        help="Most bytes of weights and feature maps at 32 bit: 1MiB, 50%.", rich_help_panel=_TARGET, show_default=False
-    ),
-]
-Activation = Annotated[
-    str | None,
-    typer.Option(help="Most bytes of feature maps at 32 bit: 1MiB, 50%.", rich_help_panel=_TARGET, show_default=False),
-]
-Flash = Annotated[
-    str | None, typer.Option(help="Most bytes of the int8 file: 64KiB.", rich_help_panel=_TARGET, show_default=False)
-]
-Ram = Annotated[str | None, typer.Option(help="Most working memory: 40KiB.", rich_help_panel=_TARGET, show_default=False)]
-Latency = Annotated[str | None, typer.Option(help="Longest inference: 20ms.", rich_help_panel=_TARGET, show_default=False)]
-Accuracy = Annotated[
-    str | None,
-    typer.Option(help="Least top-1 accuracy of the int8 file: 95%, 0.95.", rich_help_panel=_TARGET, show_default=False),
-]
+
+def _option(text: str, panel: str = _TARGET) -> Any:
+    return typer.Option(help=text, rich_help_panel=panel, show_default=False)
+
+
+class OfZoo(TypedDict):
+    """Arguments that a zoo name needs beside it; None for every other architecture."""
+
+    input_shape: tuple[int, int, int] | None
+    classes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Which architecture, as `Client.upload` takes it."""
+
+    architecture: Annotated[
+        str,
+        typer.Argument(
+            help="Zoo name, path of a .json file with Keras JSON, or projects/.../architectures/...", show_default=False
+        ),
+    ]
+    input_shape: Annotated[str | None, typer.Option(help="Of a zoo name: input, for example 8x8x1.", show_default=False)] = None
+    classes: Annotated[int | None, typer.Option(help="Of a zoo name: number of classes.", show_default=False)] = None
+
+    @property
+    def of_zoo(self) -> OfZoo:
+        """What a zoo name needs beside it: arguments of every call that takes an architecture.
+
+        Raises:
+            UsageError: If the shape is not three whole numbers.
+        """
+        return OfZoo(input_shape=self._shape(), classes=self.classes)
+
+    def _shape(self) -> tuple[int, int, int] | None:
+        if self.input_shape is None:
+            return None
+        sizes = self.input_shape.lower().split("x")
+        if len(sizes) != 3 or not all(size.strip().isdecimal() for size in sizes):
+            raise UsageError(
+                "INPUT_SHAPE_INVALID",
+                f"An input shape is height x width x channels, such as 8x8x1. Received: {self.input_shape!r}",
+                field="input_shape",
+            )
+        height, width, channels = map(int, sizes)
+        return height, width, channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedLimits:
+    """Limits that a plan is known to keep before anything is trained."""
+
+    parameters: Annotated[str | None, _option("Most weights: 50k, or 50% of the unpruned net.")] = None
+    macs: Annotated[str | None, _option("Most multiply-accumulates: 2M, 50%.")] = None
+    flops: Annotated[str | None, _option("Most FLOPs: 4M, 50%.")] = None
+    memory: Annotated[str | None, _option("Most bytes of weights and feature maps at 32 bit: 1MiB, 50%.")] = None
+    activation: Annotated[str | None, _option("Most bytes of feature maps at 32 bit: 1MiB, 50%.")] = None
+    flash: Annotated[str | None, _option("Most bytes of the int8 file: 64KiB.")] = None
+    ram: Annotated[str | None, _option("Most working memory: 40KiB.")] = None
+    latency: Annotated[str | None, _option("Longest inference: 20ms.")] = None
+
+    def targets(self, profiles: Sequence[str] | None) -> list[Target]:
+        """Returns one target per profile, or one without a profile, each with these limits.
+
+        Raises:
+            UsageError: If there is neither a profile nor a limit, or a limit cannot be read.
+        """
+        return [Target(profile, **vars(self)) for profile in profiles or [""]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits(PredictedLimits):
+    """Every limit."""
+
+    accuracy: Annotated[str | None, _option("Least top-1 accuracy of the int8 file: 95%, 0.95.")] = None
+
+    @property
+    def budget(self) -> Budget:
+        """The limits without a profile.
+
+        Raises:
+            UsageError: If one cannot be read.
+        """
+        return Budget(**vars(self))
+
+
 Profiles = Annotated[
     list[str] | None,
     typer.Option(
         "--profile",
-        help="Device profile; given twice, two targets with the same limits.",
+        help="Device profile, built in or of the project; given twice, two targets with the same limits.",
         rich_help_panel=_TARGET,
         show_default=False,
     ),
 ]
 
-Mode = Annotated[
-    str,
-    typer.Option(
-        help="What decides where to cut: device, parameters, flops, memory or activation; or a baseline: uniform or stock."
-    ),
-]
-RoundTo = Annotated[int, typer.Option(help="Kept widths are multiples of this.")]
-Seed = Annotated[int, typer.Option(help="Seed of planning and training.")]
+
+@dataclass(frozen=True, kw_only=True)
+class Plans:
+    """How to plan, as `secateur.client.Planning` says."""
+
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="What decides where to cut: device (every limit at once), parameters, flops, memory or activation; hybrid "
+            "(whole blocks and widths together; what stays keeps its weights); or a baseline: uniform (all groups alike) or "
+            "stock (a smaller network of the same zoo family).",
+            rich_help_panel=_PLAN,
+        ),
+    ] = "device"
+    round_to: Annotated[int, typer.Option(help="Kept widths are multiples of this.", rich_help_panel=_PLAN)] = 1
+    step: Annotated[
+        float | None, _option("Share of a group's channels that one step removes, above 0 and below 1. Default: 0.1.", _PLAN)
+    ] = None
+    min_width: Annotated[int, typer.Option(help="Smallest width of any group.", rich_help_panel=_PLAN)] = 4
+    residual: Annotated[
+        str,
+        typer.Option(
+            help="Groups that take part in a residual addition: skip (they stay) or coupled (they are cut together).",
+            rich_help_panel=_PLAN,
+        ),
+    ] = "skip"
+    temperature: Annotated[
+        float | None,
+        _option("Groups are drawn by their share to this power, 0 to 4: 1 is the default, 0 draws all alike.", _PLAN),
+    ] = None
+    criterion: Annotated[
+        str | None,
+        _option(
+            "Of mode hybrid: what makes a channel worth keeping: weight_l1 (the default), weight_l2, batch_norm_scale, "
+            "feature_map_rank or random. A quote, which has no weights, draws at random.",
+            _PLAN,
+        ),
+    ] = None
+    order: Annotated[
+        str | None, _option("Of mode hybrid: what is cut first: layers_first (the default) or channels_first.", _PLAN)
+    ] = None
+    alpha: Annotated[
+        float | None,
+        _option(
+            "Of mode hybrid: base of depth, from 1 (channels only) to 2 (blocks only). Default: a job tries several, a quote "
+            "takes 1.2.",
+            _PLAN,
+        ),
+    ] = None
+    search: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Draw N plans, 2 to 1000, rank those that keep every limit without training, and train the best. Not with "
+            "uniform, stock and hybrid, which draw nothing; a quote shows the first plan.",
+            rich_help_panel=_PLAN,
+            show_default=False,
+        ),
+    ] = None
+    finalists: Annotated[
+        int | None, _option("Of a search: best-ranked plans that are trained briefly, 1 to 16. Default: 4.", _PLAN)
+    ] = None
+    brief_epochs: Annotated[int | None, _option("Of a search: epochs of that training, 1 to 100. Default: 3.", _PLAN)] = None
+
+    @property
+    def planning(self) -> Planning:
+        """The arguments of `Client.quote` and `Client.submit`.
+
+        Raises:
+            UsageError: If options of a search are given without one.
+        """
+        return Planning(
+            mode=self.mode,
+            round_to=self.round_to,
+            step=self.step,
+            min_width=self.min_width,
+            residual=self.residual,
+            temperature=self.temperature,
+            hybrid=self._hybrid(),
+            search=self._search(),
+        )
+
+    def _hybrid(self) -> HybridPolicy | None:
+        if self.mode != "hybrid" and self.criterion is None and self.order is None and self.alpha is None:
+            return None
+        default = HybridPolicy()
+        return HybridPolicy(self.criterion or default.criterion, self.order or default.order, self.alpha)
+
+    def _search(self) -> SearchPolicy | None:
+        given = {
+            name: value
+            for name, value in (("finalists", self.finalists), ("brief_epochs", self.brief_epochs))
+            if value is not None
+        }
+        if self.search is not None:
+            return SearchPolicy(self.search, **given)
+        if given:
+            raise UsageError(
+                "POLICY_INVALID",
+                f"Only a search has finalists; add --search N or leave them out. Received: {', '.join(given)} without a search",
+                field="search",
+            )
+        return None
+
+
 Rows = Annotated[int, typer.Option("--limit", min=1, help="Most rows.")]
 Timeout = Annotated[str | None, typer.Option(help="Longest wait: 90s, 10m. The job goes on after it.", show_default=False)]
-
-
-def input_shape(text: str | None) -> tuple[int, int, int] | None:
-    """Returns the shape written as "8x8x1".
-
-    Raises:
-        UsageError: If it is not three whole numbers.
-    """
-    if text is None:
-        return None
-    sizes = text.lower().split("x")
-    if len(sizes) != 3 or not all(size.strip().isdecimal() for size in sizes):
-        raise UsageError(
-            "INPUT_SHAPE_INVALID",
-            f"An input shape is height x width x channels, such as 8x8x1. Received: {text!r}",
-            field="input_shape",
-        )
-    height, width, channels = map(int, sizes)
-    return height, width, channels
-
-
-def targets(profiles: Sequence[str] | None, budget: Budget) -> list[Target]:
-    """Returns one target per profile, or one without a profile, each with the limits of `budget`.
-
-    Raises:
-        UsageError: If there is neither a profile nor a limit.
-    """
-    limits = vars(budget)
-    return [Target(profile, **limits) for profile in profiles or [""]]
 
 
 def labels(pairs: Sequence[str] | None) -> dict[str, str]:

@@ -13,6 +13,7 @@ from rich.text import Text
 from secateur.client._views import JobView, ModelView
 from secateur.client.cli.bars import bar
 from secateur.client.cli.formats import duration, figure, percent, size
+from secateur.client.cli.shares import RESOURCES, cost_left, layer_shares
 from secateur.client.values import (
     Architecture,
     Compliance,
@@ -22,6 +23,7 @@ from secateur.client.values import (
     JobEvent,
     LimitQuote,
     Quotes,
+    SearchCandidate,
 )
 
 _BAR_CELLS = 40
@@ -94,8 +96,12 @@ def render_quotes(quotes: Quotes) -> RenderableType:
         if quote.message:
             parts.append(Text(quote.message))
         parts.append(_quote_table(quote.limits))
+        if quote.plan is not None:
+            parts.append(_estimates(quote.plan.cost))
         if quote.plan is not None and quote.plan.widths and not quote.unchanged:
             parts.append(_width_table(quote.plan.widths))
+        if quote.plan is not None and quote.plan.dropped_blocks:
+            parts.append(Text(f"Dropped blocks: {', '.join(quote.plan.dropped_blocks)}"))
     if quotes.curve:
         parts.append(_curve_table(quotes))
     return Group(*parts)
@@ -138,7 +144,7 @@ def model_table(models: Iterable[ModelView]) -> Table:
     return table
 
 
-def device_table(profiles: Iterable[DeviceProfile]) -> Table:
+def profile_table(profiles: Iterable[DeviceProfile]) -> Table:
     """Returns a table of device profiles."""
     table = _table("Profile", "Device", ">Clock", ">Flash for the model", ">RAM for the model", ">MACs per second", "Runtime")
     for profile in profiles:
@@ -152,6 +158,13 @@ def device_table(profiles: Iterable[DeviceProfile]) -> Table:
             profile.runtime,
         )
     return table
+
+
+def render_profile(profile: DeviceProfile) -> RenderableType:
+    """Returns one device profile with all its memory, how fast it is taken to be, and where the figures come from."""
+    memory = f"{size(profile.flash_bytes)} of flash and {size(profile.ram_bytes)} of RAM in all"
+    speed = f"{size(profile.bytes_per_second)} of memory per second, {profile.seconds_per_operator * 1e6:,.4g} µs per operator"
+    return Group(profile_table([profile]), Text(f"{memory}; {speed}"), Text(profile.source, style="dim"))
 
 
 def architecture_table(architectures: Iterable[Architecture]) -> Table:
@@ -171,9 +184,10 @@ def architecture_table(architectures: Iterable[Architecture]) -> Table:
 
 def render_architecture(architecture: Architecture) -> RenderableType:
     """Returns one architecture with its layers and their shares of the whole."""
-    table = _table("Layer", "Type", "Output", ">Parameters", ">MACs", ">of parameters", ">of FLOPs", ">of memory", "Group")
+    of_what = [f">of {resource}" for resource in RESOURCES]
+    table = _table("Layer", "Type", "Output", ">Parameters", ">MACs", *of_what, "Group")
     for layer in architecture.layers:
-        shares = [_share(share) for share in (layer.parameters_share, layer.flops_share, layer.memory_share)]
+        shares = [_share(share) for share in layer_shares(layer).values()]
         table.add_row(
             escape(layer.name),
             layer.op,
@@ -185,7 +199,28 @@ def render_architecture(architecture: Architecture) -> RenderableType:
         )
     prunable = sum(group.prunable for group in architecture.groups)
     summary = Text(f"{prunable} of {len(architecture.groups)} channel groups may be cut")
-    return Group(architecture_table([architecture]), table, summary)
+    return Group(architecture_table([architecture]), table, summary, _estimates(architecture.cost))
+
+
+def candidate_table(candidates: Sequence[SearchCandidate]) -> Table:
+    """Returns a table of what a search looked at, with one column per proxy that scored any of them."""
+    proxies = sorted({proxy for candidate in candidates for proxy in candidate.scores})
+    headings = ("Origin", ">Parameters", ">MACs", *(f">{proxy}" for proxy in proxies), ">Rank")
+    table = _table(*headings, "Limits missed", "Measured fits", ">Brief accuracy", "Chosen")
+    for candidate in candidates:
+        accuracy, rank, fits = candidate.validation_accuracy, candidate.rank, candidate.measured_fits
+        table.add_row(
+            escape(candidate.origin),
+            f"{candidate.parameters:,}",
+            f"{candidate.macs:,}",
+            *(f"{candidate.scores[proxy]:.4g}" if proxy in candidate.scores else "" for proxy in proxies),
+            f"{rank:.1f}" if rank is not None else "",
+            ", ".join(candidate.missed_limits),
+            _yes_or_no(fits) if fits is not None else "",
+            percent(accuracy) if accuracy is not None else "",
+            _yes_or_no(met=True) if candidate.chosen else "",
+        )
+    return table
 
 
 def event_line(event: JobEvent) -> str:
@@ -237,6 +272,16 @@ def _counts(cost: Cost) -> Mapping[str, int]:
     return {"parameters": cost.parameters, "macs": cost.macs, "flops": cost.flops}
 
 
+def _estimates(cost: Cost) -> Text:
+    """Returns what is predicted of the exported network, and its energy, as a line."""
+    return Text(
+        f"Predicted: {size(cost.flash_bytes)} as int8, {size(cost.flash_float32_bytes)} as float32, "
+        f"{size(cost.ram_bytes)} of arena. Estimated energy per image at 32 bit: {cost.energy_horowitz_uj:,.4g} µJ (Horowitz), "
+        f"{cost.energy_paper_uj:,.4g} µJ (the paper's constants).",
+        style="dim",
+    )
+
+
 def _quote_table(limits: Iterable[LimitQuote]) -> Table:
     table = _table("Limit", ">Asked", ">Unpruned", ">Predicted", ">Smallest reachable", "Met")
     for limit in limits:
@@ -270,7 +315,7 @@ def _curve_table(quotes: Quotes) -> Table:
     table = _table(">Width", *names)
     table.caption = "What the network costs with all groups narrowed alike, and that as a share of the unpruned network."
     for point in quotes.curve:
-        shares = {name: getattr(point.cost, name) / getattr(quotes.unpruned_cost, name) for name in names}
+        shares = {name: cost_left(point.cost, quotes.unpruned_cost, name) for name in names}
         cells = [
             Text.assemble(bar(share, cells=_SHARE_CELLS), " ", figure(name, getattr(point.cost, name)))
             for name, share in shares.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,79 +10,58 @@ import typer
 from secateur.client.cli import options
 from secateur.client.cli.app import Session, app
 from secateur.client.cli.exits import INFEASIBLE, exit_code_of_state
+from secateur.client.cli.groups import grouped
 from secateur.client.cli.jobs import show_job
+from secateur.client.cli.plot import QuotePlot
 from secateur.client.cli.progress import going_on, wait_with_progress
 from secateur.client.cli.render import render_quotes
-from secateur.client.targets import Budget
 from secateur.client.units import parse_seconds
 
 
 @app.command()
+@grouped
 def quote(
     ctx: typer.Context,
-    architecture: options.ArchitectureArgument,
-    input_shape: options.InputShape = None,
-    classes: options.Classes = None,
+    network: options.Network,
+    limits: options.PredictedLimits,
+    plans: options.Plans,
     profile: options.Profiles = None,
-    parameters: options.Parameters = None,
-    macs: options.Macs = None,
-    flops: options.Flops = None,
-    memory: options.Memory = None,
-    activation: options.Activation = None,
-    flash: options.Flash = None,
-    ram: options.Ram = None,
-    latency: options.Latency = None,
-    mode: options.Mode = "device",
-    round_to: options.RoundTo = 1,
     seed: options.Seed = 0,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw shares, widths and the budget curve into this .svg or .png file; needs secateur-client\\[plot].",
+            show_default=False,
+        ),
+    ] = None,
     json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
 ) -> None:
     """Tell, without training, whether a target can be met, at what cost, and which limit binds. Exit code 4 if one cannot."""
     session: Session = ctx.obj
-    budget = Budget(
-        parameters=parameters,
-        macs=macs,
-        flops=flops,
-        memory=memory,
-        activation=activation,
-        flash=flash,
-        ram=ram,
-        latency=latency,
-    )
-    targets = options.targets(profile, budget)
-    shape = options.input_shape(input_shape)
+    drawing = QuotePlot(plot) if plot is not None else None
+    targets = limits.targets(profile)
     with session.client() as client:
-        quotes = client.quote(
-            architecture, targets=targets, input_shape=shape, classes=classes, mode=mode, round_to=round_to, seed=seed
-        )
+        quotes = client.quote(network.architecture, targets=targets, seed=seed, **network.of_zoo, **plans.planning)
+        if drawing is not None:
+            drawing.save(client.upload(network.architecture, **network.of_zoo), quotes)
     session.show(quotes, render_quotes(quotes))
     if not all(quote.feasible for quote in quotes):
         raise typer.Exit(INFEASIBLE)
 
 
 @app.command()
+@grouped
 def submit(
     ctx: typer.Context,
-    architecture: options.ArchitectureArgument,
+    network: options.Network,
     dataset: options.DatasetOption,
-    input_shape: options.InputShape = None,
-    classes: options.Classes = None,
+    limits: options.Limits,
+    plans: options.Plans,
     profile: options.Profiles = None,
-    parameters: options.Parameters = None,
-    macs: options.Macs = None,
-    flops: options.Flops = None,
-    memory: options.Memory = None,
-    activation: options.Activation = None,
-    flash: options.Flash = None,
-    ram: options.Ram = None,
-    latency: options.Latency = None,
-    accuracy: options.Accuracy = None,
     recipe: Annotated[str, typer.Option(help="Training recipe; empty for the service's default.", show_default=False)] = "",
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split.", show_default=False)] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.", show_default=False)] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.", show_default=False)] = None,
-    mode: options.Mode = "device",
-    round_to: options.RoundTo = 1,
     seed: options.Seed = 0,
     name: Annotated[str, typer.Option(help="Name for people.", show_default=False)] = "",
     label: Annotated[list[str] | None, typer.Option(help="Label, key=value; may be repeated.", show_default=False)] = None,
@@ -92,38 +72,24 @@ def submit(
 ) -> None:
     """Prune, train and measure a model for every target."""
     session: Session = ctx.obj
-    budget = Budget(
-        parameters=parameters,
-        macs=macs,
-        flops=flops,
-        memory=memory,
-        activation=activation,
-        flash=flash,
-        ram=ram,
-        latency=latency,
-        accuracy=accuracy,
-    )
-    targets = options.targets(profile, budget)
-    shape = options.input_shape(input_shape)
     seconds = None if timeout is None else parse_seconds(timeout, field="timeout")
+    targets = limits.targets(profile)
     labels = options.labels(label)
     with session.client() as client:
         job = client.submit(
-            architecture,
+            network.architecture,
             dataset=dataset,
             targets=targets,
-            input_shape=shape,
-            classes=classes,
             recipe=recipe,
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
-            mode=mode,
-            round_to=round_to,
             seed=seed,
             display_name=name,
             labels=labels,
             validate_only=dry_run,
+            **network.of_zoo,
+            **plans.planning,
         )
         waiting = wait and not dry_run
         if waiting:

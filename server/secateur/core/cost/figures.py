@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from secateur.core.cost import energy
+from secateur.core.cost.latency import Work
 from secateur.core.resources import Resource
 
 
@@ -12,7 +14,7 @@ from secateur.core.resources import Resource
 class Cost:
     """What one inference of a network costs, counted from its layer graph.
 
-    The figures are exact for the graph, but for the last two: those predict what the int8 exporter and interpreter will show.
+    The counts are exact for the graph; flash and RAM predict what exporter and interpreter will show, energy is an estimate.
 
     Args:
         parameters: Weights, trained or not; equals Keras's `count_params()`.
@@ -25,6 +27,8 @@ class Cost:
             work in place where they are the only reader.
         flash_bytes: Predicted size of the LiteRT int8 file.
         ram_bytes: Predicted tensor arena of TensorFlow Lite Micro for that file, on a 64-bit host.
+        flash_float32_bytes: Predicted size of the LiteRT float32 file.
+        work: What every layer of the int8 file does; latency is predicted from it (`predict_latency_ms`).
     """
 
     parameters: int
@@ -35,6 +39,18 @@ class Cost:
     peak_activation_bytes: int
     flash_bytes: int
     ram_bytes: int
+    flash_float32_bytes: int
+    work: tuple[Work, ...] = field(repr=False)
+
+    @property
+    def energy_paper_uj(self) -> float:
+        """Estimated energy in microjoule with the constants of seed A's tool, see `secateur.core.cost.energy`."""
+        return energy.paper(self.macs, self.memory_bytes).total
+
+    @property
+    def energy_horowitz_uj(self) -> float:
+        """Estimated energy in microjoule with the constants of Horowitz at 32 bit, see `secateur.core.cost.energy`."""
+        return energy.horowitz(self.macs, self.memory_bytes).total
 
     @property
     def activation_bytes(self) -> int:

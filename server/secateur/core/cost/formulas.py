@@ -29,6 +29,7 @@ class Formula:
         per_output: Other weights per output channel.
         fixed: Weights that no channel count changes.
         groups: Groups of a grouped convolution.
+        constants: Values per output channel that an operator other than a kernel reads.
         inner: Channels between the two convolutions of a separable one, per input channel; they are quantised, too.
         positions: Values per output channel.
         applications: Places at which the kernel is applied, if they are not the output's.
@@ -40,28 +41,28 @@ class Formula:
     per_output: int = 0
     fixed: int = 0
     groups: int = 1
+    constants: int = 0
     inner: int = 0
     positions: int = 0
     applications: int = 0
     shared: bool = False
 
     @property
-    def multiplies(self) -> bool:
-        """Whether it is a convolution or dense layer."""
-        return bool(self.pair or self.per_input)
+    def quantises(self) -> bool:
+        """Whether it puts kernels into the file, in which each output channel has scales of its own."""
+        return bool(self.pair or self.per_input) and not self.shared
 
     def cost(self, inputs: int, outputs: int) -> LayerCost:
         """Returns the cost with `inputs` input and `outputs` output channels."""
         kernel = self.pair * (inputs // self.groups) * outputs + self.per_input * inputs
         parameters = 0 if self.shared else kernel + self.per_output * outputs + self.fixed
-        if not self.multiplies:
-            return LayerCost(parameters, 0, FLOAT_BYTES * parameters, 0, 0)
-        quantised = outputs + self.inner * inputs
+        if not (self.pair or self.per_input):
+            return LayerCost(parameters, 0, FLOAT_BYTES * parameters, 0 if self.shared else self.constants * outputs, 0)
         return LayerCost(
             parameters,
             (self.applications or self.positions) * kernel,
             FLOAT_BYTES * (parameters + self.positions * outputs),
-            0 if self.shared else kernel + CHANNEL_FLASH_BYTES * quantised,
+            0 if self.shared else kernel + CHANNEL_FLASH_BYTES * (outputs + self.inner * inputs),
             _prepared(outputs) + (_prepared(self.inner * inputs) if self.inner else 0),
         )
 
@@ -135,23 +136,24 @@ def _batch_normalization(layer: Layer, _: Shape) -> Formula:
 def _affine(layer: Layer, received: Shape) -> Formula:
     axis = layer.config["axis"]
     values = math.prod(received[each - 1] for each in axis[:-1]) if isinstance(axis, list) else 1
-    return Formula(per_output=values * (layer.config["scale"] + layer.config["center"]))
+    kept = values * (layer.config["scale"] + layer.config["center"])
+    return Formula(per_output=kept, constants=kept)
 
 
 def _root_mean_square(_: Layer, __: Shape) -> Formula:
-    return Formula(per_output=1)
+    return Formula(per_output=1, constants=1)
 
 
 def _statistics(layer: Layer, _: Shape) -> Formula | None:
     if layer.config["mean"] is not None:
         return None  # given as arguments: there is nothing to adapt
-    return Formula(fixed=3) if layer.config["axis"] == [] else Formula(per_output=2, fixed=1)
+    return Formula(fixed=3) if layer.config["axis"] == [] else Formula(per_output=2, fixed=1, constants=2)
 
 
 def _slopes(layer: Layer, received: Shape) -> Formula:
     shared = layer.config["shared_axes"] or ()
     values = math.prod(size for axis, size in enumerate(received[:-1], start=1) if axis not in shared)
-    return Formula(fixed=values) if len(received) in shared else Formula(per_output=values)
+    return Formula(fixed=values) if len(received) in shared else Formula(per_output=values, constants=values)
 
 
 def _positions(layer: Layer) -> int:

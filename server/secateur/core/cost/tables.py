@@ -36,7 +36,7 @@ class GroupRow:
         return "yes" if self.group.prunable else f"no: {self.group.reason}"
 
 
-def group_rows(graph: LayerGraph, *, residual: Residual = "skip") -> tuple[GroupRow, ...]:
+def group_rows(graph: LayerGraph, *, residual: Residual | str = Residual.SKIP) -> tuple[GroupRow, ...]:
     """Returns a row per channel group, in execution order.
 
     Args:

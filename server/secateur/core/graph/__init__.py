@@ -1,7 +1,7 @@
 """Networks as layer graphs: reading, checking, shapes, channel groups and rewriting. No framework."""
 
 from secateur.core.graph import zoo
-from secateur.core.graph.groups import ChannelGroup, channel_groups, check_prunable
+from secateur.core.graph.groups import ChannelGroup, Residual, channel_groups, check_prunable
 from secateur.core.graph.ir import Layer, LayerGraph, Shape
 from secateur.core.graph.reader import from_data, read_keras_json
 from secateur.core.graph.rewrite import with_widths
@@ -10,6 +10,7 @@ __all__ = [
     "ChannelGroup",
     "Layer",
     "LayerGraph",
+    "Residual",
     "Shape",
     "channel_groups",
     "check_prunable",

@@ -10,13 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from enum import StrEnum
+from typing import Any, Final
 
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph.ir import Layer, LayerGraph
 from secateur.core.graph.table import MERGES, OPERATIONS, RESIDUAL_MERGES
 
-Residual = Literal["skip", "coupled"]
+
+class Residual(StrEnum):
+    """What happens to groups that take part in a residual addition.
+
+    SKIP keeps them, as seed A does; COUPLED lets them be cut together.
+    """
+
+    SKIP = "skip"
+    COUPLED = "coupled"
+
 
 _MAX_SETS: Final = 1_024
 """Longest arrangement followed; a concatenation of more sets is frozen, so that hostile graphs cannot grow without bound."""
@@ -43,24 +53,23 @@ class ChannelGroup:
     reason: str = ""
 
 
-def channel_groups(graph: LayerGraph, *, residual: Residual = "skip") -> tuple[ChannelGroup, ...]:
+def channel_groups(graph: LayerGraph, *, residual: Residual | str = Residual.SKIP) -> tuple[ChannelGroup, ...]:
     """Returns the channel groups of a network, in execution order of their first producers.
 
     Args:
         graph: The network.
-        residual: "skip" keeps groups that take part in a residual addition, as seed A does; "coupled" lets them be cut
-            together. Gates (Multiply) are coupled either way.
+        residual: What happens to groups that take part in a residual addition. Gates (Multiply) are coupled either way.
     """
-    return _Tracer(graph, residual).groups()
+    return _Tracer(graph, Residual(residual)).groups()
 
 
-def check_prunable(graph: LayerGraph, *, residual: Residual = "skip") -> None:
-    """Checks that at least one group can be cut.
+def check_prunable(graph: LayerGraph) -> None:
+    """Checks that at least one group can be cut, if not one by one then along a residual stream.
 
     Raises:
         InvalidArgument: GRAPH_NOT_PRUNABLE with the reasons.
     """
-    groups = channel_groups(graph, residual=residual)
+    groups = channel_groups(graph, residual=Residual.COUPLED)
     if any(group.prunable for group in groups):
         return
     reasons = "; ".join(f"{group.name}: {group.reason}" for group in groups[:8]) or "it has no convolution and no dense layer"
@@ -163,7 +172,7 @@ class _Tracer:
             if shape[-1] != width:
                 self._freeze(item.sets, f"{layer.name} stretches it over {width} channels")
         self._align(aligned, f"{layer.name} merges channels that are arranged differently")
-        if layer.op in RESIDUAL_MERGES and self._residual == "skip":
+        if layer.op in RESIDUAL_MERGES and self._residual is Residual.SKIP:
             self._freeze(aligned[0].sets, f"it takes part in the residual merge {layer.name}")
         return aligned[0]
 

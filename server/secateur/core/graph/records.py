@@ -204,7 +204,10 @@ def operation(name: str, kind: Any) -> str:
 def _with_activation(record: Record) -> Record:
     """Takes an activation that is a layer out of the arguments of another layer."""
     value = record.config.get("activation")
-    if not isinstance(value, Mapping) or value.get("class_name") not in _ACTIVATION_LAYERS:
+    if not isinstance(value, Mapping):
+        return record
+    kind = value.get("class_name")
+    if not isinstance(kind, str) or kind not in _ACTIVATION_LAYERS:
         return record
     inner = {**mapping(value.get("config"), f"The activation of layer {show(record.name)}", record.name), "name": record.name}
     found = read_record({**value, "config": inner, "name": record.name})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Final
 
 from secateur.core.cost import Cost, CostModel
 from secateur.core.devices import DeviceProfile
-from secateur.core.graph import ChannelGroup, LayerGraph, channel_groups
+from secateur.core.graph import ChannelGroup, LayerGraph, Residual, channel_groups
 from secateur.core.planning.widths import WidthRule
 from secateur.core.resources import Resource
 
@@ -21,16 +22,32 @@ class Bench:
     Args:
         graph: The unpruned network.
         rule: Allowed widths.
+        residual: Whether the widths of residual streams stay or shrink as well.
     """
 
-    def __init__(self, graph: LayerGraph, rule: WidthRule) -> None:
-        groups = tuple(group for group in channel_groups(graph) if group.prunable)
+    def __init__(self, graph: LayerGraph, rule: WidthRule, residual: Residual = Residual.SKIP) -> None:
+        groups = tuple(group for group in channel_groups(graph, residual=residual) if group.prunable)
         self.rule = rule
         self.full: Mapping[str, int] = {group.name: group.width for group in groups}
         self.smallest: Mapping[str, int] = {name: rule.smallest(width) for name, width in self.full.items()}
         self._model = CostModel(graph, groups)
         self._concerned = _concerned(graph, groups)
         self._loads: dict[Resource, dict[str, float]] = {}
+        self._outdated: set[str] = set()
+
+    def under(self, rule: WidthRule) -> Bench:
+        """Returns a workbench of the same network under another rule.
+
+        The two share one network: who turns to the other sets its widths first, with `set_widths`.
+
+        Args:
+            rule: Allowed widths.
+        """
+        other = copy.copy(self)
+        other.rule = rule
+        other.smallest = {name: rule.smallest(width) for name, width in self.full.items()}
+        other._loads, other._outdated = {}, set()  # noqa: SLF001  of the same class
+        return other
 
     @property
     def widths(self) -> Mapping[str, int]:
@@ -40,9 +57,7 @@ class Bench:
     def set_width(self, group: str, width: int) -> None:
         """Changes the width of one group."""
         self._model.set_width(group, width)
-        for resource, loads in self._loads.items():
-            for name in self._concerned[group]:
-                loads[name] = self._load(name, resource)
+        self._outdated.update(self._concerned[group])
 
     def set_widths(self, widths: Mapping[str, int]) -> None:
         """Changes the widths of all groups."""
@@ -68,7 +83,7 @@ class Bench:
         """
         if resource is Resource.LATENCY_MS:
             assert profile is not None, "absolute_budget refuses latency limits without a profile"
-            return profile.predict_latency_ms(self._model.value(Resource.MACS))
+            return self._model.latency_ms(profile)
         return self._model.value(resource)
 
     def narrow(self, group: str) -> None:
@@ -79,6 +94,10 @@ class Bench:
         """Returns what every group holds of a resource; 0 for those that cannot be cut any more."""
         if resource in _GLOBAL:
             return {name: self._load(name, resource) for name in self.full}
+        for known, loads in self._loads.items():
+            for name in self._outdated:
+                loads[name] = self._load(name, known)
+        self._outdated.clear()
         if resource not in self._loads:
             self._loads[resource] = {name: self._load(name, resource) for name in self.full}
         return self._loads[resource]

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from secateur.core import devices
-from secateur.core.cost import Cost, cost_of
+from secateur.core.cost import Cost, cost_of, predict_latency_ms
 from secateur.core.devices import DeviceProfile
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph
@@ -27,7 +26,7 @@ def predicted(cost: Cost, profile: DeviceProfile | None = None) -> dict[Resource
     """
     figures = cost.by_resource()
     if profile is not None:
-        figures[Resource.LATENCY_MS] = profile.predict_latency_ms(cost.macs)
+        figures[Resource.LATENCY_MS] = predict_latency_ms(cost.work, profile)
     return figures
 
 
@@ -59,14 +58,14 @@ def effective_budget(graph: LayerGraph, target: Target) -> Budget:
         target: What is asked.
 
     Raises:
-        InvalidArgument: BUDGET_EMPTY if nothing is limited, DEVICE_PROFILE_UNKNOWN or LIMIT_NEEDS_PROFILE.
+        InvalidArgument: BUDGET_EMPTY if nothing is limited, or LIMIT_NEEDS_PROFILE.
     """
     return budget_of(target, cost_of(graph))
 
 
 def budget_of(target: Target, unpruned: Cost) -> Budget:
     """Does what `effective_budget` does for a network whose cost is known."""
-    profile = profile_of(target)
+    profile = target.device_profile
     own = absolute_budget(target.budget, unpruned, profile) if target.budget else None
     return merged(own, profile)
 
@@ -79,11 +78,6 @@ def merged(budget: Budget | None, profile: DeviceProfile | None) -> Budget:
     """
     of_profile: Iterable[Limit] = profile.limits() if profile else ()
     return budget.tightened_by(of_profile) if budget else Budget(tuple(of_profile))
-
-
-def profile_of(target: Target) -> DeviceProfile | None:
-    """Returns the device profile of a target. Raises InvalidArgument DEVICE_PROFILE_UNKNOWN."""
-    return devices.get(target.device_profile) if target.device_profile else None
 
 
 def tighten(budget: Budget, resource: Resource, *, asked: float, predicted: float, measured: float) -> Budget:

@@ -8,38 +8,35 @@ go follows from scores of their channels. What that costs is worked out exactly,
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Final
 
-from secateur.core.cost import Cost, CostModel
 from secateur.core.devices import DeviceProfile
-from secateur.core.errors import Infeasible, InvalidArgument
-from secateur.core.graph import LayerGraph, channel_groups
+from secateur.core.errors import InvalidArgument
+from secateur.core.graph import LayerGraph, Residual, channel_groups
 from secateur.core.graph.blocks import drop_blocks, residual_blocks
-from secateur.core.graph.groups import Residual
-from secateur.core.planning.budgets import absolute_budget, predicted
-from secateur.core.planning.hybrid_scores import Scores, block_scores
+from secateur.core.planning.bench import Bench
+from secateur.core.planning.budgets import absolute_budget
+from secateur.core.planning.curves import SAMPLES, CurvePoint
+from secateur.core.planning.hybrid_scores import Scores, block_scores, kept_channels, random_scores
+from secateur.core.planning.infeasible import BudgetInfeasible
+from secateur.core.planning.limits import Limits
 from secateur.core.planning.plan import Plan
+from secateur.core.planning.uniform import narrow_all_alike
 from secateur.core.planning.widths import WidthRule
 from secateur.core.resources import Budget, Resource
-from secateur.core.serial import digest_of, to_data
-from secateur.core.specs import PlanMode
+from secateur.core.specs import Order, PlanMode
+
+ALPHAS: Final = (1.0, 1.1, 1.2, 1.35, 1.5)
+"""Bases of depth to try where none is given."""
+DEFAULT_ALPHA: Final = 1.2
+"""Base of depth where none is given and nothing is trained that could tell which is best: EfficientNet's own."""
 
 _BISECTIONS: Final = 30
-
-
-class Order(StrEnum):
-    """What is cut first. The second step sees what the first has left, and lands on the budget.
-
-    LAYERS_FIRST scores blocks by all of their channels, then widens what is left as far as the budget allows. CHANNELS_FIRST
-    scores blocks by the channels that stay, then takes back blocks, the best first, as far as the budget allows.
-    """
-
-    LAYERS_FIRST = "layers_first"
-    CHANNELS_FIRST = "channels_first"
+_SHALLOW_KEPT: Final = 64
+"""Networks without some blocks that are kept for the next question; a plan asks for a dozen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class Scaling:
         InvalidArgument: POLICY_INVALID, if α is out of range.
     """
 
-    alpha: float = 1.2
+    alpha: float = DEFAULT_ALPHA
 
     def __post_init__(self) -> None:
         if not 1 <= self.alpha <= 2:
@@ -72,83 +69,29 @@ class Scaling:
         """Returns the share of the channels that stays."""
         return float(self.beta**-phi)
 
-
-@dataclass(frozen=True, slots=True)
-class HybridPlan:
-    """Blocks to drop and widths of what is left. Serialise it with `secateur.core.serial`.
-
-    Args:
-        architecture: Digest of the unpruned graph.
-        dropped: Names of the blocks that go, in execution order.
-        order: What was cut first.
-        alpha: Base of depth.
-        phi: How far the network was scaled down, before landing.
-        plan: Widths of the network without these blocks, and what it costs.
-    """
-
-    architecture: str
-    dropped: tuple[str, ...]
-    order: Order
-    alpha: float
-    phi: float
-    plan: Plan
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the plan, hexadecimal."""
-        return digest_of(to_data(self))
-
-    @property
-    def cost(self) -> Cost:
-        """Predicted cost of the pruned network."""
-        return self.plan.cost
-
-    def apply(self, graph: LayerGraph) -> LayerGraph:
-        """Returns the pruned network.
+    def deepest(self, blocks: int, channels: int) -> float:
+        """Returns a φ at which all blocks go and one channel stays, as far as α and β reach that.
 
         Args:
-            graph: The unpruned network that the plan was made for.
-
-        Raises:
-            InvalidArgument: PLAN_MISMATCH, if it is another network.
+            blocks: Blocks that can go.
+            channels: Channels of the widest group.
         """
-        return self.plan.apply(self.shallow(graph))
-
-    def shallow(self, graph: LayerGraph) -> LayerGraph:
-        """Returns the network without the dropped blocks, at full width: what weights are inherited by.
-
-        Raises:
-            InvalidArgument: PLAN_MISMATCH, if it is not the network that the plan was made for.
-        """
-        if graph.digest != self.architecture:
-            raise InvalidArgument(
-                "PLAN_MISMATCH",
-                f"The plan was made for the architecture {self.architecture[:16]}. Received: {graph.digest[:16]}",
-                field="plan.architecture",
-            )
-        return drop_blocks(graph, self.dropped)
+        of_depth = math.log(2 * blocks + 2, self.alpha) if self.alpha > 1 else 0.0
+        of_width = math.log(2 * channels, self.beta) if self.beta > 1 else 0.0
+        return max(of_depth, of_width)
 
 
-class HybridInfeasible(Infeasible):
-    """No hybrid plan keeps the budget, even without any block that can go and with every group at its smallest width.
+def groups_to_score(graph: LayerGraph, residual: Residual | str = Residual.SKIP) -> tuple[str, ...]:
+    """Returns the channel groups that a hybrid plan may cut, whatever blocks it drops: those that need scores.
 
     Args:
-        nearest: That plan.
-        binding: Limit that is missed by most, relative to what was asked.
-        asked: That limit.
-        smallest: What the nearest plan takes of it.
+        graph: The unpruned network.
+        residual: Whether the widths of residual streams stay or shrink as well.
     """
-
-    def __init__(self, nearest: HybridPlan, binding: Resource, asked: float, smallest: float) -> None:
-        super().__init__(
-            "BUDGET_INFEASIBLE",
-            f"No hybrid plan keeps {binding.value} at or below {asked:,.10g}: the smallest reachable value is "
-            f"{smallest:,.10g}. Raise this limit, or allow narrower layers.",
-            field=binding.value,
-            metadata={"binding_limit": binding.value, "asked": f"{asked:.10g}", "smallest_reachable": f"{smallest:.10g}"},
-        )
-        self.nearest = nearest
-        self.binding = binding
+    shallowest = drop_blocks(graph, [block.name for block in residual_blocks(graph)])
+    owners = _owners(graph)
+    found = {owners[name] for name in _prunable(graph, residual) | _prunable(shallowest, residual)}
+    return tuple(layer.name for layer in graph if layer.name in found)
 
 
 def hybrid_plan(
@@ -156,145 +99,214 @@ def hybrid_plan(
     budget: Budget,
     scores: Scores,
     *,
-    scaling: Scaling | None = None,
+    alpha: float = DEFAULT_ALPHA,
     order: Order = Order.LAYERS_FIRST,
-    residual: Residual = "skip",
+    residual: Residual | str = Residual.SKIP,
     rule: WidthRule | None = None,
     profile: DeviceProfile | None = None,
-) -> HybridPlan:
-    """Plans depth and width together. The same arguments give the same plan.
+    seed: int = 0,
+) -> Plan:
+    """Plans depth and width together, for weights that are inherited. The same arguments give the same plan.
 
     Args:
         graph: The unpruned network. Without droppable blocks only its widths are scaled.
         budget: Limits, absolute or relative. A floor on accuracy is left to training.
-        scores: Scores of the channels of the groups within blocks, by whatever criterion; blocks without any are kept.
-        scaling: Exchange rate between depth and width.
+        scores: Scores of the channels of at least the groups that `groups_to_score` names, by whatever criterion. Blocks
+            without a scored group of their own stay.
+        alpha: Base of depth, from 1 (channels only) to 2 (layers only).
         order: What is cut first.
         residual: Whether the widths of residual streams stay ("skip") or shrink as well ("coupled").
         rule: Allowed widths.
         profile: Class of hardware that latency limits are about.
+        seed: Seed of the job; it is recorded and decides nothing.
 
     Raises:
-        HybridInfeasible: If the limits cannot all be kept; it carries the nearest plan.
-        InvalidArgument: LIMIT_NEEDS_PROFILE.
+        BudgetInfeasible: If the limits cannot all be kept; it carries the nearest plan.
+        InvalidArgument: LIMIT_NEEDS_PROFILE, POLICY_INVALID or, if a group has too few scores, SCORES_MISSING.
     """
-    search = _Search(graph, scores, scaling or Scaling(), order, residual, rule or WidthRule(), profile)
-    return search.plan(budget)
+    residual = Residual(residual)
+    planner = HybridPlanner(graph, Bench(graph, rule or WidthRule(), residual), residual)
+    limits = Limits.of(absolute_budget(budget, planner.unpruned.cost, profile), profile)
+    return planner.plan(limits, scores, Scaling(alpha), order, seed=seed)
 
 
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """How many of the ranked blocks go, and the share of the channels that stays."""
+class HybridPlanner:
+    """Plans depth and width of one network under one width rule. Not thread-safe.
 
-    blocks: int
-    width: float
+    Args:
+        graph: The unpruned network.
+        bench: Its workbench.
+        residual: Whether the widths of residual streams stay or shrink as well.
+    """
 
+    def __init__(self, graph: LayerGraph, bench: Bench, residual: Residual) -> None:
+        self._graph = graph
+        self._whole = bench
+        self._residual = residual
+        self._owners = _owners(graph)
+        self.blocks = residual_blocks(graph)
+        """Blocks that can go, in execution order."""
+        self.without = lru_cache(_SHALLOW_KEPT)(self._without)
+        """Returns the workbench of the network without some blocks, given by name in execution order."""
+        self.unpruned = self.record((), bench.full)
+        """The plan that cuts nothing."""
 
-class _Search:
-    def __init__(
+    def random_scores(self, seed: int) -> dict[str, tuple[float, ...]]:
+        """Returns scores of all groups that say nothing."""
+        return random_scores(self._graph, dict.fromkeys(self._owners.values()), seed)
+
+    def plan(
         self,
-        graph: LayerGraph,
+        limits: Limits,
         scores: Scores,
         scaling: Scaling,
-        order: Order,
-        residual: Residual,
-        rule: WidthRule,
-        profile: DeviceProfile | None,
-    ) -> None:
-        self._graph = graph
+        order: Order = Order.LAYERS_FIRST,
+        *,
+        seed: int = 0,
+        inherits: bool = True,
+    ) -> Plan:
+        """Plans as `hybrid_plan` does.
+
+        Args:
+            limits: What has to hold.
+            scores: Scores of the channels.
+            scaling: Exchange rate between depth and width.
+            order: What is cut first.
+            seed: Seed to be recorded.
+            inherits: Whether the plan says which channels stay.
+        """
+        descent = _Descent(self, scores, scaling, order)
+        dropped, widths = descent.to(limits) or descent.at(descent.deepest)
+        plan = self.record(dropped, widths, seed)
+        if inherits:
+            plan = replace(plan, indices=self._indices(widths, scores))
+        if not limits.allow(limits.figures(plan.cost)):
+            raise BudgetInfeasible.of(limits, plan, self.without(dropped).heaviest_layer, self._further(limits, scaling))
+        return plan
+
+    def smallest(self, scaling: Scaling) -> Plan:
+        """Returns the plan without any block that can go, as narrow as the exchange rate allows."""
+        descent = _Descent(self, self.random_scores(0), scaling, Order.LAYERS_FIRST)
+        return self.record(*descent.at(descent.deepest))
+
+    def curve(self, scaling: Scaling, seed: int) -> tuple[CurvePoint, ...]:
+        """Returns what the network costs on the way down to a tenth of its width or depth, whichever shrinks faster.
+
+        Args:
+            scaling: Exchange rate between depth and width.
+            seed: Seed that draws which blocks go.
+        """
+        descent = _Descent(self, self.random_scores(seed), scaling, Order.LAYERS_FIRST)
+        step = math.log(SAMPLES, max(scaling.alpha, scaling.beta)) / (SAMPLES - 1)
+        found = []
+        for number in range(SAMPLES):
+            dropped, widths = descent.at(number * step)
+            found.append(CurvePoint(scaling.width(number * step), self.record(dropped, widths).cost))
+        return tuple(found)
+
+    def record(
+        self, dropped: tuple[str, ...], widths: Mapping[str, int], seed: int = 0, mode: PlanMode = PlanMode.HYBRID
+    ) -> Plan:
+        """Returns a plan without some blocks.
+
+        Args:
+            dropped: Their names in execution order.
+            widths: Width of every group of what is left.
+            seed: Seed to be recorded.
+            mode: Mode to be recorded.
+        """
+        bench = self.without(dropped)
+        bench.set_widths(widths)
+        digest = self._graph.digest
+        return Plan(digest, mode, seed, dict(widths), dict(bench.full), bench.cost(), dropped=dropped)
+
+    def _without(self, dropped: tuple[str, ...]) -> Bench:
+        return Bench(drop_blocks(self._graph, dropped), self._whole.rule, self._residual) if dropped else self._whole
+
+    def _indices(self, widths: Mapping[str, int], scores: Scores) -> dict[str, tuple[int, ...]]:
+        # a group of the shallow network may be one half of a group of the whole, whose scores it then has
+        return kept_channels({name: scores.get(self._owners[name], ()) for name in widths}, widths)
+
+    def _further(self, limits: Limits, scaling: Scaling) -> Mapping[Resource, float] | None:
+        return None if self._residual is Residual.COUPLED else limits.figures(self._coupled.smallest(scaling).cost)
+
+    @cached_property
+    def _coupled(self) -> HybridPlanner:
+        return HybridPlanner(self._graph, Bench(self._graph, self._whole.rule, Residual.COUPLED), Residual.COUPLED)
+
+
+class _Descent:
+    """The way from the whole network to the smallest: at every φ, which blocks are gone and what widths are left."""
+
+    def __init__(self, planner: HybridPlanner, scores: Scores, scaling: Scaling, order: Order) -> None:
+        self._planner = planner
         self._scores = scores
         self._scaling = scaling
         self._order = order
-        self._residual: Residual = residual
-        self._rule = rule
-        self._profile = profile
-        self._full = _prunable(graph, residual)
-        self._droppable = tuple(block for block in residual_blocks(graph) if block.name in block_scores([block], scores))
-        self._shallow = cache(self._without)
+        self._full = planner.without(()).full
+        scored = block_scores(planner.blocks, scores)
+        self._blocks = tuple(block for block in planner.blocks if block.name in scored)
+        self.deepest = scaling.deepest(len(self._blocks), max(self._full.values(), default=1))
 
-    def plan(self, budget: Budget) -> HybridPlan:
-        unpruned = self._record(_Cut(0, 1.0), 0.0, ranking=())
-        limits = absolute_budget(budget, unpruned.cost, self._profile).asked()
-        asked = {resource: value for resource, value in limits.items() if not resource.is_floor}
-        if self._holds(unpruned.cost, asked):
-            return unpruned
-        low, high = 0.0, self._deepest()
-        smallest = self._at(high)
-        if not self._holds(smallest.cost, asked):
-            values = predicted(smallest.cost, self._profile)
-            binding = max(asked, key=lambda resource: values[resource] / asked[resource])
-            raise HybridInfeasible(smallest, binding, asked[binding], values[binding])
+    def to(self, limits: Limits) -> tuple[tuple[str, ...], Mapping[str, int]] | None:
+        """Returns the blocks that go and the widths of what is left, on the budget; None if there is no way."""
+        if self._hold(limits, *self.at(0)):
+            return self.at(0)
+        if not self._hold(limits, *self.at(self.deepest)):
+            return None
+        low, high = 0.0, self.deepest
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            low, high = (low, middle) if self._holds(self._at(middle).cost, asked) else (middle, high)
-        return self._land(high, asked)
+            low, high = (low, middle) if self._hold(limits, *self.at(middle)) else (middle, high)
+        return self._land(limits, high)
 
-    def _deepest(self) -> float:
-        """Returns a φ at which everything is at its smallest, as far as α and β reach it."""
-        of_depth = math.log(2 * len(self._droppable) + 2, self._scaling.alpha) if self._scaling.alpha > 1 else 0.0
-        widest = max(self._full.values(), default=1)
-        of_width = math.log(2 * widest, self._scaling.beta) if self._scaling.beta > 1 else 0.0
-        return max(of_depth, of_width)
+    def at(self, phi: float) -> tuple[tuple[str, ...], Mapping[str, int]]:
+        """Returns the blocks that are gone and the widths that are left at a φ."""
+        share = self._scaling.width(phi)
+        return self._cut(self._ranking(share)[: self._gone(phi)], share)
 
-    def _at(self, phi: float) -> HybridPlan:
-        return self._record(self._cut(phi), phi, self._ranking(self._scaling.width(phi)))
+    def _gone(self, phi: float) -> int:
+        return math.floor((1 - self._scaling.depth(phi)) * len(self._blocks) + 0.5)
 
-    def _cut(self, phi: float) -> _Cut:
-        gone = (1 - self._scaling.depth(phi)) * len(self._droppable)
-        return _Cut(math.floor(gone + 0.5), self._scaling.width(phi))
-
-    def _land(self, phi: float, asked: Mapping[Resource, float]) -> HybridPlan:
+    def _land(self, limits: Limits, phi: float) -> tuple[tuple[str, ...], Mapping[str, int]]:
         """Spends what rounding has left of the budget on the step that comes second."""
-        cut = self._cut(phi)
-        ranking = self._ranking(cut.width)
-        best = self._record(cut, phi, ranking)
+        share, gone = self._scaling.width(phi), self._gone(phi)
+        ranking = self._ranking(share)
+        best = self._cut(ranking[:gone], share)
         if self._order is Order.CHANNELS_FIRST:
-            for blocks in range(cut.blocks - 1, -1, -1):
-                candidate = self._record(_Cut(blocks, cut.width), phi, ranking)
-                if not self._holds(candidate.cost, asked):
-                    break
-                best = candidate
+            while gone and self._hold(limits, *(more := self._cut(ranking[: gone - 1], share))):
+                gone, best = gone - 1, more
             return best
-        low, high = cut.width, 1.0
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            candidate = self._record(_Cut(cut.blocks, middle), phi, ranking)
-            if self._holds(candidate.cost, asked):
-                low, best = middle, candidate
-            else:
-                high = middle
-        return best
+        bench = self._planner.without(best[0])
+        narrow_all_alike(bench, limits)
+        # an arena can grow as a network shrinks: then what was found on the way down stays
+        return (best[0], dict(bench.widths)) if limits.hold(bench) else best
 
-    def _ranking(self, width: float) -> tuple[str, ...]:
-        """Returns the droppable blocks, the least needed first; of equals, the last in the network first."""
-        kept = self._widths(self._full, width) if self._order is Order.CHANNELS_FIRST else None
-        scores = block_scores(self._droppable, self._scores, kept)
+    def _cut(self, gone: Sequence[str], share: float) -> tuple[tuple[str, ...], Mapping[str, int]]:
+        dropped = tuple(block.name for block in self._blocks if block.name in gone)
+        return dropped, self._widths(self._planner.without(dropped), share)
+
+    def _widths(self, bench: Bench, share: float) -> dict[str, int]:
+        return {name: bench.rule.at_most(math.floor(share * full + 0.5), full) for name, full in bench.full.items()}
+
+    def _ranking(self, share: float) -> tuple[str, ...]:
+        """Returns the blocks, the least needed first; of equals, the last in the network first."""
+        kept = self._widths(self._planner.without(()), share) if self._order is Order.CHANNELS_FIRST else None
+        scores = block_scores(self._blocks, self._scores, kept)
         last_first = list(reversed(scores))
         return tuple(sorted(last_first, key=scores.__getitem__))
 
-    def _widths(self, full: Mapping[str, int], share: float) -> dict[str, int]:
-        return {group: self._rule.at_most(math.floor(share * width + 0.5), width) for group, width in full.items()}
-
-    def _record(self, cut: _Cut, phi: float, ranking: tuple[str, ...]) -> HybridPlan:
-        gone = set(ranking[: cut.blocks])
-        dropped = tuple(block.name for block in self._droppable if block.name in gone)
-        architecture, full, model = self._shallow(dropped)
-        widths = self._widths(full, cut.width)
-        for group, width in widths.items():
-            if model.widths[group] != width:
-                model.set_width(group, width)
-        plan = Plan(architecture, PlanMode.UNIFORM, 0, widths, dict(full), model.cost())
-        return HybridPlan(self._graph.digest, dropped, self._order, self._scaling.alpha, phi, plan)
-
-    def _without(self, dropped: tuple[str, ...]) -> tuple[str, dict[str, int], CostModel]:
-        graph = drop_blocks(self._graph, dropped) if dropped else self._graph
-        groups = tuple(group for group in channel_groups(graph, residual=self._residual) if group.prunable)
-        return graph.digest, {group.name: group.width for group in groups}, CostModel(graph, groups)
-
-    def _holds(self, cost: Cost, asked: Mapping[Resource, float]) -> bool:
-        values = predicted(cost, self._profile)
-        return all(values[resource] <= limit for resource, limit in asked.items())
+    def _hold(self, limits: Limits, dropped: tuple[str, ...], widths: Mapping[str, int]) -> bool:
+        bench = self._planner.without(dropped)
+        bench.set_widths(widths)
+        return limits.hold(bench)
 
 
-def _prunable(graph: LayerGraph, residual: Residual) -> dict[str, int]:
-    return {group.name: group.width for group in channel_groups(graph, residual=residual) if group.prunable}
+def _owners(graph: LayerGraph) -> dict[str, str]:
+    """Returns, for every producer of channels, the group of the network that it belongs to."""
+    groups = channel_groups(graph, residual=Residual.COUPLED)
+    return {producer: group.name for group in groups for producer in group.producers}
+
+
+def _prunable(graph: LayerGraph, residual: Residual | str) -> frozenset[str]:
+    return frozenset(group.name for group in channel_groups(graph, residual=residual) if group.prunable)

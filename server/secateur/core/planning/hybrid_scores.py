@@ -1,30 +1,28 @@
-"""From scores of channels, worked out elsewhere, to the channels and blocks that stay."""
+"""From scores of channels to the channels and blocks that stay. Scores of trained weights are worked out elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from enum import StrEnum
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from secateur.core.errors import InvalidArgument
+from secateur.core.graph import LayerGraph
 from secateur.core.graph.blocks import Block
 
 Scores = Mapping[str, Sequence[float]]
 """One score per channel, by channel group; the higher, the more the network needs the channel."""
 
 
-class Criterion(StrEnum):
-    """What makes a channel worth keeping.
+def random_scores(graph: LayerGraph, groups: Iterable[str], seed: int) -> dict[str, tuple[float, ...]]:
+    """Returns scores that say nothing, drawn from [0, 1). Those of a group do not depend on what else is scored.
 
-    WEIGHT_L1 and WEIGHT_L2 take the norm of its filter, BATCH_NORM_SCALE the size of its normalisation's scale (network
-    slimming), FEATURE_MAP_RANK the average rank of its feature map (HRank), RANDOM nothing at all.
+    Args:
+        graph: The unpruned network.
+        groups: Names of channel groups; a group is named after its first producer.
+        seed: Seed of the draws.
     """
-
-    WEIGHT_L1 = "weight_l1"
-    WEIGHT_L2 = "weight_l2"
-    BATCH_NORM_SCALE = "batch_norm_scale"
-    FEATURE_MAP_RANK = "feature_map_rank"
-    RANDOM = "random"
+    return {name: _draws(f"{seed}:{name}", graph[name].output_shape[-1]) for name in groups}
 
 
 def kept_channels(scores: Scores, widths: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
@@ -61,6 +59,11 @@ def block_scores(blocks: Sequence[Block], scores: Scores, widths: Mapping[str, i
         if channels:
             found[block.name] = fmean(channels)
     return found
+
+
+def _draws(seed: str, number: int) -> tuple[float, ...]:
+    draw = random.Random(seed)  # noqa: S311  reproducible, not secret
+    return tuple(draw.random() for _ in range(number))
 
 
 def _best(scores: Sequence[float], width: int) -> tuple[int, ...]:

@@ -24,6 +24,11 @@ class Limits:
         """Returns what an absolute budget limits from above; a floor on accuracy is left to training."""
         return cls({resource: value for resource, value in budget.asked().items() if not resource.is_floor}, profile)
 
+    @property
+    def only(self) -> Resource | None:
+        """The resource that is limited, if there is but one."""
+        return next(iter(self.asked)) if len(self.asked) == 1 else None
+
     def figures(self, cost: Cost) -> dict[Resource, float]:
         """Returns what a network of that cost has of everything that is limited."""
         figures = predicted(cost, self.profile)
@@ -44,4 +49,9 @@ class Limits:
 
     def hold(self, bench: Bench) -> bool:
         """Whether every limit holds at present."""
-        return all(bench.value(resource, self.profile) <= asked for resource, asked in self.asked.items())
+        slowest = self.asked.get(Resource.RAM_BYTES)  # an arena is laid out tensor by tensor, so it is asked for last
+        return all(
+            bench.value(resource, self.profile) <= asked
+            for resource, asked in self.asked.items()
+            if resource is not Resource.RAM_BYTES
+        ) and (slowest is None or bench.value(Resource.RAM_BYTES, None) <= slowest)

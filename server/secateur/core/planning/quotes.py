@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from secateur.core.graph import LayerGraph
-from secateur.core.planning.budgets import budget_of, predicted, profile_of
+from secateur.core.planning.budgets import budget_of, predicted
 from secateur.core.planning.curves import CurvePoint
 from secateur.core.planning.infeasible import BudgetInfeasible
 from secateur.core.planning.plan import Plan
 from secateur.core.planning.planner import Planner
-from secateur.core.planning.widths import WidthRule
 from secateur.core.resources import Resource
-from secateur.core.specs import PlanPolicy, Target
+from secateur.core.specs import PlanMode, PlanPolicy, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class Quoter:
     """
 
     def __init__(self, graph: LayerGraph, policy: PlanPolicy, seed: int = 0) -> None:
-        self._planner = Planner(graph, WidthRule(policy.step, policy.round_to, policy.min_width))
+        self._planner = Planner.of(graph, policy)
         self._mode = policy.mode
         self._seed = seed
         self._smallest = self._planner.smallest_cost(policy.mode)
@@ -84,9 +83,9 @@ class Quoter:
             target: Device class and budget.
 
         Raises:
-            InvalidArgument: BUDGET_EMPTY, DEVICE_PROFILE_UNKNOWN or LIMIT_NEEDS_PROFILE.
+            InvalidArgument: BUDGET_EMPTY or LIMIT_NEEDS_PROFILE.
         """
-        profile = profile_of(target)
+        profile = target.device_profile
         planner = self._planner.on(profile)
         budget = budget_of(target, planner.unpruned.cost)
         infeasible: BudgetInfeasible | None = None
@@ -116,27 +115,30 @@ class Quoter:
             plan=chosen,
             limits=limits,
             binding=infeasible.binding if infeasible else None,
-            message=infeasible.message if infeasible else _message(chosen, unchanged=unchanged),
+            message=infeasible.message if infeasible else self._message(chosen, unchanged=unchanged),
             unchanged=unchanged,
         )
 
     def curve(self) -> tuple[CurvePoint, ...]:
         """Returns what the network costs at sampled widths, from full to the smallest."""
-        return self._planner.curve()
+        return self._planner.curve(self._mode, self._seed)
+
+    def _message(self, plan: Plan, *, unchanged: bool) -> str:
+        if unchanged:
+            return "The unpruned network already keeps every limit, so there is nothing to prune; ask for less."
+        if plan.stock:
+            return f"Takes the stock network {plan.stock} instead; every limit holds."
+        cut = sum(plan.widths[name] < full for name, full in plan.unpruned_widths.items())
+        kept, full = sum(plan.widths.values()), sum(plan.unpruned_widths.values())
+        cuts = f"cuts {cut} of {len(plan.widths)} channel groups and keeps {kept:,} of {full:,} channels in them"
+        if plan.mode is not PlanMode.HYBRID:
+            return f"{cuts.capitalize()}; every limit holds."
+        return (
+            f"Drops {len(plan.dropped)} of {len(self._planner.hybrid.blocks)} blocks, {cuts}; every limit holds. Which "
+            "blocks go is drawn at random here, as a quote has no trained weights; a job goes by its criterion."
+        )
 
 
 def quote(graph: LayerGraph, target: Target, policy: PlanPolicy, seed: int = 0) -> TargetQuote:
     """Quotes one target; see `Quoter`, which raises the same."""
     return Quoter(graph, policy, seed).quote(target)
-
-
-def _message(plan: Plan, *, unchanged: bool) -> str:
-    if unchanged:
-        return "The unpruned network already keeps every limit, so there is nothing to prune; ask for less."
-    if plan.stock:
-        return f"Takes the stock network {plan.stock} instead; every limit holds."
-    cut = sum(plan.widths[name] < full for name, full in plan.unpruned_widths.items())
-    kept, full = sum(plan.widths.values()), sum(plan.unpruned_widths.values())
-    return (
-        f"Cuts {cut} of {len(plan.widths)} channel groups and keeps {kept:,} of {full:,} channels in them; every limit holds."
-    )

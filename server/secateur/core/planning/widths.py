@@ -12,13 +12,14 @@ from secateur.core.errors import InvalidArgument
 class WidthRule:
     """Allowed widths of a group, and how far one step cuts.
 
-    A group keeps its full width or a multiple of `round_to` that is at least `min_width`. A group too narrow for that stays
-    as it is.
+    A group keeps its full width or a multiple of `round_to` that is at least `min_width` and `floor` times the full width. A
+    group too narrow for that stays as it is.
 
     Args:
         step: Share of the present channels that one step removes, in (0, 1); at least one channel goes.
         round_to: Kept widths are multiples of this.
         min_width: Smallest kept width.
+        floor: Smallest kept share of a group's full width, in [0, 1].
 
     Raises:
         InvalidArgument: POLICY_INVALID, if a value is out of range.
@@ -27,6 +28,7 @@ class WidthRule:
     step: float = 0.1
     round_to: int = 1
     min_width: int = 4
+    floor: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.step < 1:
@@ -41,7 +43,8 @@ class WidthRule:
 
     def smallest(self, full: int) -> int:
         """Returns the smallest allowed width of a group of `full` channels."""
-        return min(full, -(-self.min_width // self.round_to) * self.round_to)
+        least = max(self.min_width, math.ceil(self.floor * full)) if self.floor else self.min_width
+        return min(full, -(-least // self.round_to) * self.round_to)
 
     def narrower(self, width: int, full: int) -> int:
         """Returns the width after one step from `width`, never below the smallest."""

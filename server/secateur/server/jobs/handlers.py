@@ -16,7 +16,7 @@ from secateur.core.planning import TargetQuote
 from secateur.core.serial import digest_of, to_data
 from secateur.core.specs import JobSpec, PlanPolicy, Target
 from secateur.server.fields import under
-from secateur.server.plans.handlers import quote_each
+from secateur.server.plans.handlers import AskedTarget, quote_each, with_profiles
 from secateur.store import Store
 from secateur.store.records import JobRecord, Page
 
@@ -53,7 +53,7 @@ class JobRequest:
     project: str
     architecture: tuple[str, str]
     dataset: str
-    targets: tuple[Target, ...]
+    targets: tuple[AskedTarget, ...]
     policy: PlanPolicy
     recipe: RecipeChoice
     seed: int
@@ -84,12 +84,19 @@ def create_job(command: CreateJob, *, store: Store) -> JobRecord:
         the job as it would be made, with an empty id.
 
     Raises:
-        NotFound: ARCHITECTURE_NOT_FOUND.
+        NotFound: ARCHITECTURE_NOT_FOUND or DEVICE_PROFILE_NOT_FOUND.
         InvalidArgument: DATASET_UNKNOWN, DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, BUDGET_EMPTY or
             REQUEST_ID_REUSED.
         FailedPrecondition: BUDGET_INFEASIBLE or PRUNING_NO_EFFECT, naming the target.
     """
     request = command.job
+    fingerprint = digest_of(to_data(request))
+    if not command.validate_only:
+        # First of all: what the answer was made from, such as a device profile, may be gone by now.
+        with store.snapshot() as work:
+            answered = work.jobs.requested(request.project, command.request_id, fingerprint)
+        if answered is not None:
+            return answered
     with under("job"):
         spec = _resolve(request, store=store)
     if command.validate_only:
@@ -102,7 +109,7 @@ def create_job(command: CreateJob, *, store: Store) -> JobRecord:
             labels=request.labels,
             work_key=spec.work_key(TOOLCHAIN),
             request_id=command.request_id,
-            fingerprint=digest_of(to_data(request)),
+            fingerprint=fingerprint,
         )
         work.commit()
     return job
@@ -150,6 +157,7 @@ def _resolve(request: JobRequest, *, store: Store) -> JobSpec:
         )
     with store.snapshot() as work:
         architecture = work.architectures.get(owner, architecture_id)
+        targets = with_profiles(request.targets, request.project, work)
     dataset = datasets.get(request.dataset)
     datasets.check_fits(architecture.graph, dataset)
     recipe = recipes.resolve(
@@ -158,19 +166,19 @@ def _resolve(request: JobRequest, *, store: Store) -> JobSpec:
         batch_size=request.recipe.batch_size,
         learning_rate=request.recipe.learning_rate,
     )
-    _check_targets(architecture.graph, request)
+    _check_targets(architecture.graph, targets, request)
     return JobSpec(
         architecture=architecture.digest,
         dataset=dataset.name,
-        targets=request.targets,
+        targets=targets,
         recipe=recipe,
         policy=request.policy,
         seed=request.seed,
     )
 
 
-def _check_targets(graph: LayerGraph, request: JobRequest) -> None:
-    for index, quote in enumerate(quote_each(graph, request.targets, request.policy, request.seed)):
+def _check_targets(graph: LayerGraph, targets: tuple[Target, ...], request: JobRequest) -> None:
+    for index, quote in enumerate(quote_each(graph, targets, request.policy, request.seed)):
         if not quote.feasible:
             raise _infeasible(index, quote)
         if quote.unchanged:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from google.protobuf import duration_pb2
 
 from secateur.core.jobs import JobStage, JobState
-from secateur.core.reports import Progress
+from secateur.core.reports import Progress, SearchCandidate
 from secateur.core.specs import Recipe
 from secateur.server import names
 from secateur.server.fields import under
@@ -19,7 +19,7 @@ from secateur.server.plans.mapping import (
     target_to_proto,
     targets_from_proto,
 )
-from secateur.server.vocabulary import compliance_to_proto, timestamp
+from secateur.server.vocabulary import compliance_to_proto, resource_to_proto, timestamp
 from secateur.store.records import EventRecord, JobRecord, Page, TargetOutcome
 from secateur.v1 import job_service_pb2
 
@@ -28,18 +28,18 @@ def create_from_proto(request: job_service_pb2.CreateJobRequest) -> CreateJob:
     """Returns the command of a request.
 
     Raises:
-        InvalidArgument: LIMIT_INVALID or LIMIT_DUPLICATE.
+        InvalidArgument: LIMIT_INVALID, LIMIT_DUPLICATE or POLICY_INVALID.
     """
     job = request.job
     with under("job"):
-        targets = targets_from_proto(job.targets)
+        targets, policy = targets_from_proto(job.targets), policy_from_proto(job.policy)
     return CreateJob(
         job=JobRequest(
             project=names.project_of(request.parent),
             architecture=names.in_project(job.architecture, "architectures"),
             dataset=names.parse(job.dataset, "datasets")[0],
             targets=targets,
-            policy=policy_from_proto(job.policy),
+            policy=policy,
             recipe=_recipe_from_proto(job.recipe),
             seed=job.seed,
             display_name=job.display_name,
@@ -50,8 +50,8 @@ def create_from_proto(request: job_service_pb2.CreateJobRequest) -> CreateJob:
     )
 
 
-def job_to_proto(job: JobRecord) -> job_service_pb2.Job:
-    """Returns the message of a job; the name of one that was not created is empty."""
+def job_to_proto(job: JobRecord, *, brief: bool = False) -> job_service_pb2.Job:
+    """Returns the message of a job; the name of one that was not created is empty. Plans are as `brief` as asked for."""
     spec = job.spec
     return job_service_pb2.Job(
         name=names.job(job.project, job.id) if job.id else "",
@@ -67,7 +67,7 @@ def job_to_proto(job: JobRecord) -> job_service_pb2.Job:
         stage=_stage_to_proto(job.stage),
         attempt=job.attempt,
         progress=_progress_to_proto(job.progress),
-        results=[_result_to_proto(job.project, outcome) for outcome in job.outcomes],
+        results=[_result_to_proto(job.project, outcome, brief=brief) for outcome in job.outcomes],
         error=_error_to_proto(job),
         create_time=timestamp(job.create_time),
         start_time=timestamp(job.start_time),
@@ -80,7 +80,29 @@ def job_to_proto(job: JobRecord) -> job_service_pb2.Job:
 def page_to_proto(page: Page[JobRecord]) -> job_service_pb2.ListJobsResponse:
     """Returns one page of jobs."""
     return job_service_pb2.ListJobsResponse(
-        jobs=[job_to_proto(job) for job in page.items], next_page_token=page.next_page_token
+        jobs=[job_to_proto(job, brief=True) for job in page.items], next_page_token=page.next_page_token
+    )
+
+
+def candidates_to_proto(page: Page[SearchCandidate]) -> job_service_pb2.ListSearchCandidatesResponse:
+    """Returns one page of what a search looked at."""
+    return job_service_pb2.ListSearchCandidatesResponse(
+        candidates=[_candidate_to_proto(candidate) for candidate in page.items], next_page_token=page.next_page_token
+    )
+
+
+def _candidate_to_proto(candidate: SearchCandidate) -> job_service_pb2.SearchCandidate:
+    return job_service_pb2.SearchCandidate(
+        origin=candidate.origin,
+        plan=candidate.plan,
+        parameters=candidate.parameters,
+        macs=candidate.macs,
+        missed_limits=[resource_to_proto(resource) for resource in candidate.missed],
+        scores=candidate.scores,
+        rank=candidate.rank,
+        measured_fits=candidate.measured_fits,
+        validation_accuracy=candidate.validation_accuracy,
+        chosen=candidate.chosen,
     )
 
 
@@ -139,13 +161,13 @@ def _progress_to_proto(progress: Progress | None) -> job_service_pb2.JobProgress
     )
 
 
-def _result_to_proto(project: str, outcome: TargetOutcome) -> job_service_pb2.TargetResult:
+def _result_to_proto(project: str, outcome: TargetOutcome, *, brief: bool) -> job_service_pb2.TargetResult:
     report = outcome.report
     return job_service_pb2.TargetResult(
         target_index=report.target_index,
         model=names.model(project, outcome.model_id) if outcome.model_id else "",
         compliance=compliance_to_proto(report.compliance),
-        plan=plan_to_proto(report.plan),
+        plan=plan_to_proto(report.plan, brief=brief),
         met=report.met,
         message=report.message,
         plans_tried=report.plans_tried,

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from secateur.server import names
 from secateur.server.jobs import handlers, mapping
+from secateur.server.jobs.candidates import ListSearchCandidates, list_search_candidates
 from secateur.server.jobs.watch import WatchJob, watch_job
 from secateur.server.rpc import Context
 from secateur.server.threads import Threads
@@ -55,6 +56,15 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         project, job_id = names.in_project(request.name, "jobs")
         job = await self._threads.run(handlers.cancel_job, project, job_id, store=self._store)
         return mapping.job_to_proto(job)
+
+    async def ListSearchCandidates(
+        self, request: job_service_pb2.ListSearchCandidatesRequest, context: Context
+    ) -> job_service_pb2.ListSearchCandidatesResponse:
+        """Lists what the search of a finished target looked at, best first."""
+        project, job_id = names.in_project(request.parent, "jobs")
+        query = ListSearchCandidates(project, job_id, request.target_index, request.page_size, request.page_token)
+        page = await self._threads.run(list_search_candidates, query, store=self._store)
+        return mapping.candidates_to_proto(page)
 
     async def WatchJob(
         self, request: job_service_pb2.WatchJobRequest, context: Context

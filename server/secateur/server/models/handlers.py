@@ -10,10 +10,11 @@ from secateur.core import catalog, datasets
 from secateur.core.catalog import Candidate, Figure
 from secateur.core.devices import Runtime
 from secateur.core.errors import NotFound
-from secateur.core.planning import merged, profile_of
+from secateur.core.planning import merged
 from secateur.core.reports import ARENA_BYTES, PROCESS_PEAK_BYTES, ArtifactReport
 from secateur.core.resources import Compliance, Resource
-from secateur.core.specs import Target
+from secateur.server.device_profiles.handlers import find_profile
+from secateur.server.plans.handlers import AskedTarget
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.records import ModelRecord, Page
@@ -36,7 +37,7 @@ class ResolveModel:
     project: str
     architecture: str
     dataset: str
-    target: Target
+    target: AskedTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +108,15 @@ def resolve_model(query: ResolveModel, *, store: Store) -> Resolution:
     """Returns the most accurate model of a family that keeps every limit of a device.
 
     Raises:
-        NotFound: ARCHITECTURE_NOT_FOUND, or FAMILY_EMPTY if the family has no model.
+        NotFound: ARCHITECTURE_NOT_FOUND, DEVICE_PROFILE_NOT_FOUND, or FAMILY_EMPTY if the family has no model.
         InvalidArgument: DATASET_UNKNOWN, DEVICE_PROFILE_UNKNOWN, BUDGET_EMPTY, LIMIT_INVALID or LIMIT_NEEDS_PROFILE.
         FailedPrecondition: NO_MODEL_FITS, naming the limit that binds and the smallest value on offer.
     """
-    profile = profile_of(query.target)
     own = query.target.budget.resolve({}) if query.target.budget else None
-    limits = merged(own, profile)
     dataset = datasets.get(query.dataset)
     with store.snapshot() as work:
+        profile = find_profile(query.target.device_profile, query.project, work)
+        limits = merged(own, profile)
         architecture = work.architectures.get(query.project, query.architecture)
         family = {model.id: model for model in work.models.family(query.project, architecture.digest, dataset.name)}
     runtime = profile.runtime if profile else Runtime.TFLM
@@ -156,4 +157,4 @@ def _candidate(model: ModelRecord, runtime: Runtime) -> Candidate:
     for measured in report.measurements:
         if (measured.name, measured.format) == (_RAM_MEASUREMENTS[runtime], file.format):
             figures[Resource.RAM_BYTES] = Figure(measured.value, measured.method)
-    return Candidate(model.id, figures)
+    return Candidate(model.id, figures, report.plan.cost.work)

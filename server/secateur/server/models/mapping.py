@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from secateur.core.reports import ArtifactFormat, ArtifactReport, Measurement
-from secateur.core.specs import Target
 from secateur.server import names
 from secateur.server.models.handlers import ReadArtifact, Resolution, ResolveModel
+from secateur.server.plans.handlers import AskedTarget
 from secateur.server.plans.mapping import plan_to_proto, profile_from_proto
 from secateur.server.vocabulary import budget_from_proto, compliance_to_proto, cost_to_proto, timestamp
 from secateur.store.records import ModelRecord, Page
 from secateur.v1 import model_service_pb2
 
 
-def model_to_proto(model: ModelRecord) -> model_service_pb2.Model:
-    """Returns the message of a model."""
+def model_to_proto(model: ModelRecord, *, brief: bool = False) -> model_service_pb2.Model:
+    """Returns the message of a model, its plan as `brief` as asked for."""
     report = model.report
     return model_service_pb2.Model(
         name=names.model(model.project, model.id),
@@ -22,7 +22,7 @@ def model_to_proto(model: ModelRecord) -> model_service_pb2.Model:
         architecture=names.architecture(model.project, model.architecture),
         dataset=names.dataset(model.dataset),
         device_profile=names.device_profile(model.device_profile) if model.device_profile else "",
-        plan=plan_to_proto(report.plan),
+        plan=plan_to_proto(report.plan, brief=brief),
         unpruned_cost=cost_to_proto(report.unpruned_cost),
         artifacts=[_artifact_to_proto(model, artifact) for artifact in report.artifacts],
         measurements=[_measurement_to_proto(measurement) for measurement in report.measurements],
@@ -35,7 +35,7 @@ def model_to_proto(model: ModelRecord) -> model_service_pb2.Model:
 def page_to_proto(page: Page[ModelRecord]) -> model_service_pb2.ListModelsResponse:
     """Returns one page of models."""
     return model_service_pb2.ListModelsResponse(
-        models=[model_to_proto(model) for model in page.items], next_page_token=page.next_page_token
+        models=[model_to_proto(model, brief=True) for model in page.items], next_page_token=page.next_page_token
     )
 
 
@@ -46,7 +46,7 @@ def resolve_from_proto(request: model_service_pb2.ResolveModelRequest) -> Resolv
         InvalidArgument: LIMIT_INVALID or LIMIT_DUPLICATE.
     """
     project, architecture = names.in_project(request.architecture, "architectures")
-    target = Target(
+    target = AskedTarget(
         device_profile=profile_from_proto(request.device_profile),
         budget=budget_from_proto(request.budget) if request.HasField("budget") else None,
     )

@@ -7,9 +7,26 @@ from dataclasses import dataclass
 from secateur.core.cost import Cost
 from secateur.core.graph import LayerGraph
 from secateur.core.planning import CurvePoint, Quoter, TargetQuote
+from secateur.core.profiles import ProfileName
+from secateur.core.resources import Budget
 from secateur.core.specs import PlanPolicy, Target
+from secateur.server.device_profiles.handlers import find_profile
 from secateur.server.fields import under
 from secateur.store import Store
+from secateur.store.unit_of_work import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class AskedTarget:
+    """A target as a client asks for it: its device profile by name.
+
+    Args:
+        device_profile: Name of the device profile; None for none.
+        budget: Limits beside those of the profile; None for none.
+    """
+
+    device_profile: ProfileName | None
+    budget: Budget | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +43,7 @@ class QuoteTargets:
 
     project: str
     architecture: str
-    targets: tuple[Target, ...]
+    targets: tuple[AskedTarget, ...]
     policy: PlanPolicy
     seed: int
 
@@ -44,14 +61,34 @@ def quote_targets(query: QuoteTargets, *, store: Store) -> Quotes:
     """Plans every target without training.
 
     Raises:
-        NotFound: ARCHITECTURE_NOT_FOUND.
+        NotFound: ARCHITECTURE_NOT_FOUND; DEVICE_PROFILE_NOT_FOUND, naming the target.
         InvalidArgument: POLICY_INVALID or STOCK_NEEDS_ZOO; DEVICE_PROFILE_UNKNOWN, BUDGET_EMPTY or LIMIT_NEEDS_PROFILE, naming
             the target.
     """
     with store.snapshot() as work:
         architecture = work.architectures.get(query.project, query.architecture)
+        targets = with_profiles(query.targets, query.project, work)
     quoter = Quoter(architecture.graph, query.policy, query.seed)
-    return Quotes(_each(quoter, query.targets), architecture.cost, quoter.curve())
+    return Quotes(_each(quoter, targets), architecture.cost, quoter.curve())
+
+
+def with_profiles(targets: tuple[AskedTarget, ...], project: str, work: Snapshot) -> tuple[Target, ...]:
+    """Returns the targets with the device profiles that they name.
+
+    Args:
+        targets: What is asked.
+        project: Project that asks; its own profiles and the built-in ones are all that there is for it.
+        work: Where its own profiles are.
+
+    Raises:
+        InvalidArgument: DEVICE_PROFILE_UNKNOWN, naming the target.
+        NotFound: DEVICE_PROFILE_NOT_FOUND, naming the target.
+    """
+    found = []
+    for index, target in enumerate(targets):
+        with under(f"targets[{index}]"):
+            found.append(Target(find_profile(target.device_profile, project, work), target.budget))
+    return tuple(found)
 
 
 def quote_each(graph: LayerGraph, targets: tuple[Target, ...], policy: PlanPolicy, seed: int) -> tuple[TargetQuote, ...]:

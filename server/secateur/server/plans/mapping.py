@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from secateur.core.planning import LimitQuote, Plan, TargetQuote
-from secateur.core.specs import PlanMode, PlanPolicy, Target
+from secateur.core.profiles import ProfileName
+from secateur.core.specs import HybridPolicy, PlanMode, PlanPolicy, SearchPolicy, Target
 from secateur.server import names
 from secateur.server.fields import under
-from secateur.server.plans.handlers import Quotes, QuoteTargets
-from secateur.server.vocabulary import budget_from_proto, budget_to_proto, cost_to_proto, resource_to_proto
+from secateur.server.plans.handlers import AskedTarget, Quotes, QuoteTargets
+from secateur.server.vocabulary import (
+    budget_from_proto,
+    budget_to_proto,
+    cost_to_proto,
+    resource_to_proto,
+    word_from_proto,
+    word_to_proto,
+)
 from secateur.v1 import plan_service_pb2, resources_pb2
+
+_MODE: Final = "PLAN_MODE_"
+_RESIDUAL: Final = "RESIDUAL_"
+_CRITERION: Final = "CRITERION_"
+_ORDER: Final = "ORDER_"
 
 
 def quote_from_proto(request: plan_service_pb2.QuoteRequest) -> QuoteTargets:
@@ -34,7 +48,7 @@ def quotes_to_proto(quotes: Quotes) -> plan_service_pb2.QuoteResponse:
     )
 
 
-def targets_from_proto(messages: Iterable[plan_service_pb2.Target]) -> tuple[Target, ...]:
+def targets_from_proto(messages: Iterable[plan_service_pb2.Target]) -> tuple[AskedTarget, ...]:
     """Returns the targets.
 
     Raises:
@@ -43,65 +57,114 @@ def targets_from_proto(messages: Iterable[plan_service_pb2.Target]) -> tuple[Tar
     return tuple(_target_from_proto(index, message) for index, message in enumerate(messages))
 
 
-def _target_from_proto(index: int, message: plan_service_pb2.Target) -> Target:
+def _target_from_proto(index: int, message: plan_service_pb2.Target) -> AskedTarget:
     with under(f"targets[{index}]"):
-        return Target(
+        return AskedTarget(
             device_profile=profile_from_proto(message.device_profile),
             budget=budget_from_proto(message.budget) if message.HasField("budget") else None,
         )
 
 
-def profile_from_proto(name: str) -> str | None:
-    """Returns the id in the name of a device profile; None for no name."""
-    return names.parse(name, "deviceProfiles")[0] if name else None
+def profile_from_proto(name: str) -> ProfileName | None:
+    """Returns which device profile is named; None for no name."""
+    return names.device_profile_of(name) if name else None
 
 
 def target_to_proto(target: Target) -> plan_service_pb2.Target:
     """Returns the message of a target."""
     return plan_service_pb2.Target(
-        device_profile=names.device_profile(target.device_profile) if target.device_profile else "",
+        device_profile=names.device_profile(ProfileName.of(target.device_profile)) if target.device_profile else "",
         budget=budget_to_proto(target.budget) if target.budget else None,
     )
 
 
 def policy_from_proto(message: plan_service_pb2.PlanPolicy) -> PlanPolicy:
-    """Returns the policy, what is unset filled in."""
+    """Returns the policy, what is unset filled in. What its mode does not look at is left out, so that equal work is equal.
+
+    Raises:
+        InvalidArgument: POLICY_INVALID.
+    """
     default = PlanPolicy()
-    unset = message.mode == plan_service_pb2.PLAN_MODE_UNSPECIFIED
+    mode = word_from_proto(plan_service_pb2.PlanMode, message.mode, _MODE, default.mode)
     return PlanPolicy(
-        mode=default.mode if unset else PlanMode[plan_service_pb2.PlanMode.Name(message.mode).removeprefix("PLAN_MODE_")],
+        mode=mode,
         step=message.step if message.HasField("step") else default.step,
         round_to=message.round_to or default.round_to,
         min_width=message.min_width or default.min_width,
+        residual=word_from_proto(plan_service_pb2.Residual, message.residual, _RESIDUAL, default.residual),
+        temperature=message.temperature if message.HasField("temperature") else default.temperature,
+        hybrid=_hybrid_from_proto(message.hybrid) if mode is PlanMode.HYBRID else default.hybrid,
+        search=_search_from_proto(message.search) if message.HasField("search") else None,
+    )
+
+
+def _hybrid_from_proto(message: plan_service_pb2.HybridPolicy) -> HybridPolicy:
+    default = HybridPolicy()
+    return HybridPolicy(
+        criterion=word_from_proto(plan_service_pb2.Criterion, message.criterion, _CRITERION, default.criterion),
+        order=word_from_proto(plan_service_pb2.Order, message.order, _ORDER, default.order),
+        alpha=message.alpha if message.HasField("alpha") else None,
+    )
+
+
+def _search_from_proto(message: plan_service_pb2.SearchPolicy) -> SearchPolicy:
+    default = SearchPolicy()
+    return SearchPolicy(
+        candidates=message.candidates or default.candidates,
+        finalists=message.finalists or default.finalists,
+        brief_epochs=message.brief_epochs or default.brief_epochs,
     )
 
 
 def policy_to_proto(policy: PlanPolicy) -> plan_service_pb2.PlanPolicy:
-    """Returns the message of a policy."""
+    """Returns the message of a policy, everything filled in; `hybrid` is set in mode HYBRID alone."""
     return plan_service_pb2.PlanPolicy(
-        mode=_mode_to_proto(policy.mode), round_to=policy.round_to, step=policy.step, min_width=policy.min_width
+        mode=word_to_proto(plan_service_pb2.PlanMode, policy.mode, _MODE),
+        round_to=policy.round_to,
+        step=policy.step,
+        min_width=policy.min_width,
+        residual=word_to_proto(plan_service_pb2.Residual, policy.residual, _RESIDUAL),
+        temperature=policy.temperature,
+        hybrid=_hybrid_to_proto(policy.hybrid) if policy.mode is PlanMode.HYBRID else None,
+        search=_search_to_proto(policy.search) if policy.search else None,
     )
 
 
-def plan_to_proto(plan: Plan | None) -> plan_service_pb2.Plan | None:
-    """Returns the message of a plan; None stays unset."""
+def _hybrid_to_proto(hybrid: HybridPolicy) -> plan_service_pb2.HybridPolicy:
+    return plan_service_pb2.HybridPolicy(
+        criterion=word_to_proto(plan_service_pb2.Criterion, hybrid.criterion, _CRITERION),
+        order=word_to_proto(plan_service_pb2.Order, hybrid.order, _ORDER),
+        alpha=hybrid.alpha,
+    )
+
+
+def _search_to_proto(search: SearchPolicy) -> plan_service_pb2.SearchPolicy:
+    return plan_service_pb2.SearchPolicy(
+        candidates=search.candidates, finalists=search.finalists, brief_epochs=search.brief_epochs
+    )
+
+
+def plan_to_proto(plan: Plan | None, *, brief: bool = False) -> plan_service_pb2.Plan | None:
+    """Returns the message of a plan; None stays unset. With `brief`, for lists, which channels are kept is left out."""
     if plan is None:
         return None
     return plan_service_pb2.Plan(
         digest=plan.digest,
         seed=plan.seed,
-        mode=_mode_to_proto(plan.mode),
+        mode=word_to_proto(plan_service_pb2.PlanMode, plan.mode, _MODE),
         widths=[
-            plan_service_pb2.GroupWidth(group=group, width=width, unpruned_width=plan.unpruned_widths[group])
+            plan_service_pb2.GroupWidth(
+                group=group,
+                width=width,
+                unpruned_width=plan.unpruned_widths[group],
+                indices=() if brief else plan.indices.get(group, ()),
+            )
             for group, width in plan.widths.items()
         ],
         cost=cost_to_proto(plan.cost),
         stock=plan.stock,
+        dropped_blocks=plan.dropped,
     )
-
-
-def _mode_to_proto(mode: PlanMode) -> plan_service_pb2.PlanMode.ValueType:
-    return plan_service_pb2.PlanMode.Value(f"PLAN_MODE_{mode.name}")
 
 
 def _quote_to_proto(quote: TargetQuote) -> plan_service_pb2.TargetQuote:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+from google.protobuf import empty_pb2
 
 from secateur.v1 import architecture_service_pb2 as pb
 from secateur.v1 import device_profile_service_pb2 as devices_pb
@@ -67,17 +68,48 @@ class Architectures(ArchitectureServiceServicer):
 
 
 class DeviceProfiles(DeviceProfileServiceServicer):
-    """Knows one profile, of a runtime that this SDK does not know."""
+    """Knows two built-in profiles, one of a runtime that this SDK does not know, and keeps what is added."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
+        built_in = devices_pb.DeviceProfile(
+            name="deviceProfiles/stm32f746", display_name="STM32F746 Discovery", clock_hz=216_000_000, macs_per_second=1e8
+        )
+        built_in.MergeFromString(bytes([9 << 3, 17]))  # field `runtime` = 17
+        other = devices_pb.DeviceProfile(name="deviceProfiles/stm32h743", runtime=devices_pb.RUNTIME_TFLM)
+        self.stored = {built_in.name: built_in, other.name: other}
+
+    async def CreateDeviceProfile(
+        self, request: devices_pb.CreateDeviceProfileRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> devices_pb.DeviceProfile:
+        await self._faults.enter("CreateDeviceProfile", request, context)
+        profile = devices_pb.DeviceProfile()
+        profile.CopyFrom(request.device_profile)
+        profile.name = f"{request.parent}/deviceProfiles/{request.device_profile_id}"
+        if not request.validate_only:
+            self.stored[profile.name] = profile
+        return profile
+
+    async def GetDeviceProfile(
+        self, request: devices_pb.GetDeviceProfileRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> devices_pb.DeviceProfile:
+        await self._faults.enter("GetDeviceProfile", request, context)
+        return self.stored[request.name]
 
     async def ListDeviceProfiles(
         self, request: devices_pb.ListDeviceProfilesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> devices_pb.ListDeviceProfilesResponse:
         await self._faults.enter("ListDeviceProfiles", request, context)
-        profile = devices_pb.DeviceProfile(
-            name="deviceProfiles/stm32f746", display_name="STM32F746 Discovery", clock_hz=216_000_000, macs_per_second=1e8
+        scopes = ("deviceProfiles/", f"{request.parent}/") if request.parent else ("deviceProfiles/",)
+        names = [name for name in self.stored if name.startswith(scopes)]
+        start = names.index(request.page_token) if request.page_token else 0  # one profile per page
+        return devices_pb.ListDeviceProfilesResponse(
+            device_profiles=[self.stored[names[start]]], next_page_token=names[start + 1] if start + 1 < len(names) else ""
         )
-        profile.MergeFromString(bytes([9 << 3, 17]))  # field `runtime` = 17
-        return devices_pb.ListDeviceProfilesResponse(device_profiles=[profile])
+
+    async def DeleteDeviceProfile(
+        self, request: devices_pb.DeleteDeviceProfileRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> empty_pb2.Empty:
+        await self._faults.enter("DeleteDeviceProfile", request, context)
+        del self.stored[request.name]
+        return empty_pb2.Empty()

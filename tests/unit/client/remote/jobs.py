@@ -35,6 +35,8 @@ class Jobs(JobServiceServicer):
         self.final_state = pb.JOB_STATE_SUCCEEDED
         self.live = False
         """Whether jobs stay queued until they are cancelled."""
+        self.candidates: list[pb.SearchCandidate] = []
+        """What the search of every target looked at, best first."""
         self.break_after: list[int] = []
         """After how many events the next watches break, one number per watch."""
         self.end_after: list[int] = []
@@ -128,6 +130,14 @@ class Jobs(JobServiceServicer):
             job.end_time.CopyFrom(Timestamp(seconds=1_700_000_060))
         return job
 
+    async def ListSearchCandidates(
+        self, request: pb.ListSearchCandidatesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListSearchCandidatesResponse:
+        await self._faults.enter("ListSearchCandidates", request, context)
+        start = int(request.page_token or 0)
+        more = str(start + 2) if start + 2 < len(self.candidates) else ""
+        return pb.ListSearchCandidatesResponse(candidates=self.candidates[start : start + 2], next_page_token=more)
+
     async def WatchJob(
         self, request: pb.WatchJobRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.WatchJobResponse]:
@@ -154,6 +164,7 @@ class Plans(PlanServiceServicer):
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self.feasible = True
+        self.dropped_blocks: list[str] = []
 
     async def Quote(
         self, request: plans_pb.QuoteRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -175,6 +186,7 @@ class Plans(PlanServiceServicer):
             plan=plans_pb.Plan(
                 digest="d",
                 mode=plans_pb.PLAN_MODE_DEVICE,
+                dropped_blocks=self.dropped_blocks,
                 widths=[plans_pb.GroupWidth(group="stage1_block1_conv1", width=4, unpruned_width=16)],
             ),
         )

@@ -76,7 +76,7 @@ def test_residual_shares_leave_the_stream_out(resnet56: LayerGraph) -> None:
 
 
 def test_by_resource_covers_what_a_graph_can_tell() -> None:
-    cost = Cost(1, 2, 4, 4, 5, 6, 7, 8)
+    cost = Cost(1, 2, 4, 4, 5, 6, 7, 8, 9, ())
     assert set(cost.by_resource()) == set(Resource) - {Resource.LATENCY_MS, Resource.ACCURACY}
     assert cost.by_resource()[Resource.FLOPS] == 4
     assert cost.by_resource()[Resource.RAM_BYTES] == 8

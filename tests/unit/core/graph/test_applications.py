@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from secateur.core.cost import cost_of
-from tests.support.applications import application, macs_in_keras, read, rebuild_at_half, shapes_in_keras
+from tests.support.applications import application, half_of, kept_share, macs_in_keras, read, rebuild_at_half, shapes_in_keras
 
 REBUILT = {
     "VGG16": "parameters", "ResNet50": "flops", "ResNet50V2": "parameters", "MobileNet": "flops", "MobileNetV2": "parameters",
     "MobileNetV3Small": "flops", "DenseNet121": "parameters", "EfficientNetB0": "flops", "EfficientNetV2B0": "parameters",
-    "Xception": "flops", "InceptionV3": "parameters",
+    "Xception": "flops", "InceptionV3": "parameters", "InceptionResNetV2": "flops", "NASNetMobile": "parameters",
 }  # fmt: skip
 
 
@@ -29,3 +29,5 @@ def test_family(name: str) -> None:
     assert 0.49 < rebuilt.kept <= 0.5
     assert rebuilt.output.shape == (1, 10)
     assert np.isfinite(rebuilt.output).all()
+    (other,) = {"parameters", "flops"} - {REBUILT[name]}
+    assert 0.49 < kept_share(graph, other, half_of(graph, other)[0]) <= 0.5

@@ -151,6 +151,9 @@ LAYER_FAULTS: dict[str, tuple[Callable[[Record], object], str, str]] = {
     "argument": (lambda it: it["config"].update(secret=[1]), "LAYER_UNSUPPORTED", "'secret'=[1]"),
     "activation": (lambda it: it["config"].update(activation="glu"), "LAYER_UNSUPPORTED", "activation must be one of"),
     "activation object": (lambda it: it["config"].update(activation={"class_name": "f"}), "LAYER_UNSUPPORTED", "by name"),
+    "nested activation": (
+        lambda it: it["config"].update(activation={"class_name": {"class_name": "ReLU"}}), "LAYER_UNSUPPORTED", "by name",
+    ),
     "padding": (lambda it: it["config"].update(padding="causal"), "LAYER_UNSUPPORTED", "padding must be one of valid, same"),
     "strided, dilated": (lambda it: it["config"].update(strides=2, dilation_rate=2), "LAYER_UNSUPPORTED", "both"),
     "no filters": (lambda it: it["config"].pop("filters"), "ARCHITECTURE_MALFORMED", "needs the argument filters"),

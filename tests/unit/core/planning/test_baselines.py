@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateur.core import devices
-from secateur.core.cost import cost_of
+from secateur.core.cost import cost_of, predict_latency_ms
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph, zoo
 from secateur.core.planning import Budget, BudgetInfeasible, Plan, Planner, Quoter, WidthRule, plan
@@ -48,8 +48,10 @@ def test_uniform_is_one_multiplier_to_within_rounding(
         if width < full:  # rounded down, or up by one step
             following = rule.between(width, full)
             most = min(most, Fraction(following[min(1, len(following) - 1)], full))
-        if width > rule.smallest(full):
-            before = max((0, *(each for each in range(width) if each == rule.at_most(each, full))))
+        before = max((0, *(each for each in range(width) if each == rule.at_most(each, full))))
+        if before > rule.smallest(
+            full
+        ):  # a step above the smallest width may start from what the floor gave, not the multiplier
             least = max(least, Fraction(before, full))
     assert least <= most
 
@@ -111,10 +113,10 @@ def test_stock_needs_a_zoo_network(resnet56: LayerGraph) -> None:
 
 def test_stock_is_quoted(resnet56: LayerGraph) -> None:
     quoter = Quoter(resnet56, PlanPolicy(PlanMode.STOCK))
-    answer = quoter.quote(Target("nrf52840", Budget.fractions(latency_ms=0.5)))
+    answer = quoter.quote(Target(devices.get("nrf52840"), Budget.fractions(latency_ms=0.5)))
     profile = devices.get("nrf52840")
     latency = next(limit for limit in answer.limits if limit.resource is Resource.LATENCY_MS)
     assert answer.plan.stock == "resnet20"
     assert "resnet20" in answer.message
-    assert latency.predicted == profile.predict_latency_ms(answer.plan.cost.macs) == latency.smallest_reachable
+    assert latency.predicted == predict_latency_ms(answer.plan.cost.work, profile) == latency.smallest_reachable
     assert not quoter.quote(Target(budget=Budget.fractions(macs=0.1))).feasible

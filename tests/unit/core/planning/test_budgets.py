@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secateur.core import devices
-from secateur.core.cost import cost_of
+from secateur.core.cost import cost_of, predict_latency_ms
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph, zoo
 from secateur.core.planning import Budget, effective_budget, merged, predicted, tighten
@@ -23,13 +23,13 @@ def graph() -> LayerGraph:
 
 
 def test_profile_alone(graph: LayerGraph) -> None:
-    budget = effective_budget(graph, Target(device_profile="stm32f746"))
+    budget = effective_budget(graph, Target(device_profile=devices.get("stm32f746")))
     assert budget.asked() == {Resource.FLASH_BYTES: F746.usable_flash_bytes, Resource.RAM_BYTES: F746.usable_ram_bytes}
     assert {limit.origin for limit in budget.limits} == {"device_profile"}
 
 
 def test_the_tighter_of_two_limits_wins(graph: LayerGraph) -> None:
-    tight = effective_budget(graph, Target("stm32f746", Budget.of(flash_bytes=100_000, ram_bytes=10_000_000)))
+    tight = effective_budget(graph, Target(devices.get("stm32f746"), Budget.of(flash_bytes=100_000, ram_bytes=10_000_000)))
     origins = {limit.resource: limit.origin for limit in tight.limits}
     assert tight.asked() == {Resource.FLASH_BYTES: 100_000, Resource.RAM_BYTES: F746.usable_ram_bytes}
     assert origins == {Resource.FLASH_BYTES: "budget", Resource.RAM_BYTES: "device_profile"}
@@ -37,10 +37,10 @@ def test_the_tighter_of_two_limits_wins(graph: LayerGraph) -> None:
 
 def test_fractions_are_of_the_unpruned_network(graph: LayerGraph) -> None:
     cost = cost_of(graph)
-    budget = effective_budget(graph, Target("stm32f746", Budget.fractions(parameters=0.5, latency_ms=0.25)))
+    budget = effective_budget(graph, Target(devices.get("stm32f746"), Budget.fractions(parameters=0.5, latency_ms=0.25)))
     assert budget.asked()[Resource.PARAMETERS] == cost.parameters / 2
-    assert budget.asked()[Resource.LATENCY_MS] == pytest.approx(F746.predict_latency_ms(cost.macs) / 4)
-    assert predicted(cost, F746)[Resource.LATENCY_MS] == pytest.approx(cost.macs / 199.9e6 * 1e3)
+    assert budget.asked()[Resource.LATENCY_MS] == pytest.approx(predict_latency_ms(cost.work, F746) / 4)
+    assert predicted(cost, F746)[Resource.LATENCY_MS] == pytest.approx(cost.macs / 199.9e6 * 1e3, rel=0.02)  # bound by its MACs
     assert Resource.LATENCY_MS not in predicted(cost)
 
 
@@ -52,7 +52,6 @@ def test_accuracy_passes_through(graph: LayerGraph) -> None:
     ("target", "reason"),
     [
         (Target(), "BUDGET_EMPTY"),
-        (Target(device_profile="abacus"), "DEVICE_PROFILE_UNKNOWN"),
         (Target(budget=Budget.of(latency_ms=5)), "LIMIT_NEEDS_PROFILE"),
         (Target(budget=Budget.fractions(latency_ms=0.5)), "LIMIT_NEEDS_PROFILE"),
     ],

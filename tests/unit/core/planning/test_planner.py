@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from secateur.core import devices
+from secateur.core.cost import cost_of, predict_latency_ms
 from secateur.core.errors import Infeasible, InvalidArgument
-from secateur.core.graph import LayerGraph, zoo
+from secateur.core.graph import LayerGraph, Residual, zoo
 from secateur.core.planning import Budget, BudgetInfeasible, Plan, Planner, WidthRule, plan
 from secateur.core.resources import Resource
 from secateur.core.specs import PlanMode
@@ -47,7 +48,7 @@ def test_keeps_every_limit_of_several(resnet20: LayerGraph) -> None:
         assert cost.macs <= 1_600_000
         assert cost.flash_bytes <= 160_000
         assert cost.ram_bytes <= 16_000
-        assert profile.predict_latency_ms(cost.macs) <= 85
+        assert predict_latency_ms(cost.work, profile) <= 85
 
 
 def test_uses_up_at_least_one_of_several_limits(resnet56: LayerGraph) -> None:
@@ -136,6 +137,51 @@ def test_literal_goes_down_to_one_filter(resnet20: LayerGraph) -> None:
     smallest = Planner(resnet20, WidthRule(0.1, 1, 1)).smallest.cost
     chosen = plan(resnet20, Budget.of(parameters=smallest.parameters), literal=True, min_width=8, round_to=8)
     assert set(chosen.widths.values()) == {1}
+
+
+# Temperature and residual streams ------------------------------------------------------------------------------------------
+
+
+def test_temperature_spreads_the_cuts(vgg16: LayerGraph) -> None:
+    """Of 13 groups at half the parameters: alike at temperature 0, by the share at 1, the heaviest alone at 4."""
+
+    def kept(temperature: float) -> list[float]:
+        chosen = plan(vgg16, Budget.fractions(parameters=0.5), mode="parameters", temperature=temperature, seed=1)
+        return [chosen.widths[name] / chosen.unpruned_widths[name] for name in chosen.widths]
+
+    spread = {temperature: statistics.pstdev(kept(temperature)) for temperature in (0, 1, 4)}
+    assert spread[0] < spread[1]
+    assert plan(vgg16, Budget.fractions(parameters=0.5), temperature=1.0) == plan(vgg16, Budget.fractions(parameters=0.5))
+    assert min(kept(0)[:2]) < 0.8  # early layers hold next to no parameters
+    assert min(kept(1)[:2]) > 0.8
+    assert min(kept(4)[:5]) == 1
+
+
+def test_a_step_back_in_temperature_draws_what_is_at_its_smallest_no_more(resnet20: LayerGraph) -> None:
+    least = Planner(resnet20, WidthRule()).smallest.cost.parameters
+    assert plan(resnet20, Budget.of(parameters=least), temperature=0).cost.parameters == least
+
+
+def test_coupled_streams_go_further() -> None:
+    graph = zoo.build("resnet18", (32, 32, 3), 10)
+    skip = Planner(graph, WidthRule()).smallest.cost.parameters
+    coupled = Planner(graph, WidthRule(), residual=Residual.COUPLED).smallest.cost.parameters
+    between = Budget.of(parameters=(skip + coupled) / 2)
+    with pytest.raises(BudgetInfeasible) as caught:
+        plan(graph, between)
+    assert f"residual 'coupled' reaches {coupled:,}" in caught.value.message
+    assert caught.value.metadata["smallest_reachable_coupled"] == str(coupled)
+    chosen = plan(graph, between, residual="coupled")
+    assert 0.98 * between.asked()[Resource.PARAMETERS] < chosen.cost.parameters <= between.asked()[Resource.PARAMETERS]
+    assert cost_of(chosen.apply(graph)) == chosen.cost
+    with pytest.raises(BudgetInfeasible) as caught:
+        plan(graph, Budget.of(parameters=coupled - 1), residual="coupled")
+    assert "coupled" not in caught.value.message
+
+
+def test_unknown_residual(resnet20: LayerGraph) -> None:
+    with pytest.raises(ValueError, match="dropped"):
+        plan(resnet20, Budget.of(parameters=1e5), residual="dropped")
 
 
 # What cannot be done -------------------------------------------------------------------------------------------------------

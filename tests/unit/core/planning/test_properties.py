@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateur.core import devices
 from secateur.core.cost import CostModel, cost_of
-from secateur.core.graph import LayerGraph, channel_groups, zoo
+from secateur.core.graph import LayerGraph, Residual, channel_groups, zoo
 from secateur.core.planning import Budget, BudgetInfeasible, Plan, Planner, WidthRule, plan, predicted
 from secateur.core.resources import Limit, Resource
 from secateur.core.specs import PlanMode
@@ -27,6 +29,8 @@ POLICIES = st.fixed_dictionaries(
         "step": st.floats(0.05, 0.6),
         "round_to": st.integers(1, 4),
         "min_width": st.integers(1, 6),
+        "residual": st.sampled_from(Residual),
+        "temperature": st.sampled_from([0, 0.5, 1, 2]),
     }
 )
 
@@ -107,6 +111,27 @@ def test_what_was_cut_last_is_given_back_first(seed: int, resource: str, fractio
     assert landed.widths[last] < before.widths[last]
     model.set_width(last, landed.widths[last] + 1)
     assert model.value(limited) > asked
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    layer_graphs(),
+    st.lists(BUDGETS, min_size=2, max_size=5),
+    st.sampled_from(["device", "parameters", "hybrid"]),
+    st.integers(0, 2),
+)
+def test_what_a_planner_was_asked_before_changes_no_answer(
+    graph: LayerGraph, budgets: list[Budget], mode: str, seed: int
+) -> None:
+    """Budgets share the cuts that they have in common, whichever is asked for first."""
+    planner = Planner(graph, WidthRule(min_width=1), PROFILE)
+    for budget in budgets:
+        alone, infeasible = nearest_or_plan(graph, budget, {"mode": mode, "seed": seed, "min_width": 1})
+        if infeasible is None:
+            assert planner.plan(budget, PlanMode(mode), seed) == alone
+        else:
+            with pytest.raises(BudgetInfeasible, match=re.escape(str(infeasible))):
+                planner.plan(budget, PlanMode(mode), seed)
 
 
 def test_seeds_differ() -> None:

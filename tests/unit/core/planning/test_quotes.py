@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from secateur.core import devices
-from secateur.core.cost import cost_of
+from secateur.core.cost import cost_of, predict_latency_ms
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph, channel_groups, with_widths, zoo
 from secateur.core.planning import Budget, LimitQuote, Quoter, TargetQuote, plan, quote
@@ -25,7 +25,7 @@ def limits_of(answer: TargetQuote) -> dict[Resource, LimitQuote]:
 
 
 def test_feasible(graph: LayerGraph) -> None:
-    answer = quote(graph, Target("stm32f746", Budget.of(flash_bytes=150_000, accuracy=0.9)), PlanPolicy(), seed=3)
+    answer = quote(graph, Target(devices.get("stm32f746"), Budget.of(flash_bytes=150_000, accuracy=0.9)), PlanPolicy(), seed=3)
     assert answer.feasible
     assert not answer.unchanged
     assert answer.binding is None
@@ -46,7 +46,7 @@ def test_is_the_plan_that_the_job_will_use(graph: LayerGraph) -> None:
 
 
 def test_unchanged(graph: LayerGraph) -> None:
-    answer = quote(graph, Target("stm32f746"), PlanPolicy())
+    answer = quote(graph, Target(devices.get("stm32f746")), PlanPolicy())
     assert answer.feasible
     assert answer.unchanged
     assert answer.plan.changes_nothing
@@ -55,7 +55,7 @@ def test_unchanged(graph: LayerGraph) -> None:
 
 
 def test_infeasible_says_why(graph: LayerGraph) -> None:
-    answer = quote(graph, Target("stm32f746", Budget.of(parameters=10_000, macs=2_000_000)), PlanPolicy())
+    answer = quote(graph, Target(devices.get("stm32f746"), Budget.of(parameters=10_000, macs=2_000_000)), PlanPolicy())
     assert not answer.feasible
     assert not answer.unchanged
     assert answer.binding is Resource.PARAMETERS
@@ -68,10 +68,10 @@ def test_infeasible_says_why(graph: LayerGraph) -> None:
 
 
 def test_latency_is_predicted_from_the_profile(graph: LayerGraph) -> None:
-    answer = quote(graph, Target("nrf52840", Budget.fractions(latency_ms=0.5)), PlanPolicy())
+    answer = quote(graph, Target(devices.get("nrf52840"), Budget.fractions(latency_ms=0.5)), PlanPolicy())
     latency = limits_of(answer)[Resource.LATENCY_MS]
-    assert latency.unpruned == pytest.approx(devices.get("nrf52840").predict_latency_ms(cost_of(graph).macs))
-    assert latency.predicted == pytest.approx(devices.get("nrf52840").predict_latency_ms(answer.plan.cost.macs))
+    assert latency.unpruned == pytest.approx(predict_latency_ms(cost_of(graph).work, devices.get("nrf52840")))
+    assert latency.predicted == pytest.approx(predict_latency_ms(answer.plan.cost.work, devices.get("nrf52840")))
     assert latency.met
 
 
@@ -84,9 +84,9 @@ def test_refuses_an_empty_target(graph: LayerGraph) -> None:
 def test_one_quoter_answers_targets_as_if_each_were_alone(graph: LayerGraph) -> None:
     policy = PlanPolicy(round_to=2)
     targets = [
-        Target("nrf52840", Budget.fractions(latency_ms=0.5)),
+        Target(devices.get("nrf52840"), Budget.fractions(latency_ms=0.5)),
         Target(budget=Budget.of(parameters=10)),
-        Target("stm32f746", Budget.fractions(latency_ms=0.5, parameters=0.4)),
+        Target(devices.get("stm32f746"), Budget.fractions(latency_ms=0.5, parameters=0.4)),
         Target(budget=Budget.fractions(flops=0.5)),
     ]
     quoter = Quoter(graph, policy, 3)

@@ -2,50 +2,53 @@ from __future__ import annotations
 
 import pytest
 
-from secateur.core import devices
 from secateur.core.graph import LayerGraph
 from secateur.core.resources import Budget, Compliance, Resource
-from secateur.core.specs import PlanPolicy
 from secateur.workers.engine.datasets import Data
 from secateur.workers.engine.fitting import MAX_TIGHTENINGS, Fitting
+from secateur.workers.engine.proposals import Planned, Task
+from tests.support.training import quick_job
 
 
-def _fitting(graph: LayerGraph, data: Data, budget: Budget, profile: str | None = None) -> Fitting:
-    return Fitting(graph, budget, PlanPolicy(), devices.get(profile) if profile else None, seed=0, train=data.train)
+def _fitting(graph: LayerGraph, data: Data, budget: Budget, profile: str | None = None) -> tuple[Fitting, Planned]:
+    task = Task(graph, quick_job(budget, profile=profile), 0, data)
+    return Fitting(task, budget), Planned(task)
 
 
 def test_a_plan_is_held_against_its_exported_file(graph: LayerGraph, data: Data) -> None:
-    candidate = _fitting(graph, data, Budget.of(flash_bytes=12_000, ram_bytes=4_000)).next()
+    fitting, planned = _fitting(graph, data, Budget.of(flash_bytes=12_000, ram_bytes=4_000))
+    candidate = fitting.next(planned)
     assert candidate.fits
     assert {limit.resource: limit.method for limit in candidate.compliance} == {
         Resource.FLASH_BYTES: "bytes of the int8 file",
         Resource.RAM_BYTES: "smallest arena in which TensorFlow Lite Micro starts the int8 file",
     }
-    assert candidate.model.count_params() == candidate.plan.cost.parameters
+    assert candidate.proposal.model.count_params() == candidate.proposal.plan.cost.parameters
 
 
 def test_a_measured_excess_makes_the_next_plan_smaller_by_it(graph: LayerGraph, data: Data) -> None:
-    fitting = _fitting(graph, data, Budget.of(flash_bytes=12_000))
-    first = fitting.next()
+    fitting, planned = _fitting(graph, data, Budget.of(flash_bytes=12_000))
+    first = fitting.next(planned)
     missed = Compliance(Resource.FLASH_BYTES, asked=12_000, achieved=12_500, method="bytes of the int8 file")
-    assert fitting.tighten(first.plan, (missed,))
-    second = fitting.next()
-    assert second.plan.cost.flash_bytes <= first.plan.cost.flash_bytes - 500
+    assert fitting.tighten(first.proposal.plan, (missed,))
+    second = fitting.next(planned)
+    assert second.proposal.plan.cost.flash_bytes <= first.proposal.plan.cost.flash_bytes - 500
     assert second.plans_tried == 2
     assert second.compliance[0].asked == 12_000
 
 
 @pytest.mark.parametrize("resource", [Resource.PARAMETERS, Resource.ACCURACY])
 def test_what_no_smaller_plan_would_correct_is_not_tightened(graph: LayerGraph, data: Data, resource: Resource) -> None:
-    fitting = _fitting(graph, data, Budget.of(flash_bytes=12_000))
-    first = fitting.next()
+    fitting, planned = _fitting(graph, data, Budget.of(flash_bytes=12_000))
+    first = fitting.next(planned)
     achieved = 0.5 if resource.is_floor else 2.0
-    assert not fitting.tighten(first.plan, (Compliance(resource, asked=1.0, achieved=achieved, method=""),))
+    assert not fitting.tighten(first.proposal.plan, (Compliance(resource, asked=1.0, achieved=achieved, method=""),))
 
 
 def test_a_board_is_held_to_the_memory_of_a_process_and_the_search_is_bounded(graph: LayerGraph, data: Data) -> None:
     # The prediction is that of a micro-controller's arena; no process is that small, so every plan is measured to miss.
-    candidate = _fitting(graph, data, Budget.of(ram_bytes=1_000_000), "raspberrypi4").next()
+    fitting, planned = _fitting(graph, data, Budget.of(ram_bytes=1_000_000), "raspberrypi4")
+    candidate = fitting.next(planned)
     assert not candidate.fits
     assert candidate.plans_tried <= 1 + MAX_TIGHTENINGS
     assert candidate.compliance[0].achieved > 10_000_000
@@ -53,7 +56,8 @@ def test_a_board_is_held_to_the_memory_of_a_process_and_the_search_is_bounded(gr
 
 
 def test_a_budget_that_no_plan_keeps_ends_at_the_smallest_network(graph: LayerGraph, data: Data) -> None:
-    candidate = _fitting(graph, data, Budget.of(flash_bytes=1_000)).next()
-    assert candidate.is_smallest
+    fitting, planned = _fitting(graph, data, Budget.of(flash_bytes=1_000))
+    candidate = fitting.next(planned)
+    assert candidate.proposal.is_smallest
     assert not candidate.fits
-    assert set(candidate.plan.widths.values()) == {4}
+    assert set(candidate.proposal.plan.widths.values()) == {4}

@@ -39,14 +39,14 @@ def assert_equal(pruned: keras.Model, model: keras.Model, graph: LayerGraph, kep
     np.testing.assert_allclose(pruned(batch), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["gated_mobilenet", "densenet"])  # full ones: test_inherit_criteria
 def test_equals_the_masked_network(name: str) -> None:
     graph = NETWORKS[name]()
     model, kept = trained_looking(graph), drawn(graph, seed=2)
     outputs = masked_outputs(model, graph, kept, images(graph))
     assert np.ptp(outputs, axis=0).max() > 0.01 * np.abs(outputs).max()  # else equality would say nothing
     pruned = inherit(model, graph, kept)
-    assert pruned.count_params() < 0.6 * model.count_params() or name == "resnet56"
+    assert pruned.count_params() < 0.6 * model.count_params()
     assert_equal(pruned, model, graph, kept)
 
 

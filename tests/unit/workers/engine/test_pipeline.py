@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 
@@ -9,38 +8,15 @@ import pytest
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph, zoo
 from secateur.core.jobs import JobStage
-from secateur.core.reports import ArtifactFormat, Progress, TargetReport
+from secateur.core.reports import ArtifactFormat, TargetReport
 from secateur.core.resources import Budget, Resource
 from secateur.core.serial import from_data, to_data
-from secateur.core.specs import JobSpec
 from secateur.workers.engine.datasets import Data
-from secateur.workers.engine.pipeline import run_target
 from secateur.workers.engine.tflm import classify_on_tflm
+from tests.support.runs import Run
 from tests.support.training import QUICK, quick_job
 
 BUDGET = Budget.of(flash_bytes=12_000, ram_bytes=4_000, macs=300_000, latency_ms=2, accuracy=0.8)
-
-
-class Run:
-    """One run of a target, and everything that came out of it."""
-
-    def __init__(self, graph: LayerGraph, spec: JobSpec) -> None:
-        self.blobs: dict[str, bytes] = {}
-        self.stages: list[JobStage] = []
-        self.progress: list[Progress] = []
-        self.report = run_target(
-            graph,
-            spec,
-            0,
-            put=self._put,
-            on_stage=lambda stage, _: self.stages.append(stage),
-            on_progress=self.progress.append,
-        )
-
-    def _put(self, data: bytes) -> str:
-        digest = hashlib.sha256(data).hexdigest()
-        self.blobs[digest] = data
-        return digest
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +37,7 @@ def test_every_limit_of_budget_and_profile_is_answered_with_its_method(finished:
     answers = {limit.resource: limit for limit in finished.report.compliance}
     assert set(answers) == {limit.resource for limit in BUDGET.limits}
     assert answers[Resource.MACS].method == "counted from the layer graph"
-    assert answers[Resource.LATENCY_MS].method == "predicted: MACs / profile rate"
+    assert answers[Resource.LATENCY_MS].method == "predicted: roofline of the profile"
     assert answers[Resource.ACCURACY].method == "int8 file on the test split"
     int8 = next(item for item in finished.report.artifacts if item.format is ArtifactFormat.LITERT_INT8)
     assert answers[Resource.FLASH_BYTES].achieved == int8.size_bytes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import ChannelGroup, LayerGraph, channel_groups
 from secateur.core.graph.indices import channel_origins
-from secateur.core.planning.hybrid_scores import Criterion
+from secateur.core.planning.hybrid_scores import random_scores
+from secateur.core.specs import Criterion
 
 _FLOAT = NDArray[np.floating[Any]]
 _BATCH: Final = 32
@@ -64,7 +64,7 @@ def channel_scores(
                 raise InvalidArgument("CRITERION_UNSUITABLE", "The rank of feature maps needs images. Received: none")
             found = _over_producers(chosen, _ranks(model, graph, _producers(chosen), images))
         case Criterion.RANDOM:
-            found = {group.name: _draws(group, seed) for group in chosen}
+            return random_scores(graph, [group.name for group in chosen], seed)
     return {name: tuple(float(score) for score in scores) for name, scores in found.items()}
 
 
@@ -119,11 +119,12 @@ def _ranks(model: keras.Model, graph: LayerGraph, producers: Iterable[str], imag
     that is called several times is judged by its first call.
     """
     taps = {name: _finished(graph, name) for name in producers}
-    probe = keras.Model(model.inputs, {name: _layer_of(model, graph, tap).output for name, tap in taps.items()})
+    probe = keras.Model(model.input, {name: _layer_of(model, graph, tap).output for name, tap in taps.items()})
     sums: dict[str, _FLOAT] = {name: np.zeros(graph[name].output_shape[-1]) for name in taps}
     for start in range(0, len(images), _BATCH):
-        for name, maps in probe.predict_on_batch(images[start : start + _BATCH]).items():
-            sums[name] += _rank_of(maps).sum(axis=0)
+        maps = probe(images[start : start + _BATCH], training=False)  # compiling it would take longer than the few batches do
+        for name, values in maps.items():
+            sums[name] += _rank_of(keras.ops.convert_to_numpy(values)).sum(axis=0)
     return {name: total / len(images) for name, total in sums.items()}
 
 
@@ -144,11 +145,6 @@ def _finished(graph: LayerGraph, producer: str) -> str:
     while len(graph.consumers[name]) == 1 and graph[graph.consumers[name][0]].op in _PASSES:
         name = graph.consumers[name][0]
     return name
-
-
-def _draws(group: ChannelGroup, seed: int) -> _FLOAT:
-    draw = random.Random(f"{seed}:{group.name}")  # noqa: S311  reproducible, not secret; other groups do not matter
-    return np.array([draw.random() for _ in range(group.width)])
 
 
 def _layer_of(model: keras.Model, graph: LayerGraph, name: str) -> keras.Layer:

@@ -63,8 +63,8 @@ def export_untrained(model: keras.Model, images: NDArray[np.float32]) -> bytes:
 def _disturbed(model: keras.Model) -> Iterator[None]:
     fresh = model.get_weights()
     generator = np.random.default_rng(0)
-    # Kernels are random already; all else is a vector. Additions are positive: a batch-norm variance must stay so.
-    model.set_weights([w + generator.uniform(0.01, 0.1, w.shape) if w.ndim == 1 else w for w in fresh])
+    # Kernels are random already; all else starts out constant. Additions are positive: a batch-norm variance must stay so.
+    model.set_weights([w + generator.uniform(0.01, 0.1, w.shape) if np.ptp(w) == 0 else w for w in fresh])
     try:
         yield
     finally:

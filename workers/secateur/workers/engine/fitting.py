@@ -11,17 +11,13 @@ from typing import Final
 
 import keras
 
-from secateur.core.cost import Cost
-from secateur.core.devices import DeviceProfile, Runtime
-from secateur.core.graph import LayerGraph
-from secateur.core.planning import BudgetInfeasible, Plan, Planner, WidthRule, predicted, tighten
+from secateur.core.devices import Runtime
+from secateur.core.planning import BudgetInfeasible, Plan, predicted, tighten
 from secateur.core.reports import ArtifactFormat, Measurement
 from secateur.core.resources import Budget, Compliance, Resource
-from secateur.core.specs import PlanPolicy
-from secateur.workers.engine.build import build_model
-from secateur.workers.engine.datasets import Split
 from secateur.workers.engine.export import export_untrained
 from secateur.workers.engine.measure import peak_resident_bytes
+from secateur.workers.engine.proposals import Proposal, Source, Task
 from secateur.workers.engine.tflm import Arena, measure_arena
 
 MAX_TIGHTENINGS: Final = 3
@@ -32,7 +28,7 @@ _MEASURED: Final = frozenset({Resource.FLASH_BYTES, Resource.RAM_BYTES})
 _COUNTED: Final = "counted from the layer graph"
 _METHODS: Final = {
     Resource.FLASH_BYTES: "bytes of the int8 file",
-    Resource.LATENCY_MS: "predicted: MACs / profile rate",
+    Resource.LATENCY_MS: "predicted: roofline of the profile",
     Resource.ACCURACY: "int8 file on the test split",
 }
 _RAM_METHODS: Final = {
@@ -58,21 +54,17 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A plan, its network and what its untrained export takes.
+    """A proposal and what its untrained export takes.
 
     Args:
-        plan: The plan.
-        model: Its network with fresh weights.
+        proposal: The proposal.
         compliance: Every limit but accuracy.
-        plans_tried: Plans made so far, this one included.
-        is_smallest: Whether no plan keeps the budget, so that this one is at the smallest reachable value of what binds.
+        plans_tried: Proposals made so far, this one included.
     """
 
-    plan: Plan
-    model: keras.Model
+    proposal: Proposal
     compliance: tuple[Compliance, ...]
     plans_tried: int
-    is_smallest: bool
 
     @property
     def fits(self) -> bool:
@@ -81,52 +73,52 @@ class Candidate:
 
 
 class Fitting:
-    """The search for a plan that fits one target.
+    """The way to a plan that fits one target.
 
     Args:
-        graph: The unpruned network.
-        asked: Absolute limits of the target.
-        policy: How to plan.
-        profile: Device class of the target; None for none, which is treated as a micro-controller.
-        seed: Seed of planner and weights.
-        train: The training split, which calibrates the export.
+        task: The target. Without a device class it is treated as one of a micro-controller.
+        asked: Its absolute limits.
     """
 
-    def __init__(
-        self, graph: LayerGraph, asked: Budget, policy: PlanPolicy, profile: DeviceProfile | None, seed: int, train: Split
-    ) -> None:
-        self._graph = graph
+    def __init__(self, task: Task, asked: Budget) -> None:
+        self._task = task
         self._asked = asked
         self._budget = asked
-        self._policy = policy
-        self._profile = profile
-        self._seed = seed
-        self._train = train
-        self._planner = Planner(graph, WidthRule(policy.step, policy.round_to, policy.min_width), profile)
+        self._profile = task.profile
+        self._untrained: dict[str, Sizes] = {}
         self._plans_tried = 0
+        self._tightenings = 0
 
-    @property
-    def unpruned_cost(self) -> Cost:
-        """Predicted cost of the unpruned network."""
-        return self._planner.unpruned.cost
+    def next(self, source: Source) -> Candidate:
+        """Returns the first proposal whose untrained export fits; if none does, the nearest point, which does not fit.
 
-    def next(self) -> Candidate:
-        """Returns the first plan whose untrained export fits; if none is found, the nearest point, which does not fit."""
+        Args:
+            source: Where proposals come from. What measurements of another source's have shown is kept.
+        """
         while True:
-            plan, is_smallest = self._plan()
-            keras.utils.clear_session()
-            keras.utils.set_random_seed(self._seed)
-            model = build_model(self._graph, plan)
-            sizes = self.sizes_of(export_untrained(model, self._train.images))
-            candidate = Candidate(plan, model, self.compliance(plan, sizes), self._plans_tried, is_smallest)
-            if candidate.fits or is_smallest or not self.tighten(plan, candidate.compliance):
+            self._plans_tried += 1
+            proposal = self._proposal(source)
+            compliance = self.untrained_compliance(proposal.plan, proposal.model)
+            candidate = Candidate(proposal, compliance, self._plans_tried)
+            if candidate.fits or proposal.is_smallest or not self.tighten(proposal.plan, compliance):
                 return candidate
+
+    def untrained_compliance(self, plan: Plan, model: keras.Model) -> tuple[Compliance, ...]:
+        """Exports a network that is not trained yet and holds it against every limit but accuracy.
+
+        Args:
+            plan: Its plan.
+            model: The network. A plan is exported once: its sizes do not depend on the weights.
+        """
+        if plan.digest not in self._untrained:
+            self._untrained[plan.digest] = self.sizes_of(export_untrained(model, self._task.data.train.images))
+        return self.compliance(plan, self._untrained[plan.digest])
 
     def tighten(self, plan: Plan, compliance: tuple[Compliance, ...]) -> bool:
         """Makes the next plan allow for what was measured of this one.
 
         Args:
-            plan: A plan of this search.
+            plan: A plan that was proposed.
             compliance: What was measured of it; at least one limit is missed.
 
         Returns:
@@ -134,8 +126,9 @@ class Fitting:
         """
         expected = predicted(plan.cost, self._profile)
         missed = [limit for limit in compliance if not limit.met]
-        if self._plans_tried > MAX_TIGHTENINGS or any(limit.resource not in _MEASURED for limit in missed):
+        if self._tightenings == MAX_TIGHTENINGS or any(limit.resource not in _MEASURED for limit in missed):
             return False
+        self._tightenings += 1
         for limit in missed:
             self._budget = tighten(
                 self._budget,
@@ -149,7 +142,7 @@ class Fitting:
     def sizes_of(self, file: bytes) -> Sizes:
         """Measures what an int8 file takes."""
         arena = measure_arena(file)
-        ram = arena.smallest if self._runtime is Runtime.TFLM else peak_resident_bytes(file, self._train.images[:1])
+        ram = arena.smallest if self._runtime is Runtime.TFLM else peak_resident_bytes(file, self._task.data.train.images[:1])
         return Sizes(len(file), ram, arena)
 
     def compliance(self, plan: Plan, sizes: Sizes, accuracy: float | None = None) -> tuple[Compliance, ...]:
@@ -170,7 +163,7 @@ class Fitting:
         """Returns the latency that is predicted for the device class of the target, if it has one."""
         if self._profile is None:
             return ()
-        latency = self._profile.predict_latency_ms(plan.cost.macs)
+        latency = predicted(plan.cost, self._profile)[Resource.LATENCY_MS]
         method = f"{_METHODS[Resource.LATENCY_MS]} ({self._profile.source})"
         return (Measurement("device_latency_ms", latency, "ms", method, self._profile.title, ArtifactFormat.LITERT_INT8),)
 
@@ -178,10 +171,9 @@ class Fitting:
     def _runtime(self) -> Runtime:
         return self._profile.runtime if self._profile else Runtime.TFLM
 
-    def _plan(self) -> tuple[Plan, bool]:
-        """Returns the next plan, and whether it is the nearest to a budget that no plan keeps."""
-        self._plans_tried += 1
+    def _proposal(self, source: Source) -> Proposal:
         try:
-            return self._planner.plan(self._budget, self._policy.mode, self._seed), False
+            return source.propose(self._budget)
         except BudgetInfeasible as refusal:
-            return refusal.nearest, True
+            nearest = refusal.nearest
+            return Proposal(nearest, self._task.fresh(nearest), self._task.spec.recipe, is_smallest=True)

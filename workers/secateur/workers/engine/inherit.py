@@ -52,11 +52,11 @@ def inherit(model: keras.Model, graph: LayerGraph, kept: Kept) -> keras.Model:
     """
     positions = kept_positions(graph, kept)
     pruned = build_model(with_widths(graph, {group: len(indices) for group, indices in kept.items()}))
-    given = {layer.name: layer for layer in model.layers}
+    given, targets = ({layer.name: layer for layer in each.layers} for each in (model, pruned))
     for layer in graph:
         if layer.shares:
             continue  # its weights come with their owner
-        target = pruned.get_layer(layer.name)
+        target = targets[layer.name]
         if not target.weights:
             continue
         if layer.name not in given:

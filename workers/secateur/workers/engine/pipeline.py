@@ -8,21 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from secateur.core import datasets as registry
+from secateur.core.cost import cost_of
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobStage
-from secateur.core.planning import effective_budget, profile_of
-from secateur.core.reports import ArtifactFormat, ArtifactReport, Measurement, Progress, TargetReport
+from secateur.core.planning import effective_budget
+from secateur.core.reports import ArtifactFormat, ArtifactReport, Measurement, TargetReport
 from secateur.core.resources import Compliance
-from secateur.core.specs import JobSpec
-from secateur.workers.engine.build import ends_in_softmax
-from secateur.workers.engine.datasets import Data, load
+from secateur.core.specs import JobSpec, PlanMode
+from secateur.workers.engine.datasets import load
 from secateur.workers.engine.export import export
 from secateur.workers.engine.fitting import Candidate, Fitting
+from secateur.workers.engine.hybrid import Hybrid
 from secateur.workers.engine.measure import arena_figures, figure_of, measure_file, tflm_accuracy, training_figures
-from secateur.workers.engine.train import Epoch, train
-
-StageListener = Callable[[JobStage, str], None]
-ProgressListener = Callable[[Progress], None]
+from secateur.workers.engine.proposals import Planned, ProgressListener, Proposal, Source, StageListener, Task
+from secateur.workers.engine.search import Search
 
 
 def run_target(
@@ -53,8 +52,8 @@ def run_target(
     """
     registry.check_fits(graph, registry.get(spec.dataset))
     data = load(spec.dataset, seed=spec.seed, validation_fraction=spec.recipe.validation_fraction)
-    run = _Run(graph, spec, index, data, put, on_stage, on_progress)
-    return run.report()
+    task = Task(graph, spec, index, data, on_stage, on_progress)
+    return _Run(task, Fitting(task, effective_budget(graph, spec.targets[index])), put).report()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,86 +71,100 @@ class _Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One target on its way to its report; the fields are the arguments of `run_target` and the loaded data."""
+    """One target on its way to its report.
 
-    graph: LayerGraph
-    spec: JobSpec
-    index: int
-    data: Data
+    Args:
+        task: The target.
+        fitting: Its limits.
+        put: Stores the bytes of an artifact and returns their SHA-256.
+    """
+
+    task: Task
+    fitting: Fitting
     put: Callable[[bytes], str]
-    on_stage: StageListener
-    on_progress: ProgressListener
 
     def report(self) -> TargetReport:
-        target = self.spec.targets[self.index]
-        asked, profile = effective_budget(self.graph, target), profile_of(target)
-        fitting = Fitting(self.graph, asked, self.spec.policy, profile, self.spec.seed, self.data.train)
-        while True:
-            self.on_stage(JobStage.PLANNING, "Choosing widths and measuring the untrained export")
-            candidate = fitting.next()
+        self.task.on_stage(JobStage.PLANNING, "Choosing widths and measuring the untrained export")
+        *drafts, source = self._sources()
+        for draft in drafts:
+            candidate = self.fitting.next(draft)
             if not candidate.fits:
-                return self._untrained(candidate, fitting)
-            outcome = self._train_and_measure(candidate, fitting)
-            if outcome.met or not fitting.tighten(candidate.plan, outcome.compliance):
-                return self._trained(candidate, outcome, fitting)
+                return self._untrained(candidate)
+        while True:
+            candidate = self.fitting.next(source)
+            if not candidate.fits:
+                return self._untrained(candidate)
+            outcome = self._train_and_measure(candidate.proposal)
+            if outcome.met or not self.fitting.tighten(candidate.proposal.plan, outcome.compliance):
+                return self._trained(candidate, outcome)
+            self.task.on_stage(JobStage.PLANNING, "Choosing narrower widths, as a file became larger than its untrained export")
 
-    def _train_and_measure(self, candidate: Candidate, fitting: Fitting) -> _Outcome:
-        self.on_stage(JobStage.TRAINING, f"Training for {self.spec.recipe.epochs} epochs")
-        training = train(
-            candidate.model,
-            self.data,
-            self.spec.recipe,
-            seed=self.spec.seed,
-            probabilities=ends_in_softmax(self.graph),
-            on_epoch=lambda epoch: self.on_progress(_progress(self.index, epoch)),
-        )
-        self.on_stage(JobStage.EXPORTING, "Converting to LiteRT float32 and int8")
-        files = export(candidate.model, self.data.train.images)
-        self.on_stage(JobStage.MEASURING, "Measuring both files")
-        int8, test = files[ArtifactFormat.LITERT_INT8], self.data.test
-        sizes = fitting.sizes_of(int8)
-        reference = np.asarray(candidate.model.predict(test.images, verbose=0))
+    def _sources(self) -> tuple[Source, ...]:
+        """Returns where plans come from: the last makes what is trained, those before show in seconds whether anything fits."""
+        policy = self.task.spec.policy
+        if policy.mode is PlanMode.HYBRID:
+            return Planned(self.task), Hybrid(self.task)
+        return (Search(self.task, policy.search, self.fitting) if policy.search else Planned(self.task),)
+
+    def _train_and_measure(self, proposal: Proposal) -> _Outcome:
+        work = "Fine-tuning" if proposal.plan.indices else "Training"
+        self.task.on_stage(JobStage.TRAINING, f"{work} for {proposal.recipe.epochs} epochs")
+        training = self.task.train(proposal.model, proposal.recipe)
+        self.task.on_stage(JobStage.EXPORTING, "Converting to LiteRT float32 and int8")
+        files = export(proposal.model, self.task.data.train.images)
+        self.task.on_stage(JobStage.MEASURING, "Measuring both files")
+        int8, test = files[ArtifactFormat.LITERT_INT8], self.task.data.test
+        sizes = self.fitting.sizes_of(int8)
+        reference = np.asarray(proposal.model.predict(test.images, verbose=0))
         measurements = (
+            *proposal.measurements,
             *training_figures(training),
             *(figure for kind, file in files.items() for figure in measure_file(file, kind, test, reference)),
             *arena_figures(sizes.arena),
             tflm_accuracy(int8, sizes.arena, test),
-            *fitting.latency_figures(candidate.plan),
+            *self.fitting.latency_figures(proposal.plan),
         )
         accuracy = figure_of(measurements, "accuracy", ArtifactFormat.LITERT_INT8)
-        return _Outcome(files, measurements, fitting.compliance(candidate.plan, sizes, accuracy))
+        return _Outcome(files, measurements, self.fitting.compliance(proposal.plan, sizes, accuracy))
 
-    def _trained(self, candidate: Candidate, outcome: _Outcome, fitting: Fitting) -> TargetReport:
+    def _trained(self, candidate: Candidate, outcome: _Outcome) -> TargetReport:
+        verdict = "Every limit holds." if outcome.met else f"{_worst(outcome.compliance)} This model is the nearest point."
         artifacts = tuple(
             ArtifactReport(
                 format=kind,
                 sha256=self.put(file),
                 size_bytes=len(file),
                 accuracy=figure_of(outcome.measurements, "accuracy", kind),
-                test_images=len(self.data.test),
+                test_images=len(self.task.data.test),
             )
             for kind, file in outcome.files.items()
         )
         return TargetReport(
-            target_index=self.index,
-            plan=candidate.plan,
-            unpruned_cost=fitting.unpruned_cost,
+            target_index=self.task.index,
+            plan=candidate.proposal.plan,
+            unpruned_cost=cost_of(self.task.graph),
             compliance=outcome.compliance,
             artifacts=artifacts,
             measurements=outcome.measurements,
-            message="Every limit holds." if outcome.met else f"{_worst(outcome.compliance)} This model is the nearest point.",
+            message=" ".join(filter(None, (verdict, candidate.proposal.note))),
             plans_tried=candidate.plans_tried,
+            candidates=candidate.proposal.candidates,
         )
 
-    def _untrained(self, candidate: Candidate, fitting: Fitting) -> TargetReport:
-        reach = "No pruned network comes nearer" if candidate.is_smallest else f"{candidate.plans_tried} plans came no nearer"
+    def _untrained(self, candidate: Candidate) -> TargetReport:
+        reach = (
+            "No pruned network comes nearer"
+            if candidate.proposal.is_smallest
+            else f"{candidate.plans_tried} plans came no nearer"
+        )
         return TargetReport(
-            target_index=self.index,
-            plan=candidate.plan,
-            unpruned_cost=fitting.unpruned_cost,
+            target_index=self.task.index,
+            plan=candidate.proposal.plan,
+            unpruned_cost=cost_of(self.task.graph),
             compliance=candidate.compliance,
             message=f"{_worst(candidate.compliance)} {reach}, so nothing was trained.",
             plans_tried=candidate.plans_tried,
+            candidates=candidate.proposal.candidates,
         )
 
 
@@ -164,7 +177,3 @@ def _worst(compliance: tuple[Compliance, ...]) -> str:
 
 def _figure(value: float) -> str:
     return f"{value:,.0f}" if value >= 1_000 else f"{value:.4g}"
-
-
-def _progress(index: int, epoch: Epoch) -> Progress:
-    return Progress(index, epoch.number, epoch.of, epoch.loss, epoch.accuracy, epoch.eta_seconds)

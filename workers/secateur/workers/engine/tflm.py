@@ -16,6 +16,8 @@ from secateur.workers.engine.streams import captured_stderr
 
 _ALIGNMENT: Final = 16
 """TensorFlow Lite Micro aligns its arena to this many bytes, so sizes in between make no difference."""
+_GENEROUS: Final = 1 << 24
+"""First arena that is tried. In one that is far too small the interpreter can crash instead of refusing."""
 _LARGEST: Final = 1 << 28
 _RECORDED: Final = re.compile(r"Arena allocation (total|head|tail) (\d+) bytes")
 
@@ -87,7 +89,7 @@ def measure_arena(model: bytes) -> Arena:
 
 
 def _enough_for(model: bytes) -> int | None:
-    size = 1 << 16
+    size = _GENEROUS
     while not _starts(model, size):
         size *= 2
         if size > _LARGEST:

@@ -1,0 +1,175 @@
+"""Hybrid pruning (seed B): train, cut blocks and channels at once, keep the weights of what stays, fine-tune once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.core import recipes
+from secateur.core.jobs import JobStage
+from secateur.core.planning import ALPHAS, BudgetInfeasible, Plan, Planner, groups_to_score
+from secateur.core.planning.hybrid_scores import Scores
+from secateur.core.reports import Measurement
+from secateur.core.resources import Budget
+from secateur.core.serial import digest_of, to_data
+from secateur.core.specs import PlanMode
+from secateur.workers.engine.criteria import channel_scores
+from secateur.workers.engine.datasets import Split
+from secateur.workers.engine.inherit import inherit
+from secateur.workers.engine.measure import machine
+from secateur.workers.engine.proposals import Proposal, Task
+from secateur.workers.engine.recalibrate import recalibrate
+from secateur.workers.engine.train import Training
+
+SCORING_IMAGES: Final = 128
+"""Training images by which channels are scored where the criterion needs some: the rank of a map hardly depends on them."""
+RECALIBRATION_IMAGES: Final = 512
+"""Training images from which a pruned network takes the statistics of its normalisations."""
+_BATCH: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Unpruned:
+    """The trained network that weights are inherited from.
+
+    Args:
+        model: The network.
+        training: What its training reached.
+    """
+
+    model: keras.Model
+    training: Training
+
+
+@dataclass(frozen=True, slots=True)
+class _Pruned:
+    """A plan with inherited weights that nothing was done to but to recalibrate its normalisations."""
+
+    alpha: float
+    plan: Plan
+    model: keras.Model
+    accuracy: float
+
+
+_TRAINED: Final[dict[str, Unpruned]] = {}
+"""The last network that was trained to be pruned, by all that decides its weights: the targets of a job share it."""
+
+
+class Hybrid:
+    """Hybrid plans of one target. The network is trained for the first proposal, or for an earlier target of the job.
+
+    Args:
+        task: The target, of a job in mode HYBRID.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._policy = task.spec.policy.hybrid
+        self._planner = Planner.of(task.graph, task.spec.policy, task.profile)
+        self._scores: Scores | None = None
+
+    def propose(self, budget: Budget) -> Proposal:
+        """Tries the base of depth that the policy names, or several, and takes the one that does best before fine-tuning.
+
+        "Best" is by accuracy on the validation split.
+
+        Raises:
+            BudgetInfeasible: If no base of depth keeps the limits.
+            InvalidArgument: CRITERION_UNSUITABLE, before anything is trained.
+            FailedPrecondition: TRAINING_DIVERGED.
+        """
+        unpruned = self._unpruned()
+        alphas = (self._policy.alpha,) if self._policy.alpha is not None else ALPHAS
+        plans = self._plans(budget, alphas, self._scored(unpruned.model))
+        tried = []
+        for number, (alpha, plan) in enumerate(plans.items(), start=1):
+            step = f"Inheriting weights, {number} of {len(plans)}: alpha {alpha:g}, {len(plan.dropped)} blocks dropped"
+            self._task.on_stage(JobStage.PLANNING, step)
+            tried.append(self._pruned(alpha, plan, unpruned.model))
+        best = max(tried, key=lambda pruned: pruned.accuracy)
+        recipe = recipes.fine_tuning(self._task.spec.recipe)
+        figures = (_figure_before(unpruned), _figure_after(best, tried))
+        return Proposal(best.plan, best.model, recipe, measurements=figures, note=self._note(best))
+
+    def _unpruned(self) -> Unpruned:
+        spec, graph = self._task.spec, self._task.graph
+        key = digest_of({"graph": graph.digest, "data": spec.dataset, "recipe": to_data(spec.recipe), "seed": spec.seed})
+        if key not in _TRAINED:
+            model = self._task.fresh()
+            self._score(model, images=1)  # so that an unsuitable criterion is refused before anything is trained
+            self._task.on_stage(JobStage.TRAINING, f"Training the unpruned network for {spec.recipe.epochs} epochs")
+            training = self._task.train(model, spec.recipe)
+            _TRAINED.clear()
+            _TRAINED[key] = Unpruned(model, training)
+        return _TRAINED[key]
+
+    def _scored(self, model: keras.Model) -> Scores:
+        if self._scores is None:
+            self._task.on_stage(JobStage.PLANNING, f"Scoring channels by {self._policy.criterion}")
+            self._scores = self._score(model, images=SCORING_IMAGES)
+        return self._scores
+
+    def _score(self, model: keras.Model, *, images: int) -> Scores:
+        graph, spec = self._task.graph, self._task.spec
+        groups = groups_to_score(graph, spec.policy.residual)
+        some = self._task.data.train.images[:images]
+        return channel_scores(self._policy.criterion, model, graph, groups, images=some, seed=spec.seed)
+
+    def _plans(self, budget: Budget, alphas: tuple[float, ...], scores: Scores) -> dict[float, Plan]:
+        """Returns the plan of every base of depth that keeps the budget; one plan once."""
+        found: dict[float, Plan] = {}
+        refused: BudgetInfeasible | None = None
+        for alpha in alphas:
+            try:
+                plan = self._planner.plan(budget, PlanMode.HYBRID, self._task.spec.seed, scores=scores, alpha=alpha)
+            except BudgetInfeasible as refusal:  # only with an alpha of 1 or 2 that others do better than
+                refused = refusal
+                continue
+            if plan not in found.values():
+                found[alpha] = plan
+        if not found:
+            assert refused is not None
+            raise refused
+        return found
+
+    def _pruned(self, alpha: float, plan: Plan, unpruned: keras.Model) -> _Pruned:
+        data = self._task.data
+        model = inherit(unpruned, plan.shallow(self._task.graph), plan.indices)
+        recalibrate(model, data.train.images[:RECALIBRATION_IMAGES])
+        return _Pruned(alpha, plan, model, _accuracy(model, data.validation))
+
+    def _note(self, best: _Pruned) -> str:
+        plan = best.plan
+        kept, full = sum(plan.widths.values()), sum(plan.unpruned_widths.values())
+        return (
+            f"Dropped {len(plan.dropped)} blocks, kept {kept:,} of {full:,} channels of the others by {self._policy.criterion} "
+            f"(alpha {best.alpha:g}) with their weights, and fine-tuned."
+        )
+
+
+def _figure_before(unpruned: Unpruned) -> Measurement:
+    best = unpruned.training.best
+    method = f"Keras on the validation split, the unpruned network, epoch {best.number}"
+    return Measurement("unpruned_validation_accuracy", best.accuracy, "", method, machine())
+
+
+def _figure_after(best: _Pruned, tried: list[_Pruned]) -> Measurement:
+    others = ", ".join(f"{pruned.accuracy:.4f} at {pruned.alpha:g}" for pruned in tried if pruned is not best)
+    method = (
+        "Keras on the validation split, weights inherited and normalisations recalibrated on training images, before "
+        f"fine-tuning; alpha {best.alpha:g}" + (f", the best of: {others}" if others else "")
+    )
+    return Measurement("one_shot_validation_accuracy", best.accuracy, "", method, machine())
+
+
+def _accuracy(model: keras.Model, split: Split) -> float:
+    """Returns the top-1 accuracy of a network that is looked at once: compiling it would take longer."""
+    labels: list[NDArray[np.int64]] = []
+    for start in range(0, len(split), _BATCH):
+        outputs = model(split.images[start : start + _BATCH], training=False)
+        labels.append(keras.ops.convert_to_numpy(outputs).argmax(axis=-1))
+    return float((np.concatenate(labels) == split.labels).mean())
