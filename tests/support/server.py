@@ -27,6 +27,7 @@ from secateur.store.ledger import JobLedger
 from secateur.v1 import architecture_service_pb2 as architectures
 from secateur.v1 import (
     architecture_service_pb2_grpc,
+    dataset_service_pb2_grpc,
     device_profile_service_pb2_grpc,
     job_service_pb2_grpc,
     model_service_pb2_grpc,
@@ -105,6 +106,7 @@ class Api:
         self.project = project
         self.parent = f"projects/{project}"
         self.architectures = architecture_service_pb2_grpc.ArchitectureServiceStub(channel)
+        self.datasets = dataset_service_pb2_grpc.DatasetServiceStub(channel)
         self.device_profiles = device_profile_service_pb2_grpc.DeviceProfileServiceStub(channel)
         self.jobs = job_service_pb2_grpc.JobServiceStub(channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(channel)

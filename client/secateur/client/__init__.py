@@ -51,6 +51,7 @@ from secateur.client.targets import Budget, Hardware, Planning, Target, Zoo
 from secateur.client.values import (
     Architecture,
     Artifact,
+    Attempt,
     ChannelGroup,
     Compliance,
     Cost,
@@ -67,6 +68,8 @@ from secateur.client.values import (
     LimitQuote,
     Measurement,
     ModelSnapshot,
+    OperatorProfile,
+    OperatorTime,
     Plan,
     Quotes,
     Recipe,
@@ -76,6 +79,7 @@ from secateur.client.values import (
     TargetQuote,
     TargetResult,
     TargetSummary,
+    Tightening,
 )
 
 if TYPE_CHECKING:
@@ -88,6 +92,7 @@ __all__ = [
     "AlreadyExists",
     "Architecture",
     "Artifact",
+    "Attempt",
     "Budget",
     "Cancelled",
     "ChannelGroup",
@@ -123,6 +128,8 @@ __all__ = [
     "Model",
     "ModelSnapshot",
     "NotFound",
+    "OperatorProfile",
+    "OperatorTime",
     "OutOfRange",
     "PermissionDenied",
     "Plan",
@@ -139,6 +146,7 @@ __all__ = [
     "TargetQuote",
     "TargetResult",
     "TargetSummary",
+    "Tightening",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",

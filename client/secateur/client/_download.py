@@ -7,7 +7,7 @@ import hashlib
 import json
 from contextlib import aclosing
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from secateur.client._data import to_data
 from secateur.client._files import published
@@ -16,15 +16,23 @@ from secateur.client.errors import DigestMismatch, SecateurError
 from secateur.client.values import Artifact, ModelSnapshot
 from secateur.v1 import model_service_pb2 as models_pb
 
+_NAMES: Final = {"keras": "model.keras", "tflm-source": "tflm-source.h"}
+"""Files that are no flatbuffers and what they are called."""
+
+
+def file_name(artifact: Artifact) -> str:
+    """Returns what an artifact is called on the disk, for example "litert-int8.tflite"."""
+    return _NAMES.get(artifact.format, f"{artifact.format}.tflite")
+
 
 async def download_artifact(transport: Transport, artifact: Artifact, directory: Path) -> Path:
-    """Downloads one artifact to `{format}.tflite` in an existing directory.
+    """Downloads one artifact to its `file_name` in an existing directory.
 
     Raises:
         DigestMismatch: If the bytes are not those that the service promised. An older file of that name stays as it was.
         SecateurError: If the service fails for good.
     """
-    path = directory / f"{artifact.format}.tflite"
+    path = directory / file_name(artifact)
     with published(path) as file:
         received = await _receive(transport, artifact, file)
         if received != artifact.sha256:

@@ -243,6 +243,16 @@ def _target_result(message: jobs_pb.TargetResult) -> v.TargetResult:
         met=message.met,
         message=message.message,
         plans_tried=message.plans_tried,
+        attempts=tuple(map(_attempt, message.attempts)),
+    )
+
+
+def _attempt(message: jobs_pb.Attempt) -> v.Attempt:
+    return v.Attempt(
+        plan=message.plan,
+        trained=message.trained,
+        compliance=tuple(map(compliance, message.compliance)),
+        tightened=tuple(v.Tightening(resource(each.resource), each.limit) for each in message.tightened),
     )
 
 
@@ -341,6 +351,17 @@ def _measurement(message: models_pb.Measurement) -> v.Measurement:
     )
 
 
+def _operator_profile(message: models_pb.OperatorProfile) -> v.OperatorProfile:
+    return v.OperatorProfile(
+        format=artifact_format(message.format),
+        method=message.method,
+        machine=message.machine,
+        operators=tuple(
+            v.OperatorTime(each.operator, each.layer, tuple(each.output_shape), each.milliseconds) for each in message.operators
+        ),
+    )
+
+
 def model(message: models_pb.Model) -> v.ModelSnapshot:
     """Maps a model."""
     return v.ModelSnapshot(
@@ -357,4 +378,5 @@ def model(message: models_pb.Model) -> v.ModelSnapshot:
         compliance=tuple(map(compliance, message.compliance)),
         create_time=_time(message.create_time),
         met=message.met,
+        operator_profiles=tuple(map(_operator_profile, message.operator_profiles)),
     )

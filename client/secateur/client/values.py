@@ -290,6 +290,27 @@ class JobProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class Tightening:
+    """A limit that was missed when it was measured, and what the next plan had to keep instead."""
+
+    resource: str
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A plan that was tried: how every limit came out for it, and what the next one was made to allow for.
+
+    If it was not `trained`, what was measured is its untrained export, which has the sizes but no accuracy.
+    """
+
+    plan: str
+    trained: bool
+    compliance: tuple[Compliance, ...]
+    tightened: tuple[Tightening, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TargetResult:
     """How one target came out; of one that is not met, `model` is the nearest point, if one was trained."""
 
@@ -300,6 +321,7 @@ class TargetResult:
     met: bool
     message: str
     plans_tried: int
+    attempts: tuple[Attempt, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,8 +409,31 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatorTime:
+    """What one operator of a file takes; `layer` is the last of those folded into it, empty if unknown."""
+
+    operator: str
+    layer: str
+    output_shape: tuple[int, ...]
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorProfile:
+    """Where the time of an inference goes: every operator of one file in execution order."""
+
+    format: str
+    method: str
+    machine: str
+    operators: tuple[OperatorTime, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSnapshot:
-    """A model as the service keeps it. One that is not `met` is the nearest point of an infeasible target."""
+    """A model as the service keeps it. One that is not `met` is the nearest point of an infeasible target.
+
+    Lists leave `operator_profiles` and the samples of measurements empty.
+    """
 
     name: str
     job: str
@@ -403,6 +448,7 @@ class ModelSnapshot:
     compliance: tuple[Compliance, ...]
     create_time: datetime | None
     met: bool
+    operator_profiles: tuple[OperatorProfile, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,7 +197,9 @@ class Job(_message.Message):
     architecture: _builtins.str
     """Resource name of the architecture."""
     dataset: _builtins.str
-    """Resource name of the data set, `datasets/{id}`."""
+    """Resource name of the data set: `datasets/{id}` of a built-in one, or `projects/{project}/datasets/{id}` of the job's own
+    project.
+    """
     seed: _builtins.int
     """Seed of planner, initialisation, splits and shuffling."""
     state: Global___JobState.ValueType
@@ -339,6 +341,7 @@ class TargetResult(_message.Message):
     MET_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     PLANS_TRIED_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
     target_index: _builtins.int
     """Index into `targets`."""
     model: _builtins.str
@@ -357,6 +360,10 @@ class TargetResult(_message.Message):
     def plan(self) -> _plan_service_pb2.Plan:
         """The plan that was trained."""
 
+    @_builtins.property
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
+        """Every plan that was tried, in order; the last is `plan`."""
+
     def __init__(
         self,
         *,
@@ -367,14 +374,79 @@ class TargetResult(_message.Message):
         met: _builtins.bool = ...,
         message: _builtins.str = ...,
         plans_tried: _builtins.int = ...,
+        attempts: _abc.Iterable[Global___Attempt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compliance", b"compliance", "message", b"message", "met", b"met", "model", b"model", "plan", b"plan", "plans_tried", b"plans_tried", "target_index", b"target_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "compliance", b"compliance", "message", b"message", "met", b"met", "model", b"model", "plan", b"plan", "plans_tried", b"plans_tried", "target_index", b"target_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TargetResult: _TypeAlias = TargetResult  # noqa: Y015
+
+@_typing.final
+class Attempt(_message.Message):
+    """A plan that was tried for a target."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    TRAINED_FIELD_NUMBER: _builtins.int
+    COMPLIANCE_FIELD_NUMBER: _builtins.int
+    TIGHTENED_FIELD_NUMBER: _builtins.int
+    plan: _builtins.str
+    """Digest of the plan, hexadecimal."""
+    trained: _builtins.bool
+    """Whether it was trained; else its untrained export was measured."""
+    @_builtins.property
+    def compliance(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Compliance]:
+        """How every limit came out for it; one on accuracy only if it was trained."""
+
+    @_builtins.property
+    def tightened(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tightening]:
+        """What the next attempt was made to allow for; empty for the last one."""
+
+    def __init__(
+        self,
+        *,
+        plan: _builtins.str = ...,
+        trained: _builtins.bool = ...,
+        compliance: _abc.Iterable[_resources_pb2.Compliance] | None = ...,
+        tightened: _abc.Iterable[Global___Tightening] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compliance", b"compliance", "plan", b"plan", "tightened", b"tightened", "trained", b"trained"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
+
+@_typing.final
+class Tightening(_message.Message):
+    """A limit that was lowered because a measurement missed it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    resource: _resources_pb2.Resource.ValueType
+    """What was missed."""
+    limit: _builtins.float
+    """What the next plan had to keep, so that its measurement keeps what was asked."""
+    def __init__(
+        self,
+        *,
+        resource: _resources_pb2.Resource.ValueType = ...,
+        limit: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "resource", b"resource"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tightening: _TypeAlias = Tightening  # noqa: Y015
 
 @_typing.final
 class JobError(_message.Message):

@@ -28,7 +28,7 @@ from secateur.v1 import plan_service_pb2 as secateur_dot_v1_dot_plan__service__p
 from secateur.v1 import resources_pb2 as secateur_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsecateur/v1/model_service.proto\x12\x0bsecateur.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1esecateur/v1/plan_service.proto\x1a\x1bsecateur/v1/resources.proto\"\x8f\x04\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n\x03job\x18\x02 \x01(\tR\x03job\x12!\n\x0ctarget_index\x18\x03 \x01(\rR\x0btargetIndex\x12\"\n\x0c\x61rchitecture\x18\x04 \x01(\tR\x0c\x61rchitecture\x12\x18\n\x07\x64\x61taset\x18\x05 \x01(\tR\x07\x64\x61taset\x12%\n\x0e\x64\x65vice_profile\x18\x06 \x01(\tR\rdeviceProfile\x12%\n\x04plan\x18\x07 \x01(\x0b\x32\x11.secateur.v1.PlanR\x04plan\x12\x36\n\runpruned_cost\x18\x08 \x01(\x0b\x32\x11.secateur.v1.CostR\x0cunprunedCost\x12\x33\n\tartifacts\x18\t \x03(\x0b\x32\x15.secateur.v1.ArtifactR\tartifacts\x12<\n\x0cmeasurements\x18\n \x03(\x0b\x32\x18.secateur.v1.MeasurementR\x0cmeasurements\x12\x37\n\ncompliance\x18\x0b \x03(\x0b\x32\x17.secateur.v1.ComplianceR\ncompliance\x12;\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x10\n\x03met\x18\r \x01(\x08R\x03met\"\xc7\x01\n\x08\x41rtifact\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x33\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1b.secateur.v1.ArtifactFormatR\x06\x66ormat\x12\x1d\n\nsize_bytes\x18\x03 \x01(\x04R\tsizeBytes\x12\x16\n\x06sha256\x18\x04 \x01(\tR\x06sha256\x12\x1a\n\x08\x61\x63\x63uracy\x18\x05 \x01(\x01R\x08\x61\x63\x63uracy\x12\x1f\n\x0btest_images\x18\x06 \x01(\rR\ntestImages\"\xcc\x01\n\x0bMeasurement\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value\x12\x12\n\x04unit\x18\x03 \x01(\tR\x04unit\x12\x16\n\x06method\x18\x04 \x01(\tR\x06method\x12\x18\n\x07machine\x18\x05 \x01(\tR\x07machine\x12\x33\n\x06\x66ormat\x18\x06 \x01(\x0e\x32\x1b.secateur.v1.ArtifactFormatR\x06\x66ormat\x12\x18\n\x07samples\x18\x07 \x03(\x01R\x07samples\"d\n\x0fGetModelRequest\x12Q\n\x04name\x18\x01 \x01(\tB=\xbaH:r826^projects/[a-z][a-z0-9-]{0,62}/models/[0-9a-f-]{1,63}$R\x04name\"\x98\x01\n\x11ListModelsRequest\x12>\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken\"h\n\x12ListModelsResponse\x12*\n\x06models\x18\x01 \x03(\x0b\x32\x12.secateur.v1.ModelR\x06models\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xeb\x02\n\x13ResolveModelRequest\x12\x65\n\x0c\x61rchitecture\x18\x01 \x01(\tBA\xbaH>r<2:^projects/[a-z][a-z0-9-]{0,62}/architectures/[0-9a-f]{16}$R\x0c\x61rchitecture\x12\x44\n\x07\x64\x61taset\x18\x02 \x01(\tB*\xbaH\'r%2#^datasets/[a-z0-9][a-z0-9_-]{0,62}$R\x07\x64\x61taset\x12z\n\x0e\x64\x65vice_profile\x18\x03 \x01(\tBS\xbaHPrK2I^(projects/[a-z][a-z0-9-]{0,62}/)?deviceProfiles/[a-z0-9][a-z0-9-]{0,62}$\xd8\x01\x01R\rdeviceProfile\x12+\n\x06\x62udget\x18\x04 \x01(\x0b\x32\x13.secateur.v1.BudgetR\x06\x62udget\"\xd3\x01\n\x14ResolveModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x12.secateur.v1.ModelR\x05model\x12\x31\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x15.secateur.v1.ArtifactR\x08\x61rtifact\x12\x37\n\ncompliance\x18\x03 \x03(\x0b\x32\x17.secateur.v1.ComplianceR\ncompliance\x12%\n\x0e\x66itting_models\x18\x04 \x01(\rR\rfittingModels\"\xc6\x01\n\x17\x44ownloadArtifactRequest\x12k\n\x04name\x18\x01 \x01(\tBW\xbaHTrR2P^projects/[a-z][a-z0-9-]{0,62}/models/[0-9a-f-]{1,63}/artifacts/[a-z0-9-]{1,63}$R\x04name\x12\x1f\n\x0bread_offset\x18\x02 \x01(\x04R\nreadOffset\x12\x1d\n\nread_limit\x18\x03 \x01(\x04R\treadLimit\"e\n\x18\x44ownloadArtifactResponse\x12\x12\n\x04\x64\x61ta\x18\x01 \x01(\x0cR\x04\x64\x61ta\x12\x1d\n\nsize_bytes\x18\x02 \x01(\x04R\tsizeBytes\x12\x16\n\x06sha256\x18\x03 \x01(\tR\x06sha256*v\n\x0e\x41rtifactFormat\x12\x1f\n\x1b\x41RTIFACT_FORMAT_UNSPECIFIED\x10\x00\x12\"\n\x1e\x41RTIFACT_FORMAT_LITERT_FLOAT32\x10\x01\x12\x1f\n\x1b\x41RTIFACT_FORMAT_LITERT_INT8\x10\x02\x32\xd3\x02\n\x0cModelService\x12<\n\x08GetModel\x12\x1c.secateur.v1.GetModelRequest\x1a\x12.secateur.v1.Model\x12M\n\nListModels\x12\x1e.secateur.v1.ListModelsRequest\x1a\x1f.secateur.v1.ListModelsResponse\x12S\n\x0cResolveModel\x12 .secateur.v1.ResolveModelRequest\x1a!.secateur.v1.ResolveModelResponse\x12\x61\n\x10\x44ownloadArtifact\x12$.secateur.v1.DownloadArtifactRequest\x1a%.secateur.v1.DownloadArtifactResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsecateur/v1/model_service.proto\x12\x0bsecateur.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1esecateur/v1/plan_service.proto\x1a\x1bsecateur/v1/resources.proto\"\xda\x04\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n\x03job\x18\x02 \x01(\tR\x03job\x12!\n\x0ctarget_index\x18\x03 \x01(\rR\x0btargetIndex\x12\"\n\x0c\x61rchitecture\x18\x04 \x01(\tR\x0c\x61rchitecture\x12\x18\n\x07\x64\x61taset\x18\x05 \x01(\tR\x07\x64\x61taset\x12%\n\x0e\x64\x65vice_profile\x18\x06 \x01(\tR\rdeviceProfile\x12%\n\x04plan\x18\x07 \x01(\x0b\x32\x11.secateur.v1.PlanR\x04plan\x12\x36\n\runpruned_cost\x18\x08 \x01(\x0b\x32\x11.secateur.v1.CostR\x0cunprunedCost\x12\x33\n\tartifacts\x18\t \x03(\x0b\x32\x15.secateur.v1.ArtifactR\tartifacts\x12<\n\x0cmeasurements\x18\n \x03(\x0b\x32\x18.secateur.v1.MeasurementR\x0cmeasurements\x12\x37\n\ncompliance\x18\x0b \x03(\x0b\x32\x17.secateur.v1.ComplianceR\ncompliance\x12;\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x10\n\x03met\x18\r \x01(\x08R\x03met\x12I\n\x11operator_profiles\x18\x0e \x03(\x0b\x32\x1c.secateur.v1.OperatorProfileR\x10operatorProfiles\"\xc7\x01\n\x08\x41rtifact\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x33\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1b.secateur.v1.ArtifactFormatR\x06\x66ormat\x12\x1d\n\nsize_bytes\x18\x03 \x01(\x04R\tsizeBytes\x12\x16\n\x06sha256\x18\x04 \x01(\tR\x06sha256\x12\x1a\n\x08\x61\x63\x63uracy\x18\x05 \x01(\x01R\x08\x61\x63\x63uracy\x12\x1f\n\x0btest_images\x18\x06 \x01(\rR\ntestImages\"\xcc\x01\n\x0bMeasurement\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value\x12\x12\n\x04unit\x18\x03 \x01(\tR\x04unit\x12\x16\n\x06method\x18\x04 \x01(\tR\x06method\x12\x18\n\x07machine\x18\x05 \x01(\tR\x07machine\x12\x33\n\x06\x66ormat\x18\x06 \x01(\x0e\x32\x1b.secateur.v1.ArtifactFormatR\x06\x66ormat\x12\x18\n\x07samples\x18\x07 \x03(\x01R\x07samples\"\xb1\x01\n\x0fOperatorProfile\x12\x33\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1b.secateur.v1.ArtifactFormatR\x06\x66ormat\x12\x16\n\x06method\x18\x02 \x01(\tR\x06method\x12\x18\n\x07machine\x18\x03 \x01(\tR\x07machine\x12\x37\n\toperators\x18\x04 \x03(\x0b\x32\x19.secateur.v1.OperatorTimeR\toperators\"\x87\x01\n\x0cOperatorTime\x12\x1a\n\x08operator\x18\x01 \x01(\tR\x08operator\x12\x14\n\x05layer\x18\x02 \x01(\tR\x05layer\x12!\n\x0coutput_shape\x18\x03 \x03(\rR\x0boutputShape\x12\"\n\x0cmilliseconds\x18\x04 \x01(\x01R\x0cmilliseconds\"d\n\x0fGetModelRequest\x12Q\n\x04name\x18\x01 \x01(\tB=\xbaH:r826^projects/[a-z][a-z0-9-]{0,62}/models/[0-9a-f-]{1,63}$R\x04name\"\x98\x01\n\x11ListModelsRequest\x12>\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken\"h\n\x12ListModelsResponse\x12*\n\x06models\x18\x01 \x03(\x0b\x32\x12.secateur.v1.ModelR\x06models\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8c\x03\n\x13ResolveModelRequest\x12\x65\n\x0c\x61rchitecture\x18\x01 \x01(\tBA\xbaH>r<2:^projects/[a-z][a-z0-9-]{0,62}/architectures/[0-9a-f]{16}$R\x0c\x61rchitecture\x12\x65\n\x07\x64\x61taset\x18\x02 \x01(\tBK\xbaHHrF2D^(projects/[a-z][a-z0-9-]{0,62}/)?datasets/[a-z0-9][a-z0-9_-]{0,62}$R\x07\x64\x61taset\x12z\n\x0e\x64\x65vice_profile\x18\x03 \x01(\tBS\xbaHPrK2I^(projects/[a-z][a-z0-9-]{0,62}/)?deviceProfiles/[a-z0-9][a-z0-9-]{0,62}$\xd8\x01\x01R\rdeviceProfile\x12+\n\x06\x62udget\x18\x04 \x01(\x0b\x32\x13.secateur.v1.BudgetR\x06\x62udget\"\xd3\x01\n\x14ResolveModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x12.secateur.v1.ModelR\x05model\x12\x31\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x15.secateur.v1.ArtifactR\x08\x61rtifact\x12\x37\n\ncompliance\x18\x03 \x03(\x0b\x32\x17.secateur.v1.ComplianceR\ncompliance\x12%\n\x0e\x66itting_models\x18\x04 \x01(\rR\rfittingModels\"\xc6\x01\n\x17\x44ownloadArtifactRequest\x12k\n\x04name\x18\x01 \x01(\tBW\xbaHTrR2P^projects/[a-z][a-z0-9-]{0,62}/models/[0-9a-f-]{1,63}/artifacts/[a-z0-9-]{1,63}$R\x04name\x12\x1f\n\x0bread_offset\x18\x02 \x01(\x04R\nreadOffset\x12\x1d\n\nread_limit\x18\x03 \x01(\x04R\treadLimit\"e\n\x18\x44ownloadArtifactResponse\x12\x12\n\x04\x64\x61ta\x18\x01 \x01(\x0cR\x04\x64\x61ta\x12\x1d\n\nsize_bytes\x18\x02 \x01(\x04R\tsizeBytes\x12\x16\n\x06sha256\x18\x03 \x01(\tR\x06sha256*\xd6\x01\n\x0e\x41rtifactFormat\x12\x1f\n\x1b\x41RTIFACT_FORMAT_UNSPECIFIED\x10\x00\x12\"\n\x1e\x41RTIFACT_FORMAT_LITERT_FLOAT32\x10\x01\x12\x1f\n\x1b\x41RTIFACT_FORMAT_LITERT_INT8\x10\x02\x12\"\n\x1e\x41RTIFACT_FORMAT_LITERT_FLOAT16\x10\x03\x12\x1f\n\x1b\x41RTIFACT_FORMAT_TFLM_SOURCE\x10\x04\x12\x19\n\x15\x41RTIFACT_FORMAT_KERAS\x10\x05\x32\xd3\x02\n\x0cModelService\x12<\n\x08GetModel\x12\x1c.secateur.v1.GetModelRequest\x1a\x12.secateur.v1.Model\x12M\n\nListModels\x12\x1e.secateur.v1.ListModelsRequest\x1a\x1f.secateur.v1.ListModelsResponse\x12S\n\x0cResolveModel\x12 .secateur.v1.ResolveModelRequest\x1a!.secateur.v1.ResolveModelResponse\x12\x61\n\x10\x44ownloadArtifact\x12$.secateur.v1.DownloadArtifactRequest\x1a%.secateur.v1.DownloadArtifactResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,33 +44,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOLVEMODELREQUEST'].fields_by_name['architecture']._loaded_options = None
   _globals['_RESOLVEMODELREQUEST'].fields_by_name['architecture']._serialized_options = b'\272H>r<2:^projects/[a-z][a-z0-9-]{0,62}/architectures/[0-9a-f]{16}$'
   _globals['_RESOLVEMODELREQUEST'].fields_by_name['dataset']._loaded_options = None
-  _globals['_RESOLVEMODELREQUEST'].fields_by_name['dataset']._serialized_options = b'\272H\'r%2#^datasets/[a-z0-9][a-z0-9_-]{0,62}$'
+  _globals['_RESOLVEMODELREQUEST'].fields_by_name['dataset']._serialized_options = b'\272HHrF2D^(projects/[a-z][a-z0-9-]{0,62}/)?datasets/[a-z0-9][a-z0-9_-]{0,62}$'
   _globals['_RESOLVEMODELREQUEST'].fields_by_name['device_profile']._loaded_options = None
   _globals['_RESOLVEMODELREQUEST'].fields_by_name['device_profile']._serialized_options = b'\272HPrK2I^(projects/[a-z][a-z0-9-]{0,62}/)?deviceProfiles/[a-z0-9][a-z0-9-]{0,62}$\330\001\001'
   _globals['_DOWNLOADARTIFACTREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_DOWNLOADARTIFACTREQUEST'].fields_by_name['name']._serialized_options = b'\272HTrR2P^projects/[a-z][a-z0-9-]{0,62}/models/[0-9a-f-]{1,63}/artifacts/[a-z0-9-]{1,63}$'
-  _globals['_ARTIFACTFORMAT']._serialized_start=2357
-  _globals['_ARTIFACTFORMAT']._serialized_end=2475
+  _globals['_ARTIFACTFORMAT']._serialized_start=2784
+  _globals['_ARTIFACTFORMAT']._serialized_end=2998
   _globals['_MODEL']._serialized_start=172
-  _globals['_MODEL']._serialized_end=699
-  _globals['_ARTIFACT']._serialized_start=702
-  _globals['_ARTIFACT']._serialized_end=901
-  _globals['_MEASUREMENT']._serialized_start=904
-  _globals['_MEASUREMENT']._serialized_end=1108
-  _globals['_GETMODELREQUEST']._serialized_start=1110
-  _globals['_GETMODELREQUEST']._serialized_end=1210
-  _globals['_LISTMODELSREQUEST']._serialized_start=1213
-  _globals['_LISTMODELSREQUEST']._serialized_end=1365
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1367
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1471
-  _globals['_RESOLVEMODELREQUEST']._serialized_start=1474
-  _globals['_RESOLVEMODELREQUEST']._serialized_end=1837
-  _globals['_RESOLVEMODELRESPONSE']._serialized_start=1840
-  _globals['_RESOLVEMODELRESPONSE']._serialized_end=2051
-  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_start=2054
-  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=2252
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=2254
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=2355
-  _globals['_MODELSERVICE']._serialized_start=2478
-  _globals['_MODELSERVICE']._serialized_end=2817
+  _globals['_MODEL']._serialized_end=774
+  _globals['_ARTIFACT']._serialized_start=777
+  _globals['_ARTIFACT']._serialized_end=976
+  _globals['_MEASUREMENT']._serialized_start=979
+  _globals['_MEASUREMENT']._serialized_end=1183
+  _globals['_OPERATORPROFILE']._serialized_start=1186
+  _globals['_OPERATORPROFILE']._serialized_end=1363
+  _globals['_OPERATORTIME']._serialized_start=1366
+  _globals['_OPERATORTIME']._serialized_end=1501
+  _globals['_GETMODELREQUEST']._serialized_start=1503
+  _globals['_GETMODELREQUEST']._serialized_end=1603
+  _globals['_LISTMODELSREQUEST']._serialized_start=1606
+  _globals['_LISTMODELSREQUEST']._serialized_end=1758
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1760
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1864
+  _globals['_RESOLVEMODELREQUEST']._serialized_start=1867
+  _globals['_RESOLVEMODELREQUEST']._serialized_end=2263
+  _globals['_RESOLVEMODELRESPONSE']._serialized_start=2266
+  _globals['_RESOLVEMODELRESPONSE']._serialized_end=2477
+  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_start=2480
+  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=2678
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=2680
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=2781
+  _globals['_MODELSERVICE']._serialized_start=3001
+  _globals['_MODELSERVICE']._serialized_end=3340
 # @@protoc_insertion_point(module_scope)

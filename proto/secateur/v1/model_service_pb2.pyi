@@ -34,6 +34,12 @@ class _ArtifactFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Artifa
     """LiteRT flatbuffer, float32."""
     ARTIFACT_FORMAT_LITERT_INT8: _ArtifactFormat.ValueType  # 2
     """LiteRT flatbuffer, full integer int8, per-channel weights."""
+    ARTIFACT_FORMAT_LITERT_FLOAT16: _ArtifactFormat.ValueType  # 3
+    """LiteRT flatbuffer, float32 arithmetic, weights stored as float16."""
+    ARTIFACT_FORMAT_TFLM_SOURCE: _ArtifactFormat.ValueType  # 4
+    """C++ header for TensorFlow Lite Micro: the int8 file as an array, its arena size and the operators that it needs."""
+    ARTIFACT_FORMAT_KERAS: _ArtifactFormat.ValueType  # 5
+    """The trained model as Keras saves it."""
 
 class ArtifactFormat(_ArtifactFormat, metaclass=_ArtifactFormatEnumTypeWrapper):
     """Format of an artifact."""
@@ -44,6 +50,12 @@ ARTIFACT_FORMAT_LITERT_FLOAT32: ArtifactFormat.ValueType  # 1
 """LiteRT flatbuffer, float32."""
 ARTIFACT_FORMAT_LITERT_INT8: ArtifactFormat.ValueType  # 2
 """LiteRT flatbuffer, full integer int8, per-channel weights."""
+ARTIFACT_FORMAT_LITERT_FLOAT16: ArtifactFormat.ValueType  # 3
+"""LiteRT flatbuffer, float32 arithmetic, weights stored as float16."""
+ARTIFACT_FORMAT_TFLM_SOURCE: ArtifactFormat.ValueType  # 4
+"""C++ header for TensorFlow Lite Micro: the int8 file as an array, its arena size and the operators that it needs."""
+ARTIFACT_FORMAT_KERAS: ArtifactFormat.ValueType  # 5
+"""The trained model as Keras saves it."""
 Global___ArtifactFormat: _TypeAlias = ArtifactFormat  # noqa: Y015
 
 @_typing.final
@@ -65,6 +77,7 @@ class Model(_message.Message):
     COMPLIANCE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     MET_FIELD_NUMBER: _builtins.int
+    OPERATOR_PROFILES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `projects/{project}/models/{id}`."""
     job: _builtins.str
@@ -93,7 +106,7 @@ class Model(_message.Message):
 
     @_builtins.property
     def measurements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Measurement]:
-        """What was measured, each figure with how."""
+        """What was measured, each figure with how. Lists leave out the samples."""
 
     @_builtins.property
     def compliance(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Compliance]:
@@ -102,6 +115,10 @@ class Model(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
+
+    @_builtins.property
+    def operator_profiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___OperatorProfile]:
+        """Where the time of an inference goes, per LiteRT file. Lists leave it empty."""
 
     def __init__(
         self,
@@ -119,10 +136,11 @@ class Model(_message.Message):
         compliance: _abc.Iterable[_resources_pb2.Compliance] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         met: _builtins.bool = ...,
+        operator_profiles: _abc.Iterable[Global___OperatorProfile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "plan", b"plan", "unpruned_cost", b"unpruned_cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "artifacts", b"artifacts", "compliance", b"compliance", "create_time", b"create_time", "dataset", b"dataset", "device_profile", b"device_profile", "job", b"job", "measurements", b"measurements", "met", b"met", "name", b"name", "plan", b"plan", "target_index", b"target_index", "unpruned_cost", b"unpruned_cost"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "artifacts", b"artifacts", "compliance", b"compliance", "create_time", b"create_time", "dataset", b"dataset", "device_profile", b"device_profile", "job", b"job", "measurements", b"measurements", "met", b"met", "name", b"name", "operator_profiles", b"operator_profiles", "plan", b"plan", "target_index", b"target_index", "unpruned_cost", b"unpruned_cost"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -219,6 +237,78 @@ class Measurement(_message.Message):
 Global___Measurement: _TypeAlias = Measurement  # noqa: Y015
 
 @_typing.final
+class OperatorProfile(_message.Message):
+    """Where the time of an inference goes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    MACHINE_FIELD_NUMBER: _builtins.int
+    OPERATORS_FIELD_NUMBER: _builtins.int
+    format: Global___ArtifactFormat.ValueType
+    """Format of the artifact that was profiled."""
+    method: _builtins.str
+    """How the times were obtained."""
+    machine: _builtins.str
+    """On which machine."""
+    @_builtins.property
+    def operators(self) -> _containers.RepeatedCompositeFieldContainer[Global___OperatorTime]:
+        """Every operator in execution order."""
+
+    def __init__(
+        self,
+        *,
+        format: Global___ArtifactFormat.ValueType = ...,
+        method: _builtins.str = ...,
+        machine: _builtins.str = ...,
+        operators: _abc.Iterable[Global___OperatorTime] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "machine", b"machine", "method", b"method", "operators", b"operators"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OperatorProfile: _TypeAlias = OperatorProfile  # noqa: Y015
+
+@_typing.final
+class OperatorTime(_message.Message):
+    """What one operator of a file takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    LAYER_FIELD_NUMBER: _builtins.int
+    OUTPUT_SHAPE_FIELD_NUMBER: _builtins.int
+    MILLISECONDS_FIELD_NUMBER: _builtins.int
+    operator: _builtins.str
+    """Its name in the file format, for example "CONV_2D"."""
+    layer: _builtins.str
+    """Layer of the network that it carries out, the last one where several are folded into it; empty if unknown."""
+    milliseconds: _builtins.float
+    """Median time of one run, in milliseconds."""
+    @_builtins.property
+    def output_shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Shape of the tensor that it writes, batch included."""
+
+    def __init__(
+        self,
+        *,
+        operator: _builtins.str = ...,
+        layer: _builtins.str = ...,
+        output_shape: _abc.Iterable[_builtins.int] | None = ...,
+        milliseconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layer", b"layer", "milliseconds", b"milliseconds", "operator", b"operator", "output_shape", b"output_shape"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OperatorTime: _TypeAlias = OperatorTime  # noqa: Y015
+
+@_typing.final
 class GetModelRequest(_message.Message):
     """Request of GetModel."""
 
@@ -311,7 +401,7 @@ class ResolveModelRequest(_message.Message):
     architecture: _builtins.str
     """Resource name of the architecture of the family; its project is the one searched."""
     dataset: _builtins.str
-    """Resource name of the data set of the family."""
+    """Resource name of the data set of the family: a built-in one, or one of the architecture's project."""
     device_profile: _builtins.str
     """Resource name of the device's profile, a built-in one or one of the architecture's project, whose limits count too; empty
     for none.

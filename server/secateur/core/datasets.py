@@ -1,4 +1,7 @@
-"""Registered data sets as data: what the control plane must know to refuse a misfit before a worker sees it."""
+"""Data sets as data: what the control plane must know to refuse a misfit before a worker sees it.
+
+Registered sets are built in. A project uploads others; what a job trains on is then known by the content of the file.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,35 @@ from typing import Final
 
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph
-from secateur.core.specs import Augmentation
+from secateur.core.specs import Augmentation, JobSpec
+
+TEST_FRACTION: Final = 0.2
+"""Share of the images that becomes the test split of an uploaded set without one."""
+
+_CONTENT: Final = "sha256:"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetName:
+    """What a data set is called.
+
+    Args:
+        id: Its id: of a registered one among those, else within its project.
+        project: Project that uploaded it; empty if it is registered.
+    """
+
+    id: str
+    project: str = ""
+
+    @classmethod
+    def of(cls, spec: JobSpec, project: str) -> DatasetName:
+        """Returns what the data set of a job of that project is called."""
+        return cls(spec.dataset_id, project) if spec.dataset_id else cls(spec.dataset)
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A registered set of labelled images.
+    """A set of labelled images.
 
     Args:
         name: Id, for example "digits".
@@ -22,6 +48,7 @@ class Dataset:
         train_images: Images of the training split, validation images included.
         test_images: Images of the test split.
         augmentation: What may be done to its images without changing their class.
+        class_names: Name of every class, in the order of the labels; empty if they have none.
     """
 
     name: str
@@ -31,6 +58,7 @@ class Dataset:
     train_images: int
     test_images: int
     augmentation: Augmentation = field(default_factory=Augmentation)
+    class_names: tuple[str, ...] = ()
 
 
 DATASETS: Final = {
@@ -59,6 +87,49 @@ def get(name: str) -> Dataset:
             field="dataset",
         )
     return DATASETS[name]
+
+
+def content(digest: str) -> str:
+    """Returns what the spec of a job calls an uploaded set: its content, whatever a project calls it.
+
+    Args:
+        digest: SHA-256 of the file, hexadecimal.
+    """
+    return f"{_CONTENT}{digest}"
+
+
+def digest_of_content(dataset: str) -> str | None:
+    """Returns the SHA-256 of an uploaded set, hexadecimal; None for a registered one.
+
+    Args:
+        dataset: What the spec of a job calls it.
+    """
+    return dataset.removeprefix(_CONTENT) if dataset.startswith(_CONTENT) else None
+
+
+def drawn_test_images(images: int) -> int:
+    """Returns how many of so many images become the test split of an uploaded set without one."""
+    return round(TEST_FRACTION * images)
+
+
+def check_augmentation(augmentation: Augmentation, input_shape: tuple[int, int, int]) -> None:
+    """Refuses an augmentation that could leave nothing of an image.
+
+    Args:
+        augmentation: What may be done to images.
+        input_shape: Height, width, channels.
+
+    Raises:
+        InvalidArgument: AUGMENTATION_INVALID.
+    """
+    side = min(input_shape[:2])
+    for name, pixels in (("crop", augmentation.crop), ("cutout", augmentation.cutout)):
+        if pixels >= side:
+            raise InvalidArgument(
+                "AUGMENTATION_INVALID",
+                f"{name} must be less than the shorter side of the images, {side} pixels. Received: {pixels}",
+                field=f"augmentation.{name}",
+            )
 
 
 def check_fits(graph: LayerGraph, dataset: Dataset) -> None:

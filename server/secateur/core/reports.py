@@ -18,10 +18,17 @@ PROCESS_PEAK_BYTES: Final = "process_peak_bytes"
 
 
 class ArtifactFormat(StrEnum):
-    """Format of a file that a model is delivered as."""
+    """Format of a file that a model is delivered as.
+
+    LITERT_* are LiteRT flatbuffers: float32, float32 whose weights are stored as float16, full integer. TFLM_SOURCE is the int8
+    file as a C++ header for TensorFlow Lite Micro, KERAS the trained model itself.
+    """
 
     LITERT_FLOAT32 = "litert-float32"
+    LITERT_FLOAT16 = "litert-float16"
     LITERT_INT8 = "litert-int8"
+    TFLM_SOURCE = "tflm-source"
+    KERAS = "keras"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,70 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatorTime:
+    """What one operator of a file takes.
+
+    Args:
+        operator: Its name in the file format, for example "CONV_2D".
+        layer: Layer of the network that it carries out, the last one where several are folded into it; empty if unknown.
+        output_shape: Shape of the tensor that it writes, batch included.
+        milliseconds: Median time of one run.
+    """
+
+    operator: str
+    layer: str
+    output_shape: tuple[int, ...]
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorProfile:
+    """Where the time of an inference goes.
+
+    Args:
+        format: Artifact that was profiled.
+        method: How the times were obtained, for people.
+        machine: On which machine.
+        operators: Every operator in execution order.
+    """
+
+    format: ArtifactFormat
+    method: str
+    machine: str
+    operators: tuple[OperatorTime, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tightening:
+    """A limit that was lowered because a measurement missed it.
+
+    Args:
+        resource: What was missed.
+        limit: What the next plan had to keep, so that its measurement keeps what was asked.
+    """
+
+    resource: Resource
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A plan that was tried for a target.
+
+    Args:
+        plan: Digest of the plan, hexadecimal.
+        trained: Whether it was trained; else its untrained export was measured.
+        compliance: How every limit came out for it; one on accuracy only if it was trained.
+        tightened: What the next attempt was made to allow for; empty for the last attempt.
+    """
+
+    plan: str
+    trained: bool
+    compliance: tuple[Compliance, ...]
+    tightened: tuple[Tightening, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far training is.
 
@@ -74,9 +145,14 @@ class Progress:
         target_index: Target being worked on.
         epoch: Epochs done.
         epochs: Epochs in all.
-        loss: Training loss of the last epoch.
-        accuracy: Top-1 accuracy on the validation split, 0 to 1.
+        loss: Training loss of the last epoch; within an epoch, of its steps so far.
+        accuracy: Top-1 accuracy on the validation split after the last epoch, 0 to 1.
         eta_seconds: Estimated seconds until training ends.
+        step: Steps done of the epoch that has begun; 0 between two epochs.
+        steps: Steps in an epoch.
+        images_per_second: Training images per second since the epoch began, validation left out.
+        validation_loss: Loss on the validation split after the last epoch.
+        learning_rate: Learning rate of the last step.
     """
 
     target_index: int
@@ -85,6 +161,11 @@ class Progress:
     loss: float
     accuracy: float
     eta_seconds: float
+    step: int = 0
+    steps: int = 0
+    images_per_second: float = 0.0
+    validation_loss: float = 0.0
+    learning_rate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +211,8 @@ class TargetReport:
         message: One sentence for people; names the binding limit when one is missed.
         plans_tried: Plans tried, counting those tightened after a measurement.
         candidates: Everything that a search looked at, the chosen plan included, best first; empty if there was none.
+        operator_profiles: Where the time of an inference goes, per LiteRT file.
+        attempts: Every plan that was tried, in order; the last is the one reported.
     """
 
     target_index: int
@@ -141,6 +224,8 @@ class TargetReport:
     message: str = ""
     plans_tried: int = 1
     candidates: tuple[SearchCandidate, ...] = ()
+    operator_profiles: tuple[OperatorProfile, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
 
     @property
     def device_file(self) -> ArtifactReport:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from secateur.core import devices
 from secateur.core.devices import DeviceProfile
@@ -12,6 +13,9 @@ from secateur.core.errors import InvalidArgument
 from secateur.core.graph import Residual
 from secateur.core.resources import Budget
 from secateur.core.serial import digest_of, read_older, to_data
+
+MAX_EPOCHS: Final = 10_000
+"""Most epochs of one training."""
 
 
 class PlanMode(StrEnum):
@@ -182,19 +186,36 @@ class Schedule(StrEnum):
     CONSTANT = "constant"
 
 
+class ScratchBudget(StrEnum):
+    """What a pruned network that is trained from scratch may take (Liu et al., arXiv 1810.05270).
+
+    EPOCHS is their Scratch-E: as many epochs as the unpruned network. COMPUTE is their Scratch-B: as many FLOPs, so in
+    proportion more epochs.
+    """
+
+    EPOCHS = "epochs"
+    COMPUTE = "compute"
+
+
 @dataclass(frozen=True, slots=True)
 class Augmentation:
     """What is done to every training image, at random; all of it leaves the class as it is.
 
     Args:
         flip: Mirror it, left to right.
-        crop: Shift it by up to so many pixels.
-        cutout: Blank a square with sides of so many pixels.
+        crop: Shift it by up to so many pixels. 0 to 64.
+        cutout: Blank a square with sides of so many pixels. 0 to 256.
+
+    Raises:
+        InvalidArgument: RECIPE_INVALID, if a value is out of range.
     """
 
     flip: bool = False
     crop: int = 0
     cutout: int = 0
+
+    def __post_init__(self) -> None:
+        _check_bounds(self, "recipe.augmentation", {"crop": (0, 64), "cutout": (0, 256)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,19 +224,23 @@ class Recipe:
 
     Args:
         name: Recipe it came from.
-        epochs: Passes over the training split.
-        batch_size: Images per step.
-        learning_rate: Peak learning rate.
-        weight_decay: Decoupled weight decay.
-        label_smoothing: Share of the target probability spread over all classes.
-        validation_fraction: Share of the training images kept for validation.
+        epochs: Passes over the training split. 1 to 10,000.
+        batch_size: Images per step. 1 to 8,192.
+        learning_rate: Peak learning rate, from 1e-8 to 10.
+        weight_decay: Decoupled weight decay. 0 to 1.
+        label_smoothing: Share of the target probability spread over all classes. 0 to 0.9.
+        validation_fraction: Share of the training images kept for validation. 0.01 to 0.5.
         optimizer: What moves the weights.
         schedule: How the learning rate moves.
         augmentation: What is done to training images.
-        average_epochs: Weights are averaged over about so many epochs (an exponential moving average); 0 for none.
-        distillation: Weight of the unpruned network's answers in the loss, in [0, 1]; 0 for none.
-        patience: Training ends once the validation loss has not sunk for so many epochs; 0 for never.
+        average_epochs: Weights are averaged over about so many epochs (an exponential moving average); 0 for none. 0 to 100.
+        distillation: Weight of the unpruned network's answers in the loss; 0 for none. 0 to 1.
+        patience: Training ends once the validation loss has not sunk for so many epochs; 0 for never. 0 to 10,000.
         mixed_precision: Compute in bfloat16 where the hardware is made for it.
+        scratch: Whether a pruned network gets the epochs or the FLOPs that the unpruned one would.
+
+    Raises:
+        InvalidArgument: RECIPE_INVALID, if a value is out of range.
     """
 
     name: str
@@ -232,6 +257,32 @@ class Recipe:
     distillation: float = 0.0
     patience: int = 0
     mixed_precision: bool = False
+    scratch: ScratchBudget = ScratchBudget.EPOCHS
+
+    def __post_init__(self) -> None:
+        _check_bounds(self, "recipe", _RECIPE_BOUNDS)
+
+
+_RECIPE_BOUNDS: Final = {
+    "epochs": (1, MAX_EPOCHS),
+    "batch_size": (1, 8_192),
+    "learning_rate": (1e-8, 10),
+    "weight_decay": (0, 1),
+    "label_smoothing": (0, 0.9),
+    "validation_fraction": (0.01, 0.5),
+    "average_epochs": (0, 100),
+    "distillation": (0, 1),
+    "patience": (0, MAX_EPOCHS),
+}
+
+
+def _check_bounds(values: object, field: str, bounds: Mapping[str, tuple[float, float]]) -> None:
+    for name, (least, most) in bounds.items():
+        value = getattr(values, name)
+        if not least <= value <= most:  # also refuses what is not a number
+            raise InvalidArgument(
+                "RECIPE_INVALID", f"{name} lies between {least:g} and {most:,}. Received: {value}", field=f"{field}.{name}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,11 +291,13 @@ class JobSpec:
 
     Args:
         architecture: Digest of the layer graph, 64 hexadecimal characters.
-        dataset: Id of the data set, for example "digits".
+        dataset: What is trained on: the id of a registered data set, for example "digits", or the content of an uploaded one,
+            see `secateur.core.datasets.content`.
         targets: One model is made for each.
         recipe: How to train.
         policy: How to plan.
         seed: Seed of planner, initialisation, splits and shuffling; below 2**32.
+        dataset_id: What the project of the job calls an uploaded data set; empty for a registered one.
     """
 
     architecture: str
@@ -253,6 +306,7 @@ class JobSpec:
     recipe: Recipe
     policy: PlanPolicy = field(default_factory=PlanPolicy)
     seed: int = 0
+    dataset_id: str = ""
 
     def work_key(self, toolchain: str) -> str:
         """Returns the digest under which identical work is recognised.

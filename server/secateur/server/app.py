@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from sqlalchemy import inspect, make_url
 
 from secateur.server.architectures.service import ArchitectureService
+from secateur.server.datasets.service import DatasetService
 from secateur.server.device_profiles.service import DeviceProfileService
 from secateur.server.jobs.service import JobService
 from secateur.server.models.service import ModelService
@@ -33,10 +34,13 @@ from secateur.store.blobs import BlobStore
 from secateur.store.database import make_engine
 from secateur.store.logs import configure_logs
 from secateur.store.tables import Base
+from secateur.store.uploads import UploadStore
 from secateur.store.wakeups import Wakeups
 from secateur.v1 import (
     architecture_service_pb2,
     architecture_service_pb2_grpc,
+    dataset_service_pb2,
+    dataset_service_pb2_grpc,
     device_profile_service_pb2,
     device_profile_service_pb2_grpc,
     job_service_pb2,
@@ -51,6 +55,7 @@ SERVICES: Final = tuple(
     service.full_name
     for module in (
         architecture_service_pb2,
+        dataset_service_pb2,
         device_profile_service_pb2,
         job_service_pb2,
         model_service_pb2,
@@ -102,12 +107,15 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         watchers = Watchers(wakeups)
         sending = Periodic(relay.send_owed, interval_seconds=settings.relay_seconds, threads=threads)
         reaping = Periodic(Reaper(store).reap, interval_seconds=settings.reap_seconds, threads=threads)
+        blobs = BlobStore(settings.blob_url)
         server = grpc.aio.server(interceptors=[RpcInterceptor()], options=_options(settings))
         architecture_service_pb2_grpc.add_ArchitectureServiceServicer_to_server(ArchitectureService(store, threads), server)
+        sets = DatasetService(store=store, blobs=blobs, uploads=UploadStore(settings.blob_url), threads=threads)
+        dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server(sets, server)
         device_profile_service_pb2_grpc.add_DeviceProfileServiceServicer_to_server(DeviceProfileService(store, threads), server)
         jobs = JobService(store=store, threads=threads, watchers=watchers, send_soon=sending.nudge)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
-        models = ModelService(store=store, blobs=BlobStore(settings.blob_url), threads=threads)
+        models = ModelService(store=store, blobs=blobs, threads=threads)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
         plan_service_pb2_grpc.add_PlanServiceServicer_to_server(PlanService(store, threads), server)
         probes = await _add_probes(server)

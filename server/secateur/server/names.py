@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from secateur.core.datasets import DatasetName
 from secateur.core.errors import InvalidArgument
 from secateur.core.profiles import ProfileName
 
@@ -64,9 +65,17 @@ def artifact(project_id: str, model_id: str, artifact_format: str) -> str:
     return f"{model(project_id, model_id)}/artifacts/{artifact_format}"
 
 
-def dataset(identifier: str) -> str:
-    """Returns the name of a data set."""
-    return f"datasets/{identifier}"
+def dataset(name: DatasetName) -> str:
+    """Returns the name of a data set, built in or of a project."""
+    return f"{project(name.project)}/datasets/{name.id}" if name.project else f"datasets/{name.id}"
+
+
+def dataset_of(name: str) -> DatasetName:
+    """Returns which data set `datasets/{id}` or `projects/{project}/datasets/{id}` names."""
+    if name.startswith("projects/"):
+        owner, identifier = in_project(name, "datasets")
+        return DatasetName(identifier, owner)
+    return DatasetName(parse(name, "datasets")[0])
 
 
 def device_profile(name: ProfileName) -> str:

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import shutil
-import uuid
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Final
-
-import fsspec.core
-from fsspec.implementations.local import LocalFileSystem
+from typing import Final
 
 from secateur.core.errors import InvalidArgument, NotFound
-
-CHUNK_BYTES: Final = 1024 * 1024
-"""Bytes that `BlobStore.read` yields at once."""
+from secateur.store.files import CHUNK_BYTES, FileSystem
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 
@@ -31,16 +23,16 @@ class BlobStore:
     """
 
     def __init__(self, url: str) -> None:
-        self._fs, self._root = fsspec.core.url_to_fs(url)
+        self._files = FileSystem(url)
 
     def put(self, data: bytes | Path) -> str:
         """Stores bytes, or the contents of a file, and returns their SHA-256, hexadecimal."""
         with BytesIO(data) if isinstance(data, bytes) else data.open("rb") as source:
             digest = hashlib.file_digest(source, "sha256").hexdigest()
             path = self._path(digest)
-            if not self._fs.exists(path):
+            if not self._files.exists(path):
                 source.seek(0)
-                self._publish(source, path)
+                self._files.publish(source, path)
         return digest
 
     def size(self, digest: str) -> int:
@@ -49,10 +41,10 @@ class BlobStore:
         Raises:
             NotFound: BLOB_MISSING.
         """
-        try:
-            return int(self._fs.size(self._path(digest)))
-        except FileNotFoundError:
-            raise _missing(digest) from None
+        size = self._files.size(self._path(digest))
+        if size is None:
+            raise _missing(digest)
+        return size
 
     def read(self, digest: str, offset: int = 0, limit: int = 0) -> Iterator[bytes]:
         """Returns the bytes of a blob in chunks of at most `CHUNK_BYTES`.
@@ -75,7 +67,7 @@ class BlobStore:
         return self._chunks(self._path(digest), offset, end)
 
     def _chunks(self, path: str, offset: int, end: int) -> Iterator[bytes]:
-        with self._fs.open(path, "rb") as file:
+        with self._files.open(path) as file:
             file.seek(offset)
             while offset < end:
                 chunk = file.read(min(CHUNK_BYTES, end - offset))
@@ -88,28 +80,7 @@ class BlobStore:
         # The digest may come from a client: nothing but hexadecimal digits ever reaches a path.
         if not _DIGEST.fullmatch(digest):
             raise _missing(digest)
-        return f"{self._root}/sha256/{digest[:2]}/{digest[2:]}"
-
-    def _publish(self, source: BinaryIO, path: str) -> None:
-        if isinstance(self._fs, LocalFileSystem):
-            _publish_locally(source, Path(path), Path(self._root) / "incoming")
-        else:
-            with self._fs.open(path, "wb") as file:  # object stores show an object only once it is complete
-                shutil.copyfileobj(source, file, CHUNK_BYTES)
-
-
-def _publish_locally(source: BinaryIO, path: Path, incoming: Path) -> None:
-    incoming.mkdir(parents=True, exist_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = incoming / uuid.uuid4().hex
-    try:
-        with unfinished.open("xb") as file:
-            shutil.copyfileobj(source, file, CHUNK_BYTES)
-            file.flush()
-            os.fsync(file.fileno())  # the name must not survive a power cut that the bytes do not
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        return f"sha256/{digest[:2]}/{digest[2:]}"
 
 
 def _missing(digest: str) -> NotFound:

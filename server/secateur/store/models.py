@@ -8,11 +8,13 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from secateur.core.datasets import DatasetName, digest_of_content
 from secateur.core.devices import DeviceProfile
 from secateur.core.errors import NotFound
 from secateur.core.profiles import ProfileName
 from secateur.core.reports import ARENA_BYTES, TargetReport
 from secateur.core.serial import from_data, to_data
+from secateur.core.specs import JobSpec
 from secateur.store.paging import read_page
 from secateur.store.records import ModelRecord, Page
 from secateur.store.tables import ArtifactRow, JobRow, ModelRow
@@ -44,13 +46,15 @@ class ModelRepository:
             raise ValueError(
                 f"A report with artifacts needs the plan they came from. Received: target {report.target_index} without one"
             )
+        spec = from_data(JobSpec, job.spec)
         model = ModelRow(
             id=str(uuid.uuid4()),
             project=job.project,
             job_id=job.id,
             target_index=report.target_index,
             architecture=job.architecture,
-            dataset=job.spec["dataset"],
+            dataset=spec.dataset_id or spec.dataset,
+            dataset_digest=digest_of_content(spec.dataset),
             device_profile=device_profile.id if device_profile else None,
             device_profile_project=(device_profile.project or None) if device_profile else None,
             create_time=now,
@@ -87,17 +91,18 @@ class ModelRepository:
         rows, token = read_page(self._session, ModelRow, project, page_size, page_token)
         return Page(tuple(_record(row) for row in rows), token)
 
-    def family(self, project: str, architecture: str, dataset: str) -> tuple[ModelRecord, ...]:
+    def family(self, project: str, architecture: str, dataset: DatasetName) -> tuple[ModelRecord, ...]:
         """Returns every model of a family, the most accurate first; empty if it has none.
 
         Args:
             project: Project to search.
             architecture: Digest of the architecture.
-            dataset: Id of the data set.
+            dataset: The data set, registered or of that project.
         """
+        uploaded = ModelRow.dataset_digest.is_not(None) if dataset.project else ModelRow.dataset_digest.is_(None)
         rows = self._session.scalars(
             select(ModelRow)
-            .where(ModelRow.project == project, ModelRow.architecture == architecture, ModelRow.dataset == dataset)
+            .where(ModelRow.project == project, ModelRow.architecture == architecture, ModelRow.dataset == dataset.id, uploaded)
             .order_by(ModelRow.accuracy.desc(), ModelRow.create_time, ModelRow.id)
         )
         return tuple(_record(row) for row in rows)
@@ -113,7 +118,7 @@ def _record(row: ModelRow) -> ModelRecord:
         project=row.project,
         job_id=row.job_id,
         architecture=row.architecture,
-        dataset=row.dataset,
+        dataset=DatasetName(row.dataset, row.project if row.dataset_digest else ""),
         device_profile=ProfileName(row.device_profile, row.device_profile_project or "") if row.device_profile else None,
         report=from_data(TargetReport, row.report),
         create_time=row.create_time,

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from secateur.core.cost import Cost
+from secateur.core.datasets import Dataset, DatasetName
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobStage, JobState
 from secateur.core.profiles import ProfileName
@@ -31,6 +32,17 @@ class ArchitectureRecord:
     def id(self) -> str:
         """Id within the project."""
         return self.digest[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRecord:
+    """An uploaded data set: its facts, and the SHA-256 and length of its file in the blob store."""
+
+    project: str
+    dataset: Dataset
+    digest: str
+    size_bytes: int
+    create_time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +99,7 @@ class ModelRecord:
     project: str
     job_id: str
     architecture: str
-    dataset: str
+    dataset: DatasetName
     device_profile: ProfileName | None
     report: TargetReport
     create_time: datetime

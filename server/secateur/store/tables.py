@@ -67,6 +67,20 @@ class DeviceProfileRow(Base):
     create_time: Mapped[datetime]
 
 
+class DatasetRow(Base):
+    """An uploaded data set; never changed."""
+
+    __tablename__ = "datasets"
+    __table_args__ = (Index(None, "project", "digest"),)
+
+    project: Mapped[str] = mapped_column(Project, primary_key=True)
+    id: Mapped[str] = mapped_column(Identifier, primary_key=True)
+    digest: Mapped[str] = mapped_column(Digest)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    dataset: Mapped[dict[str, Any]]
+    create_time: Mapped[datetime]
+
+
 class JobRow(Base):
     """A job. Its state moves through `secateur.store.journal` alone."""
 
@@ -164,6 +178,7 @@ class ModelRow(Base):
     target_index: Mapped[int]
     architecture: Mapped[str] = mapped_column(Digest)
     dataset: Mapped[str] = mapped_column(Identifier)
+    dataset_digest: Mapped[str | None] = mapped_column(Digest)  # NULL: registered
     device_profile: Mapped[str | None] = mapped_column(Identifier)
     device_profile_project: Mapped[str | None] = mapped_column(Project)  # NULL: built in, or no profile
     create_time: Mapped[datetime]

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from secateur.store.architectures import ArchitectureRepository
 from secateur.store.database import make_engine, read_only
+from secateur.store.datasets import DatasetRepository
 from secateur.store.device_profiles import DeviceProfileRepository
 from secateur.store.jobs import JobRepository
 from secateur.store.journal import Journal
@@ -29,6 +30,7 @@ class Snapshot:
 
     Attributes:
         architectures: Architectures.
+        datasets: Data sets of projects.
         device_profiles: Device profiles of projects.
         jobs: Jobs.
         models: Models.
@@ -38,6 +40,7 @@ class Snapshot:
     def __init__(self, session: Session, clock: Callable[[], datetime]) -> None:
         self.journal = Journal(session, clock)
         self.architectures = ArchitectureRepository(session, clock)
+        self.datasets = DatasetRepository(session, clock)
         requests = RequestKeys(session, clock)
         self.device_profiles = DeviceProfileRepository(session, clock, requests)
         self.jobs = JobRepository(session, self.journal, requests)

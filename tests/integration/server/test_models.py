@@ -11,7 +11,8 @@ import pytest
 
 from secateur.core.jobs import JobState
 from secateur.store import Store
-from secateur.store.blobs import CHUNK_BYTES, BlobStore
+from secateur.store.blobs import BlobStore
+from secateur.store.files import CHUNK_BYTES
 from secateur.v1 import model_service_pb2 as pb
 from secateur.v1 import resources_pb2 as resources
 from tests.support.server import DATASET, Api, limit, refusal, train

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from secateur.core.datasets import DatasetName
 from secateur.core.errors import InvalidArgument
 from secateur.core.profiles import ProfileName
 from secateur.server import names
@@ -14,7 +15,9 @@ def test_names_are_taken_apart_as_they_are_put_together() -> None:
     assert names.in_project(names.job("default", "42"), "jobs") == ("default", "42")
     assert names.in_project(names.model("p", "m"), "models") == ("p", "m")
     assert names.parse(names.artifact("p", "m", "litert-int8"), "projects", "models", "artifacts") == ("p", "m", "litert-int8")
-    assert names.parse(names.dataset("digits"), "datasets") == ("digits",)
+    for dataset in (DatasetName("digits"), DatasetName("my-set", "p")):
+        assert names.dataset_of(names.dataset(dataset)) == dataset
+    assert names.dataset(DatasetName("my-set", "p")) == "projects/p/datasets/my-set"
     for profile in (ProfileName("esp32"), ProfileName("my-board", "p")):
         assert names.device_profile_of(names.device_profile(profile)) == profile
     assert names.device_profile(ProfileName("my-board", "p")) == "projects/p/deviceProfiles/my-board"

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from secateur.core.errors import InvalidArgument, NotFound
-from secateur.store.blobs import CHUNK_BYTES, BlobStore
+from secateur.store.blobs import BlobStore
+from secateur.store.files import CHUNK_BYTES
 
 DATA = bytes(range(256)) * 5000  # a little more than one chunk
 DIGEST = hashlib.sha256(DATA).hexdigest()

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from secateur.core.datasets import DatasetName
 from secateur.core.errors import Conflict, FailedPrecondition
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import MAX_ATTEMPTS, JobStage, JobState
@@ -145,12 +146,12 @@ def test_settling_keeps_the_model_with_all_its_figures(
     assert model_id is not None
     with store.snapshot() as work:
         model = work.models.get(PROJECT, model_id)
-        assert work.models.family(PROJECT, graph.digest, "digits") == (model,)
+        assert work.models.family(PROJECT, graph.digest, DatasetName("digits")) == (model,)
     assert model.report == report
     assert (model.job_id, model.architecture, model.dataset, model.device_profile, model.create_time) == (
         job.id,
         graph.digest,
-        "digits",
+        DatasetName("digits"),
         ProfileName("stm32f746"),
         clock.now,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from secateur.core.datasets import DatasetName
 from secateur.core.errors import NotFound
 from secateur.core.graph import LayerGraph
 from secateur.core.planning import Plan
@@ -33,10 +34,10 @@ def test_a_list_has_the_newest_first(store: Store, model_ids: list[str]) -> None
 
 def test_a_family_has_the_most_accurate_first(store: Store, graph: LayerGraph, model_ids: list[str]) -> None:
     with store.snapshot() as work:
-        family = work.models.family(PROJECT, graph.digest, "digits")
-        assert work.models.family(PROJECT, graph.digest, "other") == ()
-        assert work.models.family(PROJECT, "0" * 64, "digits") == ()
-        assert work.models.family("other", graph.digest, "digits") == ()
+        family = work.models.family(PROJECT, graph.digest, DatasetName("digits"))
+        assert work.models.family(PROJECT, graph.digest, DatasetName("other")) == ()
+        assert work.models.family(PROJECT, "0" * 64, DatasetName("digits")) == ()
+        assert work.models.family("other", graph.digest, DatasetName("digits")) == ()
     assert [model.id for model in family] == [model_ids[1], model_ids[2], model_ids[0]]
 
 

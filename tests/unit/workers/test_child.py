@@ -55,7 +55,7 @@ def _child() -> Iterator[Child]:
 
 
 def _job(folder: Path, spec: JobSpec, graph: LayerGraph) -> bytes:
-    return encode(Job.of(spec, graph, folder.as_uri()))
+    return encode(Job.of("job1", spec, graph, folder.as_uri()))
 
 
 def test_a_job_is_run_target_by_target(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
 from secateur.core.jobs import JobStage
 from secateur.core.reports import Progress
 from secateur.core.resources import Budget
-from secateur.workers.protocol import Done, Failed, Job, Message, ProgressMade, Ready, StageChanged, decode, encode
+from secateur.workers.protocol import Done, Failed, Folders, Job, Message, ProgressMade, Ready, StageChanged, decode, encode
 from tests.support.training import quick_job, small_network
 
 MESSAGES: tuple[Message, ...] = (
@@ -16,7 +17,14 @@ MESSAGES: tuple[Message, ...] = (
     ProgressMade(Progress(0, 1, 6, 0.5, 0.9, 12.5)),
     Done(),
     Failed("TRAINING_DIVERGED", "Lower the learning rate.\nReceived: loss=nan", internal=False),
-    Job.of(quick_job(Budget.of(flash_bytes=12_000)), small_network(), "file:///tmp/blobs"),
+    Job.of("job1", quick_job(Budget.of(flash_bytes=12_000)), small_network(), "file:///tmp/blobs"),
+    Job.of(
+        "job1",
+        quick_job(Budget.of(flash_bytes=12_000)),
+        small_network(),
+        "file:///tmp/blobs",
+        folders=Folders(Path("/data/sets"), Path("/data/cache")),
+    ),
 )
 
 
@@ -30,7 +38,7 @@ def test_a_message_is_one_line_and_comes_back_as_it_was(message: Message) -> Non
 
 def test_a_job_carries_its_architecture() -> None:
     graph = small_network()
-    job = decode(encode(Job.of(quick_job(Budget.of(flash_bytes=12_000)), graph, "file:///tmp/blobs")))
+    job = decode(encode(Job.of("job1", quick_job(Budget.of(flash_bytes=12_000)), graph, "file:///tmp/blobs")))
     assert isinstance(job, Job)
     assert job.layer_graph() == graph
     assert job.spec.architecture == graph.digest

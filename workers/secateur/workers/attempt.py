@@ -10,10 +10,11 @@ import structlog
 from secateur.core.errors import Conflict
 from secateur.core.jobs import JobState
 from secateur.core.reports import TargetReport
+from secateur.store.checkpoints import CheckpointStore
 from secateur.store.ledger import JobLedger
 from secateur.store.records import Claim
 from secateur.workers.children import Child
-from secateur.workers.protocol import Done, Failed, Job, Message, ProgressMade, StageChanged, TargetDone
+from secateur.workers.protocol import Done, Failed, Folders, Job, Message, ProgressMade, StageChanged, TargetDone
 from secateur.workers.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
@@ -31,15 +32,20 @@ def run_attempt(claim: Claim, child: Child, *, ledger: JobLedger, settings: Work
     """
     settled = {report.target_index for report in claim.settled}
     try:
-        child.send(Job.of(claim.spec, claim.graph, settings.blob_url, settled=settled))
-        _relay(claim, child, ledger=ledger, settings=settings, stopping=stopping)
+        folders = Folders(settings.datasets_dir, settings.cache_dir)
+        child.send(Job.of(claim.job_id, claim.spec, claim.graph, settings.blob_url, settled=settled, folders=folders))
+        ended = _relay(claim, child, ledger=ledger, settings=settings, stopping=stopping)
     except Conflict as conflict:
         log.warning("attempt abandoned", job=claim.job_id, attempt=claim.attempt, reason=conflict.reason)
+        ended = False
     finally:
         child.kill()
+    if ended:
+        CheckpointStore(settings.blob_url, claim.job_id).clear()
 
 
-def _relay(claim: Claim, child: Child, *, ledger: JobLedger, settings: WorkerSettings, stopping: threading.Event) -> None:
+def _relay(claim: Claim, child: Child, *, ledger: JobLedger, settings: WorkerSettings, stopping: threading.Event) -> bool:
+    """Returns whether the job has come to its end; else it goes back to the queue."""
     started = next_beat = time.monotonic()
     reports = list(claim.settled)
     while True:
@@ -48,25 +54,25 @@ def _relay(claim: Claim, child: Child, *, ledger: JobLedger, settings: WorkerSet
             next_beat = now + settings.poll_seconds
             if ledger.heartbeat(claim, lease_seconds=settings.lease_seconds):
                 ledger.finish(claim, JobState.CANCELLED, message="Cancelled while running")
-                return
+                return True
             if stopping.is_set():
                 ledger.release(claim, "The worker is shutting down; the job goes back to the queue")
-                return
+                return False
             if now - started > settings.max_run_seconds:
                 limit = f"{settings.max_run_seconds:g} s"
                 ledger.finish(
                     claim, JobState.EXPIRED, reason="RUN_TIME_EXCEEDED", message=f"Ran longer than the limit of {limit}"
                 )
-                return
+                return True
         try:
             message = child.receive(timeout=max(0.0, next_beat - time.monotonic()))
         except TimeoutError:
             continue
         except EOFError as death:
             ledger.release(claim, f"Attempt {claim.attempt} was lost: {death}")
-            return
+            return False
         if _handle(message, claim, ledger, reports):
-            return
+            return True
 
 
 def _handle(message: Message, claim: Claim, ledger: JobLedger, reports: list[TargetReport]) -> bool:
@@ -75,7 +81,8 @@ def _handle(message: Message, claim: Claim, ledger: JobLedger, reports: list[Tar
         case StageChanged(stage=stage, message=text):
             ledger.report(claim, stage=stage, message=text)
         case ProgressMade(progress=progress):
-            ledger.report(claim, message=f"Epoch {progress.epoch} of {progress.epochs}", progress=progress)
+            done = f", step {progress.step} of {progress.steps}" if progress.step else ""
+            ledger.report(claim, message=f"Epoch {progress.epoch} of {progress.epochs}{done}", progress=progress)
         case TargetDone(report=report):
             ledger.settle_target(claim, report)
             reports.append(report)

@@ -18,6 +18,8 @@ from secateur.core.errors import SecateurError
 from secateur.core.jobs import JobStage
 from secateur.core.reports import Progress
 from secateur.store.blobs import BlobStore
+from secateur.store.checkpoints import CheckpointStore
+from secateur.workers.cache import DatasetCache
 from secateur.workers.protocol import Done, Failed, Job, Message, ProgressMade, Ready, StageChanged, TargetDone, decode, encode
 
 _log = logging.getLogger(__name__)
@@ -57,11 +59,14 @@ def _serve(line: bytes, send: Callable[[Message], None]) -> Done | Failed:
 
 
 def _run(job: Message, send: Callable[[Message], None]) -> None:
+    from secateur.workers.engine.datasets import DatasetSources
     from secateur.workers.engine.pipeline import run_target
 
     if not isinstance(job, Job):
         raise TypeError(f"A child takes a job. Received: {job}")
-    graph, blobs = job.layer_graph(), BlobStore(job.blob_url)
+    graph, blobs, checkpoints = job.layer_graph(), BlobStore(job.blob_url), CheckpointStore(job.blob_url, job.job_id)
+    cache = DatasetCache(blobs, job.folders.cache).path if job.folders.cache else None
+    sources = DatasetSources(job.folders.datasets, cache)
     for index in job.targets:
 
         def on_stage(stage: JobStage, message: str, index: int = index) -> None:
@@ -70,7 +75,17 @@ def _run(job: Message, send: Callable[[Message], None]) -> None:
         def on_progress(progress: Progress) -> None:
             send(ProgressMade(progress))
 
-        send(TargetDone(run_target(graph, job.spec, index, put=blobs.put, on_stage=on_stage, on_progress=on_progress)))
+        report = run_target(
+            graph,
+            job.spec,
+            index,
+            put=blobs.put,
+            checkpoints=checkpoints,
+            sources=sources,
+            on_stage=on_stage,
+            on_progress=on_progress,
+        )
+        send(TargetDone(report))
 
 
 def _take_stdout() -> BinaryIO:

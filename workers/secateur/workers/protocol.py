@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from secateur.core import graph as graphs
@@ -20,26 +21,52 @@ from secateur.core.specs import JobSpec
 
 
 @dataclass(frozen=True, slots=True)
+class Folders:
+    """Folders of the worker's machine.
+
+    Args:
+        datasets: Where `{name}.npz` of a registered data set is looked for; None for nowhere.
+        cache: Where uploaded data sets are kept; None if they cannot be had.
+    """
+
+    datasets: Path | None = None
+    cache: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """Worker to child: the work.
 
     Args:
+        job_id: The job, whose checkpoints an attempt takes up.
         spec: What to do.
         graph: The architecture that the spec names, as `LayerGraph.to_dict` gives it.
-        blob_url: Blob store that the artifacts go to.
+        blob_url: Blob store that artifacts and checkpoints go to.
         targets: Indices of the targets to work on; the others were settled by an earlier attempt.
+        folders: Folders of the machine.
     """
 
+    job_id: str
     spec: JobSpec
     graph: dict[str, Any]
     blob_url: str
     targets: tuple[int, ...]
+    folders: Folders
 
     @classmethod
-    def of(cls, spec: JobSpec, graph: LayerGraph, blob_url: str, *, settled: Collection[int] = ()) -> Job:
+    def of(
+        cls,
+        job_id: str,
+        spec: JobSpec,
+        graph: LayerGraph,
+        blob_url: str,
+        *,
+        settled: Collection[int] = (),
+        folders: Folders = Folders(),
+    ) -> Job:
         """Makes the message of a job whose `settled` targets need no more work."""
         targets = tuple(index for index in range(len(spec.targets)) if index not in settled)
-        return cls(spec, graph.to_dict(), blob_url, targets)
+        return cls(job_id, spec, graph.to_dict(), blob_url, targets, folders)
 
     def layer_graph(self) -> LayerGraph:
         """Returns the architecture, checked again."""
@@ -62,7 +89,7 @@ class StageChanged:
 
 @dataclass(frozen=True, slots=True)
 class ProgressMade:
-    """Child to worker: an epoch of training is done."""
+    """Child to worker: an epoch of training is done, or a part of a long one."""
 
     progress: Progress
 

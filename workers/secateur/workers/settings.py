@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from os import getpid
+from pathlib import Path
 
 from pydantic import Field
 
@@ -17,8 +18,16 @@ class WorkerSettings(Settings):
         worker_name: Who holds a lease, for people.
         poll_seconds: How often a running attempt looks for a cancel and renews its lease.
         max_run_seconds: How long one attempt may run before the job ends EXPIRED.
+        datasets_dir: Folder in which `{name}.npz` of a registered data set is looked for before Keras downloads it; None for
+            none.
     """
 
     worker_name: str = Field(default_factory=lambda: f"{socket.gethostname()}/{getpid()}")
     poll_seconds: float = Field(default=1.0, gt=0)
     max_run_seconds: float = Field(default=24 * 3600.0, gt=0)
+    datasets_dir: Path | None = None
+
+    @property
+    def cache_dir(self) -> Path:
+        """Folder that keeps uploaded data sets on this machine."""
+        return self.data_dir / "cache"

@@ -39,7 +39,7 @@ class Model(ModelView):
             formats: Formats wanted, for example `["litert-int8"]`; None for all.
 
         Returns:
-            The paths of the files, `{format}.tflite` each, in the order of `artifacts`.
+            The paths of the files in the order of `artifacts`: `{format}.tflite`, `tflm-source.h` and `model.keras`.
 
         Raises:
             UsageError: If the model does not have a wanted format.

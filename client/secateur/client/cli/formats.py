@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
+
+_SHARES: Final = ("accuracy", "_agreement", "_share")
+"""How the names of figures end that are shares of one."""
 
 
 def figure(name: str, value: float, unit: str = "") -> str:
@@ -17,7 +21,7 @@ def figure(name: str, value: float, unit: str = "") -> str:
         return size(value)
     if unit == "ms" or name.endswith("_ms"):
         return f"{value:,.3g} ms" if value < 100 else f"{value:,.0f} ms"
-    if name.startswith("accuracy"):
+    if name.endswith(_SHARES):
         return percent(value)
     if float(value).is_integer() or abs(value) >= 1000:
         return f"{value:,.0f} {unit}".rstrip()

@@ -55,7 +55,10 @@ def download_model(
     directory: Annotated[Path, typer.Argument(help="Where to; made if it does not exist.")] = Path(),
     format: Annotated[  # noqa: A002 -- the option's name
         list[str] | None,
-        typer.Option(help="Format, for example litert-int8; may be repeated. Default: all.", show_default=False),
+        typer.Option(
+            help="litert-float32, litert-float16, litert-int8, tflm-source or keras; may be repeated. Default: all.",
+            show_default=False,
+        ),
     ] = None,
     json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
 ) -> None:

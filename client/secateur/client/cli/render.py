@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -13,9 +12,12 @@ from rich.text import Text
 from secateur.client._views import JobView, ModelView
 from secateur.client.cli.bars import bar
 from secateur.client.cli.formats import duration, figure, percent, size
+from secateur.client.cli.measured import artifact_table, device_artifact, figure_table, operator_tables
 from secateur.client.cli.shares import RESOURCES, cost_left, layer_shares
+from secateur.client.cli.tables import new_table
 from secateur.client.values import (
     Architecture,
+    Attempt,
     Compliance,
     Cost,
     DeviceProfile,
@@ -56,6 +58,8 @@ def render_job(job: JobView, models: Sequence[ModelView]) -> RenderableType:
         if result.message:
             parts.append(Text(result.message, style="" if result.met else "yellow"))
         parts.append(compliance_table(result.compliance))
+        if len(result.attempts) > 1:
+            parts.append(attempt_table(result.attempts))
         if result.model in by_name:
             parts.append(render_model(by_name[result.model], limits=False))
     return Group(*parts)
@@ -66,13 +70,13 @@ def render_model(model: ModelView, *, limits: bool = True) -> RenderableType:
     parts: list[RenderableType] = [Text.assemble("Model ", (model.name, "bold"))]
     if limits:
         parts.append(compliance_table(model.compliance))
-    parts += [_artifact_table(model), _figure_table(model)]
+    parts += [artifact_table(model), figure_table(model), *operator_tables(model)]
     return Group(*parts)
 
 
 def compliance_table(compliance: Iterable[Compliance]) -> Table:
     """Returns a table of limits: asked, achieved, margin, whether met, and how it was measured."""
-    table = _table("Limit", ">Asked", ">Achieved", ">Margin", "Met", "How measured")
+    table = new_table("Limit", ">Asked", ">Achieved", ">Margin", "Met", "How measured")
     for limit in compliance:
         table.add_row(
             _limit_name(limit.resource, limit.origin),
@@ -82,6 +86,21 @@ def compliance_table(compliance: Iterable[Compliance]) -> Table:
             _yes_or_no(limit.met),
             escape(limit.method),
         )
+    return table
+
+
+def attempt_table(attempts: Sequence[Attempt]) -> Table:
+    """Returns a table of the plans that were tried for a target: what each missed, and what that did to the next."""
+    table = new_table("Attempt", "Plan", "Measured", "Missed", "Next plan kept")
+    for number, attempt in enumerate(attempts, start=1):
+        missed = (
+            f"{limit.resource} {figure(limit.resource, limit.achieved)} of {figure(limit.resource, limit.asked)}"
+            for limit in attempt.compliance
+            if not limit.met
+        )
+        kept = (f"{each.resource} {figure(each.resource, each.limit)}" for each in attempt.tightened)
+        measured = "trained" if attempt.trained else "untrained export"
+        table.add_row(str(number), attempt.plan[:16], measured, ", ".join(missed), ", ".join(kept))
     return table
 
 
@@ -109,7 +128,7 @@ def render_quotes(quotes: Quotes) -> RenderableType:
 
 def job_table(jobs: Iterable[JobView]) -> Table:
     """Returns a table of jobs."""
-    table = _table("Job", "State", "Stage", ">Attempt", "Data set", "Created", "Name")
+    table = new_table("Job", "State", "Stage", ">Attempt", "Data set", "Created", "Name")
     for job in jobs:
         snapshot = job.snapshot
         state = Text(snapshot.state, style=_STYLES.get(snapshot.state, ""))
@@ -128,17 +147,17 @@ def job_table(jobs: Iterable[JobView]) -> Table:
 
 def model_table(models: Iterable[ModelView]) -> Table:
     """Returns a table of models."""
-    table = _table("Model", "Data set", "Profile", ">Parameters", ">Flash", ">Accuracy", "Met")
+    table = new_table("Model", "Data set", "Profile", ">Parameters", ">Flash", ">Accuracy", "Met")
     for model in models:
         snapshot = model.snapshot
-        smallest = min(snapshot.artifacts, key=lambda artifact: artifact.size_bytes, default=None)
+        file = device_artifact(model)
         table.add_row(
             snapshot.name,
             snapshot.dataset,
             snapshot.device_profile,
             f"{snapshot.plan.cost.parameters:,}",
-            size(smallest.size_bytes) if smallest else "",
-            percent(smallest.accuracy) if smallest else "",
+            size(file.size_bytes) if file else "",
+            percent(file.accuracy) if file else "",
             _yes_or_no(snapshot.met),
         )
     return table
@@ -146,7 +165,9 @@ def model_table(models: Iterable[ModelView]) -> Table:
 
 def profile_table(profiles: Iterable[DeviceProfile]) -> Table:
     """Returns a table of device profiles."""
-    table = _table("Profile", "Device", ">Clock", ">Flash for the model", ">RAM for the model", ">MACs per second", "Runtime")
+    table = new_table(
+        "Profile", "Device", ">Clock", ">Flash for the model", ">RAM for the model", ">MACs per second", "Runtime"
+    )
     for profile in profiles:
         table.add_row(
             profile.name,
@@ -169,7 +190,7 @@ def render_profile(profile: DeviceProfile) -> RenderableType:
 
 def architecture_table(architectures: Iterable[Architecture]) -> Table:
     """Returns a table of architectures."""
-    table = _table("Architecture", "Input", ">Classes", ">Parameters", ">MACs", "Name")
+    table = new_table("Architecture", "Input", ">Classes", ">Parameters", ">MACs", "Name")
     for architecture in architectures:
         table.add_row(
             architecture.name,
@@ -185,7 +206,7 @@ def architecture_table(architectures: Iterable[Architecture]) -> Table:
 def render_architecture(architecture: Architecture) -> RenderableType:
     """Returns one architecture with its layers and their shares of the whole."""
     of_what = [f">of {resource}" for resource in RESOURCES]
-    table = _table("Layer", "Type", "Output", ">Parameters", ">MACs", *of_what, "Group")
+    table = new_table("Layer", "Type", "Output", ">Parameters", ">MACs", *of_what, "Group")
     for layer in architecture.layers:
         shares = [_share(share) for share in layer_shares(layer).values()]
         table.add_row(
@@ -206,7 +227,7 @@ def candidate_table(candidates: Sequence[SearchCandidate]) -> Table:
     """Returns a table of what a search looked at, with one column per proxy that scored any of them."""
     proxies = sorted({proxy for candidate in candidates for proxy in candidate.scores})
     headings = ("Origin", ">Parameters", ">MACs", *(f">{proxy}" for proxy in proxies), ">Rank")
-    table = _table(*headings, "Limits missed", "Measured fits", ">Brief accuracy", "Chosen")
+    table = new_table(*headings, "Limits missed", "Measured fits", ">Brief accuracy", "Chosen")
     for candidate in candidates:
         accuracy, rank, fits = candidate.validation_accuracy, candidate.rank, candidate.measured_fits
         table.add_row(
@@ -235,43 +256,6 @@ def event_line(event: JobEvent) -> str:
     return " ".join(word for word in [*words, event.message] if word)
 
 
-def _artifact_table(model: ModelView) -> Table:
-    table = _table("File", ">Size", ">Accuracy", ">Test images", "SHA-256")
-    for artifact in model.artifacts:
-        accuracy = percent(artifact.accuracy)
-        table.add_row(artifact.format, size(artifact.size_bytes), accuracy, str(artifact.test_images), artifact.sha256[:16])
-    return table
-
-
-def _figure_table(model: ModelView) -> Table:
-    table = _table("Figure", ">Value", ">Unpruned", "How")
-    snapshot = model.snapshot
-    unpruned = _counts(snapshot.unpruned_cost)
-    measured = {measurement.name for measurement in snapshot.measurements}
-    machines = Counter(measurement.machine for measurement in snapshot.measurements)
-    machine = max(machines, key=machines.__getitem__, default="")
-    table.caption = f"Measured on {escape(machine)}, unless another machine is named." if machine else None
-    for name, value in _counts(snapshot.plan.cost).items():
-        if name not in measured:
-            table.add_row(name, figure(name, value), figure(name, unpruned[name]), "counted from the plan")
-    for measurement in snapshot.measurements:
-        before = unpruned.get(measurement.name)
-        name = f"{measurement.name} {measurement.format}".rstrip()
-        how = measurement.method if measurement.machine in {"", machine} else f"{measurement.method}, {measurement.machine}"
-        table.add_row(
-            escape(name),
-            figure(measurement.name, measurement.value, measurement.unit),
-            figure(measurement.name, before) if before is not None else "",
-            escape(how),
-        )
-    return table
-
-
-def _counts(cost: Cost) -> Mapping[str, int]:
-    """Returns the counts that hold whatever the export; sizes are predictions, and those that matter are measured."""
-    return {"parameters": cost.parameters, "macs": cost.macs, "flops": cost.flops}
-
-
 def _estimates(cost: Cost) -> Text:
     """Returns what is predicted of the exported network, and its energy, as a line."""
     return Text(
@@ -283,7 +267,7 @@ def _estimates(cost: Cost) -> Text:
 
 
 def _quote_table(limits: Iterable[LimitQuote]) -> Table:
-    table = _table("Limit", ">Asked", ">Unpruned", ">Predicted", ">Smallest reachable", "Met")
+    table = new_table("Limit", ">Asked", ">Unpruned", ">Predicted", ">Smallest reachable", "Met")
     for limit in limits:
         figures = (limit.asked, limit.unpruned, limit.predicted, limit.smallest_reachable)
         table.add_row(
@@ -296,7 +280,7 @@ def _quote_table(limits: Iterable[LimitQuote]) -> Table:
 
 def _width_table(widths: Iterable[GroupWidth]) -> Table:
     """Returns the width of every group before and after, as a figure and as a bar."""
-    table = _table("Group", ">Before", ">After", "Kept of what there was")
+    table = new_table("Group", ">Before", ">After", "Kept of what there was")
     widest = max((group.unpruned_width for group in widths), default=1)
     for group in widths:
         room = _BAR_CELLS * group.unpruned_width / widest
@@ -312,7 +296,7 @@ def _width_table(widths: Iterable[GroupWidth]) -> Table:
 def _curve_table(quotes: Quotes) -> Table:
     """Returns what is left of every resource at sampled widths, as a figure and as a bar."""
     names = ("parameters", "macs", "flash_bytes", "ram_bytes")
-    table = _table(">Width", *names)
+    table = new_table(">Width", *names)
     table.caption = "What the network costs with all groups narrowed alike, and that as a share of the unpruned network."
     for point in quotes.curve:
         shares = {name: cost_left(point.cost, quotes.unpruned_cost, name) for name in names}
@@ -326,14 +310,6 @@ def _curve_table(quotes: Quotes) -> Table:
 
 def _share(share: float) -> Text:
     return Text.assemble(bar(share, cells=_SHARE_CELLS), f" {percent(share)}") if share else Text()
-
-
-def _table(*headings: str) -> Table:
-    """Returns an empty table; a heading that starts with ">" is that of a column of figures."""
-    table = Table()
-    for heading in headings:
-        table.add_column(heading.removeprefix(">"), justify="right" if heading.startswith(">") else "left", overflow="fold")
-    return table
 
 
 def _limit_name(resource: str, origin: str) -> str:

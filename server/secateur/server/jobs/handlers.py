@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from secateur.core import datasets, recipes
+from secateur.core.datasets import DatasetName
 from secateur.core.errors import FailedPrecondition, Infeasible, NotFound
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
 from secateur.core.planning import TargetQuote
 from secateur.core.serial import digest_of, to_data
 from secateur.core.specs import JobSpec, PlanPolicy, Target
+from secateur.server.datasets.handlers import find_dataset
 from secateur.server.fields import under
 from secateur.server.plans.handlers import AskedTarget, quote_each, with_profiles
 from secateur.store import Store
@@ -41,7 +43,7 @@ class JobRequest:
     Args:
         project: Project that the job is made in.
         architecture: Project and id of the architecture.
-        dataset: Id of the data set.
+        dataset: The data set.
         targets: What to make a model for.
         policy: How to plan.
         recipe: How to train.
@@ -52,7 +54,7 @@ class JobRequest:
 
     project: str
     architecture: tuple[str, str]
-    dataset: str
+    dataset: DatasetName
     targets: tuple[AskedTarget, ...]
     policy: PlanPolicy
     recipe: RecipeChoice
@@ -84,7 +86,7 @@ def create_job(command: CreateJob, *, store: Store) -> JobRecord:
         the job as it would be made, with an empty id.
 
     Raises:
-        NotFound: ARCHITECTURE_NOT_FOUND or DEVICE_PROFILE_NOT_FOUND.
+        NotFound: ARCHITECTURE_NOT_FOUND, DATASET_NOT_FOUND or DEVICE_PROFILE_NOT_FOUND.
         InvalidArgument: DATASET_UNKNOWN, DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, BUDGET_EMPTY or
             REQUEST_ID_REUSED.
         FailedPrecondition: BUDGET_INFEASIBLE or PRUNING_NO_EFFECT, naming the target.
@@ -158,10 +160,11 @@ def _resolve(request: JobRequest, *, store: Store) -> JobSpec:
     with store.snapshot() as work:
         architecture = work.architectures.get(owner, architecture_id)
         targets = with_profiles(request.targets, request.project, work)
-    dataset = datasets.get(request.dataset)
-    datasets.check_fits(architecture.graph, dataset)
+        dataset = find_dataset(request.dataset, request.project, work)
+    datasets.check_fits(architecture.graph, dataset.dataset)
     recipe = recipes.resolve(
         request.recipe.name,
+        dataset=dataset.dataset,
         epochs=request.recipe.epochs,
         batch_size=request.recipe.batch_size,
         learning_rate=request.recipe.learning_rate,
@@ -169,11 +172,12 @@ def _resolve(request: JobRequest, *, store: Store) -> JobSpec:
     _check_targets(architecture.graph, targets, request)
     return JobSpec(
         architecture=architecture.digest,
-        dataset=dataset.name,
+        dataset=datasets.content(dataset.record.digest) if dataset.record else dataset.dataset.name,
         targets=targets,
         recipe=recipe,
         policy=request.policy,
         seed=request.seed,
+        dataset_id=dataset.dataset.name if dataset.record else "",
     )
 
 

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 from google.protobuf import duration_pb2
 
+from secateur.core.datasets import DatasetName
 from secateur.core.jobs import JobStage, JobState
-from secateur.core.reports import Progress, SearchCandidate
+from secateur.core.reports import Attempt, Progress, SearchCandidate
 from secateur.core.specs import Recipe
 from secateur.server import names
 from secateur.server.fields import under
@@ -37,7 +38,7 @@ def create_from_proto(request: job_service_pb2.CreateJobRequest) -> CreateJob:
         job=JobRequest(
             project=names.project_of(request.parent),
             architecture=names.in_project(job.architecture, "architectures"),
-            dataset=names.parse(job.dataset, "datasets")[0],
+            dataset=names.dataset_of(job.dataset),
             targets=targets,
             policy=policy,
             recipe=_recipe_from_proto(job.recipe),
@@ -58,7 +59,7 @@ def job_to_proto(job: JobRecord, *, brief: bool = False) -> job_service_pb2.Job:
         display_name=job.display_name,
         labels=job.labels,
         architecture=names.architecture(job.project, spec.architecture),
-        dataset=names.dataset(spec.dataset),
+        dataset=names.dataset(DatasetName.of(spec, job.project)),
         targets=[target_to_proto(target) for target in spec.targets],
         policy=policy_to_proto(spec.policy),
         recipe=_recipe_to_proto(spec.recipe),
@@ -171,6 +172,19 @@ def _result_to_proto(project: str, outcome: TargetOutcome, *, brief: bool) -> jo
         met=report.met,
         message=report.message,
         plans_tried=report.plans_tried,
+        attempts=[_attempt_to_proto(attempt) for attempt in report.attempts],
+    )
+
+
+def _attempt_to_proto(attempt: Attempt) -> job_service_pb2.Attempt:
+    return job_service_pb2.Attempt(
+        plan=attempt.plan,
+        trained=attempt.trained,
+        compliance=compliance_to_proto(attempt.compliance),
+        tightened=[
+            job_service_pb2.Tightening(resource=resource_to_proto(each.resource), limit=each.limit)
+            for each in attempt.tightened
+        ],
     )
 
 

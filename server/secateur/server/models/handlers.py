@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from secateur.core import catalog, datasets
+from secateur.core import catalog
 from secateur.core.catalog import Candidate, Figure
+from secateur.core.datasets import DatasetName
 from secateur.core.devices import Runtime
 from secateur.core.errors import NotFound
 from secateur.core.planning import merged
 from secateur.core.reports import ARENA_BYTES, PROCESS_PEAK_BYTES, ArtifactReport
 from secateur.core.resources import Compliance, Resource
+from secateur.server.datasets.handlers import find_dataset
 from secateur.server.device_profiles.handlers import find_profile
 from secateur.server.plans.handlers import AskedTarget
 from secateur.store import Store
@@ -30,13 +32,13 @@ class ResolveModel:
     Args:
         project: Project of the family.
         architecture: Id of the family's architecture.
-        dataset: Id of the family's data set.
+        dataset: The family's data set.
         target: Device profile and limits of the device.
     """
 
     project: str
     architecture: str
-    dataset: str
+    dataset: DatasetName
     target: AskedTarget
 
 
@@ -108,15 +110,16 @@ def resolve_model(query: ResolveModel, *, store: Store) -> Resolution:
     """Returns the most accurate model of a family that keeps every limit of a device.
 
     Raises:
-        NotFound: ARCHITECTURE_NOT_FOUND, DEVICE_PROFILE_NOT_FOUND, or FAMILY_EMPTY if the family has no model.
+        NotFound: ARCHITECTURE_NOT_FOUND, DATASET_NOT_FOUND, DEVICE_PROFILE_NOT_FOUND, or FAMILY_EMPTY if the family has no
+            model.
         InvalidArgument: DATASET_UNKNOWN, DEVICE_PROFILE_UNKNOWN, BUDGET_EMPTY, LIMIT_INVALID or LIMIT_NEEDS_PROFILE.
         FailedPrecondition: NO_MODEL_FITS, naming the limit that binds and the smallest value on offer.
     """
     own = query.target.budget.resolve({}) if query.target.budget else None
-    dataset = datasets.get(query.dataset)
     with store.snapshot() as work:
         profile = find_profile(query.target.device_profile, query.project, work)
         limits = merged(own, profile)
+        dataset = find_dataset(query.dataset, query.project, work)
         architecture = work.architectures.get(query.project, query.architecture)
         family = {model.id: model for model in work.models.family(query.project, architecture.digest, dataset.name)}
     runtime = profile.runtime if profile else Runtime.TFLM

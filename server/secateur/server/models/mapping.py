@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secateur.core.reports import ArtifactFormat, ArtifactReport, Measurement
+from secateur.core.reports import ArtifactFormat, ArtifactReport, Measurement, OperatorProfile
 from secateur.server import names
 from secateur.server.models.handlers import ReadArtifact, Resolution, ResolveModel
 from secateur.server.plans.handlers import AskedTarget
@@ -13,7 +13,7 @@ from secateur.v1 import model_service_pb2
 
 
 def model_to_proto(model: ModelRecord, *, brief: bool = False) -> model_service_pb2.Model:
-    """Returns the message of a model, its plan as `brief` as asked for."""
+    """Returns the message of a model; a `brief` one leaves out samples, profiles of operators and details of the plan."""
     report = model.report
     return model_service_pb2.Model(
         name=names.model(model.project, model.id),
@@ -25,10 +25,11 @@ def model_to_proto(model: ModelRecord, *, brief: bool = False) -> model_service_
         plan=plan_to_proto(report.plan, brief=brief),
         unpruned_cost=cost_to_proto(report.unpruned_cost),
         artifacts=[_artifact_to_proto(model, artifact) for artifact in report.artifacts],
-        measurements=[_measurement_to_proto(measurement) for measurement in report.measurements],
+        measurements=[_measurement_to_proto(measurement, brief=brief) for measurement in report.measurements],
         compliance=compliance_to_proto(report.compliance),
         create_time=timestamp(model.create_time),
         met=report.met,
+        operator_profiles=[] if brief else [_profile_to_proto(profile) for profile in report.operator_profiles],
     )
 
 
@@ -51,7 +52,7 @@ def resolve_from_proto(request: model_service_pb2.ResolveModelRequest) -> Resolv
         budget=budget_from_proto(request.budget) if request.HasField("budget") else None,
     )
     return ResolveModel(
-        project=project, architecture=architecture, dataset=names.parse(request.dataset, "datasets")[0], target=target
+        project=project, architecture=architecture, dataset=names.dataset_of(request.dataset), target=target
     )
 
 
@@ -87,7 +88,7 @@ def _artifact_to_proto(model: ModelRecord, artifact: ArtifactReport) -> model_se
     )
 
 
-def _measurement_to_proto(measurement: Measurement) -> model_service_pb2.Measurement:
+def _measurement_to_proto(measurement: Measurement, *, brief: bool) -> model_service_pb2.Measurement:
     return model_service_pb2.Measurement(
         name=measurement.name,
         value=measurement.value,
@@ -95,7 +96,21 @@ def _measurement_to_proto(measurement: Measurement) -> model_service_pb2.Measure
         method=measurement.method,
         machine=measurement.machine,
         format=_format_to_proto(measurement.format),
-        samples=measurement.samples,
+        samples=() if brief else measurement.samples,
+    )
+
+
+def _profile_to_proto(profile: OperatorProfile) -> model_service_pb2.OperatorProfile:
+    return model_service_pb2.OperatorProfile(
+        format=_format_to_proto(profile.format),
+        method=profile.method,
+        machine=profile.machine,
+        operators=[
+            model_service_pb2.OperatorTime(
+                operator=each.operator, layer=each.layer, output_shape=each.output_shape, milliseconds=each.milliseconds
+            )
+            for each in profile.operators
+        ],
     )
 
 

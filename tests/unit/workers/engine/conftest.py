@@ -15,7 +15,8 @@ from secateur.core.reports import ArtifactFormat
 from secateur.workers.engine.build import build_model
 from secateur.workers.engine.datasets import Data, load
 from secateur.workers.engine.export import export
-from secateur.workers.engine.train import Epoch, Training, train
+from secateur.workers.engine.records import Epoch, Training
+from secateur.workers.engine.train import train
 from tests.support.training import QUICK, small_network
 
 

@@ -1,11 +1,23 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from secateur.core import datasets as registry
-from secateur.core.errors import InvalidArgument
-from secateur.workers.engine.datasets import Data, Split, load
+from secateur.core.datasets import content
+from secateur.core.errors import FailedPrecondition, InvalidArgument
+from secateur.core.resources import Budget
+from secateur.workers.engine.datasets import Data, DatasetSources, Split, load, load_for
+from tests.support.datasets import arrays, npz
+from tests.support.training import quick_job, small_network
+
+NAME = content("0" * 64)
 
 
 def _bytes(*splits: Split) -> list[bytes]:
@@ -49,3 +61,89 @@ def test_an_unknown_data_set_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="digits") as refusal:
         load("nosuch", seed=0, validation_fraction=0.1)
     assert refusal.value.reason == "DATASET_UNKNOWN"
+
+
+@pytest.fixture
+def uploaded(tmp_path: Path) -> Callable[[dict[str, Any]], DatasetSources]:
+    """Makes an uploaded set of arrays: the one that every digest stands for."""
+
+    def save(found: dict[str, Any]) -> DatasetSources:
+        path = tmp_path / "uploaded.npz"
+        path.write_bytes(npz(found))
+        return DatasetSources(uploaded=lambda _: path)
+
+    return save
+
+
+def test_an_uploaded_set_keeps_its_test_split(uploaded: Callable[[dict[str, Any]], DatasetSources]) -> None:
+    found = arrays(60, 9)
+    data = load(NAME, seed=0, validation_fraction=0.1, sources=uploaded(found))
+    assert (data.test.pixels == found["x_test"]).all()
+    assert (data.test.labels == found["y_test"]).all()
+    assert (len(data.train), len(data.validation)) == (54, 6)
+    assert set(data.validation.labels) == {0, 1, 2}
+    assert data.train.pixels.dtype == np.uint8
+
+
+def test_without_one_a_fifth_becomes_the_test_split_of_every_seed(uploaded: Callable[[dict[str, Any]], DatasetSources]) -> None:
+    sources = uploaded(arrays(100))
+    one, other = (load(NAME, seed=seed, validation_fraction=0.1, sources=sources) for seed in (0, 1))
+    assert len(one.test) == registry.drawn_test_images(100) == 20
+    assert (one.test.pixels == other.test.pixels).all()
+    assert _bytes(one.train) != _bytes(other.train)
+    assert _bytes(one.train, one.validation) == _bytes(other.train, other.validation)
+
+
+def test_grey_images_get_their_channel_and_labels_in_columns_are_labels(
+    uploaded: Callable[[dict[str, Any]], DatasetSources],
+) -> None:
+    found = arrays(60, 9)
+    flat = {name: value[..., 0] if name.startswith("x_") else value[:, None].astype(">i2") for name, value in found.items()}
+    data, expected = (load(NAME, seed=0, validation_fraction=0.1, sources=uploaded(each)) for each in (flat, found))
+    assert (data.train.pixels == expected.train.pixels).all()
+    assert (data.train.labels == expected.train.labels).all()
+    assert data.test.labels.dtype == np.int64
+
+
+def test_a_split_that_would_miss_a_class_is_refused(uploaded: Callable[[dict[str, Any]], DatasetSources]) -> None:
+    found = arrays(60, 9)
+    for fraction in (0.01, 0.99):
+        with pytest.raises(FailedPrecondition, match="every class") as caught:
+            load(NAME, seed=0, validation_fraction=fraction, sources=uploaded(found))
+        assert caught.value.reason == "DATASET_CLASS_MISSING"
+    rare = {**found, "y_train": np.array([0] * 28 + [1] * 28 + [2] * 4)}
+    with pytest.raises(FailedPrecondition, match="none of them of class 2"):
+        load(NAME, seed=0, validation_fraction=0.1, sources=uploaded(rare))
+
+
+def test_a_job_loads_what_its_network_fits(uploaded: Callable[[dict[str, Any]], DatasetSources]) -> None:
+    digits = load_digits()
+    pixels = (digits.images * 15.9375).astype(np.uint8)
+    job = replace(quick_job(Budget.of(flash_bytes=12_000)), dataset=NAME)
+    data = load_for(small_network(), job, uploaded({"x_train": pixels, "y_train": digits.target}))
+    assert len(data.test) == registry.get("digits").test_images
+    with pytest.raises(InvalidArgument) as caught:
+        load_for(small_network(), job, uploaded(arrays(60)))
+    assert caught.value.reason == "DATASET_SHAPE_MISMATCH"
+
+
+def test_an_uploaded_set_that_cannot_be_had_is_unavailable() -> None:
+    with pytest.raises(FailedPrecondition) as caught:
+        load(NAME, seed=0, validation_fraction=0.1)
+    assert caught.value.reason == "DATASET_UNAVAILABLE"
+
+
+def test_a_registered_set_is_read_from_the_folder_of_the_setting(tmp_path: Path) -> None:
+    registered = registry.get("fashion_mnist")
+    shapes = {"train": registered.train_images, "test": registered.test_images}
+    found = {f"x_{part}": np.zeros((count, 28, 28), np.uint8) for part, count in shapes.items()}
+    found |= {f"y_{part}": (np.arange(count) % 10).astype(np.uint8) for part, count in shapes.items()}
+    np.savez_compressed(tmp_path / "fashion_mnist.npz", **found)
+    data = load("fashion_mnist", seed=0, validation_fraction=0.1, sources=DatasetSources(tmp_path))
+    assert (len(data.train), len(data.validation), len(data.test)) == (54_000, 6_000, 10_000)
+    assert data.test.pixels.shape == (10_000, 28, 28, 1)
+
+    np.savez_compressed(tmp_path / "fashion_mnist.npz", **{**found, "y_test": found["y_test"] % 9})
+    with pytest.raises(FailedPrecondition, match="9 different ones") as caught:
+        load("fashion_mnist", seed=0, validation_fraction=0.1, sources=DatasetSources(tmp_path))
+    assert caught.value.reason == "DATASET_CORRUPT"

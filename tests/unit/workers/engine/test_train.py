@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -7,19 +12,35 @@ import keras
 import numpy as np
 import pytest
 
-from secateur.core.errors import FailedPrecondition
+from secateur.core import recipes
+from secateur.core.errors import FailedPrecondition, InvalidArgument
 from secateur.core.graph import LayerGraph
+from secateur.core.graph.assembly import Builder
 from secateur.workers.engine.build import build_model
+from secateur.workers.engine.checkpoints import Checkpoint
 from secateur.workers.engine.datasets import Data
-from secateur.workers.engine.train import Training, train
+from secateur.workers.engine.precision import half_precision
+from secateur.workers.engine.records import Epoch, Training
+from secateur.workers.engine.train import train
+from tests.support.stack import ROOT
 from tests.support.training import QUICK
 from tests.unit.workers.engine.conftest import Trained
 
 
-def _train(graph: LayerGraph, data: Data, seed: int, **overrides: Any) -> tuple[Any, Training]:
+def _train(
+    graph: LayerGraph,
+    data: Data,
+    seed: int,
+    *,
+    resume: Checkpoint | None = None,
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
+    on_checkpoint: Callable[[Checkpoint], None] | None = None,
+    **overrides: Any,
+) -> tuple[Any, Training]:
     keras.utils.set_random_seed(seed)
     model = build_model(graph)
-    return model, train(model, data, replace(QUICK, **overrides), seed=seed)
+    recipe = replace(QUICK, **overrides)
+    return model, train(model, data, recipe, seed=seed, resume=resume, on_epoch=on_epoch, on_checkpoint=on_checkpoint)
 
 
 def test_a_short_recipe_reads_digits(trained: Trained, data: Data) -> None:
@@ -40,12 +61,92 @@ def test_the_model_is_left_with_its_best_epoch(graph: LayerGraph, data: Data) ->
     model, training = _train(graph, contrary, seed=0, epochs=4)
     losses = [epoch.validation_loss for epoch in training.epochs]
     assert training.best.validation_loss == min(losses) < losses[-1]
-    loss, accuracy = model.evaluate(contrary.validation.images, np.eye(10)[contrary.validation.labels], verbose=0)
-    assert loss == pytest.approx(training.best.validation_loss, rel=1e-4)
-    assert accuracy == pytest.approx(training.best.accuracy)
+    outputs = np.asarray(model(contrary.validation.images))
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=QUICK.label_smoothing)
+    assert float(loss(np.eye(10)[contrary.validation.labels], outputs)) == pytest.approx(training.best.validation_loss, rel=1e-4)
+    assert (outputs.argmax(axis=1) == contrary.validation.labels).mean() == pytest.approx(training.best.accuracy)
 
 
-def test_a_loss_that_is_no_number_ends_the_training(graph: LayerGraph, data: Data) -> None:
-    with pytest.raises(FailedPrecondition, match="lower the learning rate") as failure:
-        _train(graph, data, seed=0, learning_rate=1e30, epochs=3)
-    assert failure.value.reason == "TRAINING_DIVERGED"
+def test_a_training_that_diverges_starts_over_at_a_lower_rate(data: Data) -> None:
+    model = _fragile()
+    training = train(model, data, replace(QUICK, learning_rate=1.0, epochs=2), seed=0)
+    assert training.restarts == 2
+    assert [epoch.number for epoch in training.epochs] == [1, 2]
+    assert np.isfinite(training.best.validation_loss)
+
+
+def test_a_loss_that_is_no_number_at_any_rate_ends_the_training(data: Data) -> None:
+    with pytest.raises(FailedPrecondition, match="lower it further") as failure:
+        train(_fragile(), data, replace(QUICK, learning_rate=10.0, epochs=2), seed=0)
+    assert (failure.value.reason, failure.value.field) == ("TRAINING_DIVERGED", "recipe.learning_rate")
+
+
+def test_training_ends_early_once_it_stalls(graph: LayerGraph, data: Data) -> None:
+    contrary = replace(data, validation=replace(data.validation, labels=(data.validation.labels + 1) % 10))
+    kept: list[Checkpoint] = []
+    _, training = _train(graph, contrary, seed=0, on_checkpoint=kept.append, epochs=20, patience=2)
+    assert len(training.epochs) == training.best.number + 2 < 20
+    assert [checkpoint.finished for checkpoint in kept] == [False] * (len(kept) - 1) + [True]
+
+
+def test_a_finished_training_is_taken_as_it_ended(graph: LayerGraph, data: Data) -> None:
+    kept: list[Checkpoint] = []
+    model, training = _train(graph, data, seed=0, on_checkpoint=kept.append, epochs=1)
+    again, told = _train(graph, data, seed=0, resume=kept[-1], on_epoch=_refuse, epochs=1)
+    assert told == training
+    assert all(np.array_equal(*pair) for pair in zip(model.get_weights(), again.get_weights(), strict=True))
+
+
+def test_a_checkpoint_of_another_network_is_refused(data: Data) -> None:
+    kept: list[Checkpoint] = []
+    train(_fragile(), data, replace(QUICK, epochs=2), seed=0, on_checkpoint=kept.append)
+    with pytest.raises(InvalidArgument, match="same network") as refused:
+        train(_fragile(units=24), data, replace(QUICK, epochs=2), seed=0, resume=kept[0])
+    assert refused.value.reason == "CHECKPOINT_MISMATCH"
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04 no archive", b"x" * 100])
+def test_bytes_that_are_no_checkpoint_are_refused(data: bytes) -> None:
+    with pytest.raises(InvalidArgument, match=f"{len(data)} bytes") as refused:
+        Checkpoint.read(data)
+    assert refused.value.reason == "CHECKPOINT_MISMATCH"
+
+
+def test_half_precision_ends_with_the_block(graph: LayerGraph) -> None:
+    model = build_model(graph)
+    images = np.zeros((2, *model.input_shape[1:]), np.float32)
+    with half_precision(model):
+        assert {layer.compute_dtype for layer in model.layers[1:-1]} == {"bfloat16"}
+        assert model(images).dtype == "float32"
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_every_recipe_learns_and_resumes_on_both_backends(backend: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.recipes_run"],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": backend},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    outcome = json.loads(done.stdout)
+    assert set(outcome["accuracies"]) == set(recipes.RECIPES)
+    assert min(outcome["accuracies"].values()) > 0.9
+    assert outcome["resumed_alike"]
+
+
+def _refuse(epoch: Epoch) -> None:
+    raise AssertionError(f"An epoch was trained again: {epoch.number}")
+
+
+def _fragile(units: int = 16) -> keras.Model:
+    """A network without normalisation, which large rates make overflow."""
+    net = Builder("fragile", (8, 8, 1))
+    net.add("Flatten", "flatten")
+    for number in range(3):
+        net.add("Dense", f"dense{number}", units=units, activation="linear")
+    net.add("Dense", "logits", units=10)
+    keras.utils.set_random_seed(0)
+    return build_model(net.build())

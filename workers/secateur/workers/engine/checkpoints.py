@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,39 @@ from secateur.workers.engine.records import Epoch
 _Arrays = list[NDArray[Any]]
 
 
+class Checkpoints(Protocol):
+    """Where checkpoints are kept, each under the digest of everything that decides its training."""
+
+    def read(self, key: str) -> bytes | None:
+        """Returns what was written last under a key, or None."""
+        ...
+
+    def write(self, key: str, data: bytes, *, shared: bool = False) -> None:
+        """Replaces what is under a key; what is shared outlives the job."""
+        ...
+
+
+class Memory:
+    """Checkpoints that end with the process."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def read(self, key: str) -> bytes | None:
+        """Returns what was written last under a key, or None."""
+        return self._kept.get(key)
+
+    def write(self, key: str, data: bytes, *, shared: bool = False) -> None:  # noqa: ARG002 -- all of it is
+        """Replaces what is under a key."""
+        self._kept[key] = data
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
     """A training after some epochs.
 
     Args:
-        variables: Of network, augmentation and optimizer, in a fixed order.
+        variables: Of network, augmentation and optimizer, in a fixed order; none once the training has ended.
         best: Weights of the best epoch so far.
         epochs: Every epoch so far.
         restarts: How often the training had started over at a lower learning rate.
@@ -37,16 +64,19 @@ class Checkpoint:
     epochs: tuple[Epoch, ...]
     restarts: int
 
+    @property
+    def finished(self) -> bool:
+        """Whether the training has ended: what is left of it are the weights of its best epoch."""
+        return not self.variables
+
     def write(self) -> bytes:
         """Returns the checkpoint as bytes."""
         text = json.dumps({"epochs": to_data(self.epochs), "restarts": self.restarts})
         file = io.BytesIO()
-        np.savez(
-            file,
-            text=np.frombuffer(text.encode(), np.uint8),
-            **{f"variable{index}": value for index, value in enumerate(self.variables)},
-            **{f"best{index}": value for index, value in enumerate(self.best)},
-        )
+        arrays: dict[str, Any] = {"text": np.frombuffer(text.encode(), np.uint8)}
+        arrays |= {f"variable{index}": value for index, value in enumerate(self.variables)}
+        arrays |= {f"best{index}": value for index, value in enumerate(self.best)}
+        np.savez(file, **arrays)
         return file.getvalue()
 
     @classmethod

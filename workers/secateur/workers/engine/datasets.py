@@ -1,4 +1,4 @@
-"""Registered data sets as arrays, split for training, validation and test."""
+"""Data sets as arrays, split for training, validation and test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from secateur.core import datasets
+from secateur.core.datasets import Dataset
 from secateur.core.errors import FailedPrecondition
+from secateur.core.graph import LayerGraph
+from secateur.core.specs import JobSpec
 
 _TEST_SPLIT_SEED: Final = 0
 """Seed of the test split of sets that come without one. Never change it: every published accuracy refers to this split."""
@@ -54,44 +57,126 @@ class Data:
     test: Split
 
 
-def load(name: str, *, seed: int, validation_fraction: float, folder: Path | None = None) -> Data:
-    """Loads and splits a data set.
-
-    The test split is the same for every seed: the published one, where there is one. What is left is split into training and
-    validation by `seed`. Splits that are drawn are stratified: they keep the shares of the classes.
+@dataclass(frozen=True, slots=True)
+class DatasetSources:
+    """Where data sets are read from.
 
     Args:
-        name: Id of a registered data set, for example "cifar10".
+        folder: Where `{name}.npz` of a registered set is looked for first, with the arrays x_train, y_train, x_test and y_test
+            that keras.datasets would return. None, or no such file: Keras downloads the set.
+        uploaded: Returns the file of an uploaded set by its SHA-256, hexadecimal. None where there are none.
+    """
+
+    folder: Path | None = None
+    uploaded: Callable[[str], Path] | None = None
+
+
+def load(name: str, *, seed: int, validation_fraction: float, sources: DatasetSources = DatasetSources()) -> Data:
+    """Loads and splits a data set.
+
+    The test split is the same for every seed: the published or uploaded one, where there is one. What is left is split into
+    training and validation by `seed`. Splits that are drawn are stratified: they keep the shares of the classes.
+
+    Args:
+        name: What the spec of a job calls it: the id of a registered data set, for example "cifar10", or the content of an
+            uploaded one.
         seed: Seed of the validation split, below 2**32.
         validation_fraction: Share of the images outside the test split that go to validation, in (0, 1).
-        folder: Where `{name}.npz` is looked for first, with the arrays x_train, y_train, x_test and y_test that keras.datasets
-            would return. None, or no such file: Keras downloads the set.
+        sources: Where it is read from.
 
     Raises:
         InvalidArgument: DATASET_UNKNOWN.
+        NotFound: BLOB_MISSING, if the file of an uploaded set is gone.
         FailedPrecondition: DATASET_UNAVAILABLE, if there is no file and Keras cannot download it; DATASET_CORRUPT, if the file
-            does not hold what the registry says.
+            does not hold what it should; DATASET_CLASS_MISSING, if a split would have no image of some class.
     """
+    _, rest, test = _read(name, sources)
+    return _with_validation(rest, test, seed=seed, fraction=validation_fraction)
+
+
+def load_for(graph: LayerGraph, spec: JobSpec, sources: DatasetSources) -> Data:
+    """Loads and splits the data set of a job.
+
+    Args:
+        graph: The architecture of the job.
+        spec: The job.
+        sources: Where the data set is read from.
+
+    Raises:
+        InvalidArgument: DATASET_SHAPE_MISMATCH, if the architecture does not fit it; DATASET_UNKNOWN.
+        SecateurError: As `load` does.
+    """
+    dataset, rest, test = _read(spec.dataset, sources)
+    datasets.check_fits(graph, dataset)
+    return _with_validation(rest, test, seed=spec.seed, fraction=spec.recipe.validation_fraction)
+
+
+def _read(name: str, sources: DatasetSources) -> tuple[Dataset, Split, Split]:
+    """Returns the facts of a data set, what is not its test split, and its test split."""
+    digest = datasets.digest_of_content(name)
+    if digest is not None:
+        return _uploaded(name, digest, sources)
     dataset = datasets.get(name)
-    rest, test = _digits() if name == "digits" else _published(dataset, folder)
-    rows = np.arange(len(rest))
-    train, validation = _split(rows, rest.labels, round(validation_fraction * len(rest)), seed)
+    rest, test = _digits() if name == "digits" else _published(dataset, sources.folder)
+    return dataset, rest, test
+
+
+def _with_validation(rest: Split, test: Split, *, seed: int, fraction: float) -> Data:
+    train, validation = _split(rest.labels, round(fraction * len(rest)), seed)
     return Data(_at(rest, train), _at(rest, validation), test)
 
 
 def _as_floats(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return pixels.astype(np.float32) / 255
+    return pixels.astype(np.float32) / np.float32(255)
 
 
 def _at(split: Split, rows: NDArray[np.int64]) -> Split:
     return Split(split.pixels[rows], split.labels[rows])
 
 
-def _split(
-    rows: NDArray[np.int64], labels: NDArray[np.int64], size: int, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    kept, taken = train_test_split(rows, test_size=size, stratify=labels[rows], random_state=seed)
+def _split(labels: NDArray[np.int64], size: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draws rows, stratified; returns those that are left and those that were drawn."""
+    classes, counts = np.unique(labels, return_counts=True)
+    if not (counts.min() >= 2 and len(classes) <= size <= len(labels) - len(classes)):
+        raise _class_missing(f"{size} of {len(labels)} images, {len(classes)} classes, the smallest of {counts.min()} images")
+    kept, taken = train_test_split(np.arange(len(labels)), test_size=size, stratify=labels, random_state=seed)
+    for rows in (kept, taken):
+        missing = np.setdiff1d(classes, labels[rows])
+        if len(missing):
+            raise _class_missing(f"a split of {len(rows)} images, none of them of class {missing[0]}")
     return kept, taken
+
+
+def _class_missing(received: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        "DATASET_CLASS_MISSING",
+        f"Every split needs images of every class; keep a larger share for validation, or upload more images of small classes. "
+        f"Received: {received}",
+        field="dataset",
+    )
+
+
+def _uploaded(name: str, digest: str, sources: DatasetSources) -> tuple[Dataset, Split, Split]:
+    if sources.uploaded is None:
+        raise FailedPrecondition(
+            "DATASET_UNAVAILABLE", f"Uploaded data sets cannot be read here. Received: {name}", field="dataset"
+        )
+    # The server has checked every array of it, and the digest tells that it is the same file.
+    with np.load(sources.uploaded(digest), allow_pickle=False) as file:
+        rest, *given = [_as_split(file[f"x_{part}"], file[f"y_{part}"]) for part in ("train", "test") if f"x_{part}" in file]
+    if given:
+        (test,) = given
+    else:
+        kept, taken = _split(rest.labels, datasets.drawn_test_images(len(rest)), _TEST_SPLIT_SEED)
+        rest, test = _at(rest, kept), _at(rest, taken)
+    height, width, channels = rest.pixels.shape[1:]
+    classes = 1 + int(rest.labels.max())
+    return Dataset(name, name, (height, width, channels), classes, len(rest), len(test)), rest, test
+
+
+def _as_split(pixels: NDArray[np.uint8], labels: NDArray[Any]) -> Split:
+    shaped = pixels if pixels.ndim == 4 else pixels[..., np.newaxis]  # grey images may come without channels
+    return Split(np.ascontiguousarray(shaped), labels.reshape(-1).astype(np.int64))
 
 
 def _digits() -> tuple[Split, Split]:
@@ -99,11 +184,11 @@ def _digits() -> tuple[Split, Split]:
     pixels = np.round(bunch.images[..., np.newaxis] * (255 / 16)).astype(np.uint8)  # scikit-learn stores grey levels 0 to 16
     everything = Split(pixels, bunch.target.astype(np.int64))
     size = datasets.get("digits").test_images
-    rest, test = _split(np.arange(len(everything)), everything.labels, size, _TEST_SPLIT_SEED)
+    rest, test = _split(everything.labels, size, _TEST_SPLIT_SEED)
     return _at(everything, rest), _at(everything, test)
 
 
-def _published(dataset: datasets.Dataset, folder: Path | None) -> tuple[Split, Split]:
+def _published(dataset: Dataset, folder: Path | None) -> tuple[Split, Split]:
     path = folder / f"{dataset.name}.npz" if folder else None
     if path and path.exists():
         with np.load(path, allow_pickle=False) as file:
@@ -130,7 +215,7 @@ def _downloaded(name: str, path: Path | None) -> list[NDArray[Any]]:
     return [train, train_labels, test, test_labels]
 
 
-def _checked(dataset: datasets.Dataset, pixels: NDArray[Any], labels: NDArray[Any]) -> Split:
+def _checked(dataset: Dataset, pixels: NDArray[Any], labels: NDArray[Any]) -> Split:
     shape = (len(labels), *dataset.input_shape)
     if pixels.dtype != np.uint8 or pixels.size != np.prod(shape):
         raise _corrupt(dataset, f"images of type {pixels.dtype} and shape {pixels.shape} for {len(labels)} labels")
@@ -140,11 +225,12 @@ def _checked(dataset: datasets.Dataset, pixels: NDArray[Any], labels: NDArray[An
     return Split(pixels.reshape(shape), classes)
 
 
-def _corrupt(dataset: datasets.Dataset, received: str) -> FailedPrecondition:
+def _corrupt(dataset: Dataset, received: str) -> FailedPrecondition:
     return FailedPrecondition(
         "DATASET_CORRUPT",
         f"{dataset.name} has {dataset.train_images:,} training and {dataset.test_images:,} test images of shape "
-        f"{list(dataset.input_shape)} as uint8, and labels 0 to {dataset.classes - 1}; fetch the file again. Received: {received}",
+        f"{list(dataset.input_shape)} as uint8, and labels 0 to {dataset.classes - 1}; fetch the file again. "
+        f"Received: {received}",
         field="dataset",
     )
 

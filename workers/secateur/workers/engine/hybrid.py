@@ -15,34 +15,19 @@ from secateur.core.planning import ALPHAS, BudgetInfeasible, Plan, Planner, grou
 from secateur.core.planning.hybrid_scores import Scores
 from secateur.core.reports import Measurement
 from secateur.core.resources import Budget
-from secateur.core.serial import digest_of, to_data
 from secateur.core.specs import PlanMode
 from secateur.workers.engine.criteria import channel_scores
 from secateur.workers.engine.datasets import Split
 from secateur.workers.engine.inherit import inherit
 from secateur.workers.engine.measure import machine
-from secateur.workers.engine.proposals import Proposal, Task
+from secateur.workers.engine.proposals import Proposal, Task, Unpruned
 from secateur.workers.engine.recalibrate import recalibrate
-from secateur.workers.engine.train import Training
 
 SCORING_IMAGES: Final = 128
 """Training images by which channels are scored where the criterion needs some: the rank of a map hardly depends on them."""
 RECALIBRATION_IMAGES: Final = 512
 """Training images from which a pruned network takes the statistics of its normalisations."""
 _BATCH: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Unpruned:
-    """The trained network that weights are inherited from.
-
-    Args:
-        model: The network.
-        training: What its training reached.
-    """
-
-    model: keras.Model
-    training: Training
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +40,8 @@ class _Pruned:
     accuracy: float
 
 
-_TRAINED: Final[dict[str, Unpruned]] = {}
-"""The last network that was trained to be pruned, by all that decides its weights: the targets of a job share it."""
-
-
 class Hybrid:
-    """Hybrid plans of one target. The network is trained for the first proposal, or for an earlier target of the job.
+    """Hybrid plans of one target. The network is trained for the first proposal, unless a job on its family has done so.
 
     Args:
         task: The target, of a job in mode HYBRID.
@@ -70,6 +51,7 @@ class Hybrid:
         self._task = task
         self._policy = task.spec.policy.hybrid
         self._planner = Planner.of(task.graph, task.spec.policy, task.profile)
+        self._unpruned: Unpruned | None = None
         self._scores: Scores | None = None
 
     def propose(self, budget: Budget) -> Proposal:
@@ -82,7 +64,7 @@ class Hybrid:
             InvalidArgument: CRITERION_UNSUITABLE, before anything is trained.
             FailedPrecondition: TRAINING_DIVERGED.
         """
-        unpruned = self._unpruned()
+        unpruned = self._trained()
         alphas = (self._policy.alpha,) if self._policy.alpha is not None else ALPHAS
         plans = self._plans(budget, alphas, self._scored(unpruned.model))
         tried = []
@@ -95,17 +77,12 @@ class Hybrid:
         figures = (_figure_before(unpruned), _figure_after(best, tried))
         return Proposal(best.plan, best.model, recipe, measurements=figures, note=self._note(best))
 
-    def _unpruned(self) -> Unpruned:
-        spec, graph = self._task.spec, self._task.graph
-        key = digest_of({"graph": graph.digest, "data": spec.dataset, "recipe": to_data(spec.recipe), "seed": spec.seed})
-        if key not in _TRAINED:
-            model = self._task.fresh()
-            self._score(model, images=1)  # so that an unsuitable criterion is refused before anything is trained
-            self._task.on_stage(JobStage.TRAINING, f"Training the unpruned network for {spec.recipe.epochs} epochs")
-            training = self._task.train(model, spec.recipe)
-            _TRAINED.clear()
-            _TRAINED[key] = Unpruned(model, training)
-        return _TRAINED[key]
+    def _trained(self) -> Unpruned:
+        if self._unpruned is None:
+            # An unsuitable criterion is refused before anything is trained.
+            self._score(self._task.fresh(), images=1)
+            self._unpruned = self._task.unpruned()
+        return self._unpruned
 
     def _scored(self, model: keras.Model) -> Scores:
         if self._scores is None:
@@ -116,7 +93,7 @@ class Hybrid:
     def _score(self, model: keras.Model, *, images: int) -> Scores:
         graph, spec = self._task.graph, self._task.spec
         groups = groups_to_score(graph, spec.policy.residual)
-        some = self._task.data.train.images[:images]
+        some = self._task.data.train.first(images)
         return channel_scores(self._policy.criterion, model, graph, groups, images=some, seed=spec.seed)
 
     def _plans(self, budget: Budget, alphas: tuple[float, ...], scores: Scores) -> dict[float, Plan]:
@@ -139,7 +116,7 @@ class Hybrid:
     def _pruned(self, alpha: float, plan: Plan, unpruned: keras.Model) -> _Pruned:
         data = self._task.data
         model = inherit(unpruned, plan.shallow(self._task.graph), plan.indices)
-        recalibrate(model, data.train.images[:RECALIBRATION_IMAGES])
+        recalibrate(model, data.train.first(RECALIBRATION_IMAGES))
         return _Pruned(alpha, plan, model, _accuracy(model, data.validation))
 
     def _note(self, best: _Pruned) -> str:

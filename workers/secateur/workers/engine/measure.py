@@ -22,7 +22,7 @@ from secateur.workers.engine.datasets import Split
 from secateur.workers.engine.litert import LiteRt
 from secateur.workers.engine.probe import Probe
 from secateur.workers.engine.tflm import Arena, classify_on_tflm
-from secateur.workers.engine.train import Training
+from secateur.workers.engine.records import Training
 
 LATENCY_IMAGES: Final = 100
 _PROBE_SECONDS: Final = 300

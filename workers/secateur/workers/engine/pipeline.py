@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from secateur.core import datasets as registry
 from secateur.core.cost import cost_of
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobStage
@@ -15,7 +14,8 @@ from secateur.core.planning import effective_budget
 from secateur.core.reports import ArtifactFormat, ArtifactReport, Measurement, TargetReport
 from secateur.core.resources import Compliance
 from secateur.core.specs import JobSpec, PlanMode
-from secateur.workers.engine.datasets import load
+from secateur.workers.engine.checkpoints import Checkpoints, Memory
+from secateur.workers.engine.datasets import DatasetSources, load_for
 from secateur.workers.engine.export import export
 from secateur.workers.engine.fitting import Candidate, Fitting
 from secateur.workers.engine.hybrid import Hybrid
@@ -30,6 +30,8 @@ def run_target(
     index: int,
     *,
     put: Callable[[bytes], str],
+    checkpoints: Checkpoints | None = None,
+    sources: DatasetSources | None = None,
     on_stage: StageListener = lambda _stage, _message: None,
     on_progress: ProgressListener = lambda _: None,
 ) -> TargetReport:
@@ -43,16 +45,18 @@ def run_target(
         spec: The job.
         index: Which of its targets.
         put: Stores the bytes of an artifact and returns their SHA-256, hexadecimal.
+        checkpoints: Where trainings are kept; a run that was interrupted and is called again with what it had kept comes to
+            the same end. None keeps them for this call.
+        sources: Where the data set is read from; None leaves registered ones that Keras has or downloads.
         on_stage: Called when the target enters a stage, with one sentence for people.
-        on_progress: Called after every epoch.
+        on_progress: Called after every epoch, and every few seconds of a long one.
 
     Raises:
         InvalidArgument: If spec and graph do not fit each other; see `effective_budget` and `check_fits` in the core.
-        FailedPrecondition: TRAINING_DIVERGED or TFLM_UNSUPPORTED.
+        FailedPrecondition: TRAINING_DIVERGED or TFLM_UNSUPPORTED; for its data set also what `datasets.load` raises.
     """
-    registry.check_fits(graph, registry.get(spec.dataset))
-    data = load(spec.dataset, seed=spec.seed, validation_fraction=spec.recipe.validation_fraction)
-    task = Task(graph, spec, index, data, on_stage, on_progress)
+    data = load_for(graph, spec, sources or DatasetSources())
+    task = Task(graph, spec, index, data, checkpoints or Memory(), on_stage, on_progress)
     return _Run(task, Fitting(task, effective_budget(graph, spec.targets[index])), put).report()
 
 
@@ -109,7 +113,7 @@ class _Run:
     def _train_and_measure(self, proposal: Proposal) -> _Outcome:
         work = "Fine-tuning" if proposal.plan.indices else "Training"
         self.task.on_stage(JobStage.TRAINING, f"{work} for {proposal.recipe.epochs} epochs")
-        training = self.task.train(proposal.model, proposal.recipe)
+        training = self.task.train(proposal.model, proposal.recipe, start=proposal.plan.digest)
         self.task.on_stage(JobStage.EXPORTING, "Converting to LiteRT float32 and int8")
         files = export(proposal.model, self.task.data.train.images)
         self.task.on_stage(JobStage.MEASURING, "Measuring both files")

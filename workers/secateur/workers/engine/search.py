@@ -74,7 +74,8 @@ class Search:
         candidates = tuple(entry.record for entry in sorted(entries, key=_order))
         trained = f", {len(finalists)} trained briefly" if len(finalists) > 1 else ""
         note = f"Chosen among {len(entries)} plans: {len(ranked)} ranked without training{trained}."
-        return Proposal(chosen.plan, task.fresh(chosen.plan), task.spec.recipe, candidates=candidates, note=note)
+        recipe = task.from_scratch(chosen.plan)
+        return Proposal(chosen.plan, task.fresh(chosen.plan), recipe, candidates=candidates, note=note)
 
     def _draw(self, budget: Budget) -> tuple[Candidate, ...]:
         spec = self._task.spec
@@ -129,7 +130,8 @@ class Search:
             self._task.on_stage(JobStage.TRAINING, f"Training {step}")
             digest = entry.plan.digest
             if digest not in self._accuracies:
-                self._accuracies[digest] = self._task.try_out(self._task.fresh(entry.plan), brief).best.accuracy
+                training = self._task.train(self._task.fresh(entry.plan), brief, start=digest, reported=False)
+                self._accuracies[digest] = training.best.accuracy
             entry.learn(validation_accuracy=self._accuracies[digest])
 
 

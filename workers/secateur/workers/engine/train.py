@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from secateur.core.specs import Recipe
 from secateur.workers.engine.checkpoints import Checkpoint
 from secateur.workers.engine.datasets import Data
 from secateur.workers.engine.feeding import feeder
+from secateur.workers.engine.precision import half_precision, has_gpu
+from secateur.workers.engine.recalibrate import statistics_over
 from secateur.workers.engine.records import Epoch, Step, Training
 from secateur.workers.engine.schedules import optimizer_of
 from secateur.workers.engine.targets import Distilled, distilled_accuracy, with_teacher
@@ -24,8 +27,8 @@ from secateur.workers.engine.targets import Distilled, distilled_accuracy, with_
 RESTARTS: Final = 2
 """How often a training whose loss stops being a number starts over, each time at a lower rate."""
 _SLOWER: Final = 0.3
-_STEP_SECONDS: Final = 1.0
-"""Steps are reported no more often than this."""
+_STEP_SECONDS: Final = 5.0
+"""Steps are reported no more often than this: every report is an event of the job that is kept."""
 
 
 def train(
@@ -36,10 +39,10 @@ def train(
     seed: int,
     probabilities: bool = False,
     teacher: keras.Model | None = None,
-    resume: bytes | None = None,
+    resume: Checkpoint | None = None,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
     on_step: Callable[[Step], None] = lambda _: None,
-    on_checkpoint: Callable[[bytes], None] | None = None,
+    on_checkpoint: Callable[[Checkpoint], None] | None = None,
 ) -> Training:
     """Trains the model in place and leaves it with the weights of its best epoch on the validation split.
 
@@ -56,22 +59,23 @@ def train(
         teacher: Trained model of the same input and output whose answers count by `recipe.distillation`; None for none.
         resume: The last checkpoint of an interrupted training with the same arguments.
         on_epoch: Called after every epoch; what it raises ends the training.
-        on_step: Called after some steps, about once a second.
-        on_checkpoint: Given a checkpoint after every epoch but the last; None makes none.
+        on_step: Called after some steps, every few seconds.
+        on_checkpoint: Given a checkpoint after every epoch; None makes none.
 
     Raises:
         FailedPrecondition: TRAINING_DIVERGED, if the loss is no finite number even at the lowest rate.
         InvalidArgument: CHECKPOINT_MISMATCH, if the checkpoint is of another training.
     """
-    start = time.perf_counter()
-    checkpoint = Checkpoint.read(resume) if resume else None
+    checkpoint = resume
     restarts = checkpoint.restarts if checkpoint else 0
     fresh = model.get_weights()
     while True:
         rate = recipe.learning_rate * _SLOWER**restarts
         run = _Run(model, data, recipe, rate, restarts, seed, probabilities, teacher, on_epoch, on_step, on_checkpoint)
+        halved = recipe.mixed_precision and has_gpu()
         try:
-            epochs, best = run.fit(checkpoint)
+            with half_precision(model) if halved else nullcontext(), statistics_over(model, run.steps):
+                return run.fit(checkpoint)
         except _DivergedError as diverged:
             if restarts == RESTARTS:
                 raise FailedPrecondition(
@@ -82,8 +86,14 @@ def train(
                 ) from None
             restarts, checkpoint = restarts + 1, None
             model.set_weights(fresh)
-            continue
-        return Training(tuple(epochs), best, time.perf_counter() - start, restarts)
+
+
+def best_epoch(epochs: Sequence[Epoch]) -> Epoch:
+    """Returns the epoch of the lowest validation loss; of equals, the first.
+
+    Not the one with the highest validation accuracy: that of a small split takes few values, and its maximum is often luck.
+    """
+    return min(epochs, key=lambda epoch: epoch.validation_loss)
 
 
 class _DivergedError(Exception):
@@ -107,11 +117,18 @@ class _Run:
     teacher: keras.Model | None
     on_epoch: Callable[[Epoch], None]
     on_step: Callable[[Step], None]
-    on_checkpoint: Callable[[bytes], None] | None
+    on_checkpoint: Callable[[Checkpoint], None] | None
 
-    def fit(self, checkpoint: Checkpoint | None) -> tuple[list[Epoch], Epoch]:
-        """Trains to the end and returns all epochs and the one whose weights the model is left with."""
+    @property
+    def steps(self) -> int:
+        """Steps in an epoch."""
+        return len(self.data.train) // min(self.recipe.batch_size, len(self.data.train))
+
+    def fit(self, checkpoint: Checkpoint | None) -> Training:
+        """Trains to the end and leaves the model with the weights of the best epoch."""
         recipe, data = self.recipe, self.data
+        if checkpoint and checkpoint.finished:
+            return self._ended(checkpoint.epochs, checkpoint.best)
         keras.utils.set_random_seed(self.seed)
         train, validation = len(data.train), len(data.validation)
         labels = np.eye(self.model.output_shape[-1], dtype=np.float32)[np.concatenate([data.train.labels, data.validation.labels])]
@@ -123,8 +140,8 @@ class _Run:
         optimizer = optimizer_of(
             recipe,
             self.learning_rate,
-            steps=recipe.epochs * len(batches),
-            average_steps=round(recipe.average_epochs * len(batches)),
+            steps=recipe.epochs * self.steps,
+            average_steps=round(recipe.average_epochs * self.steps),
         )
         # TensorFlow traces a step that creates variables twice, which takes seconds for a deep network. So none may.
         optimizer.build(trainee.trainable_variables)
@@ -135,24 +152,27 @@ class _Run:
             jit_compile=_compiles(),
         )
         state = [*self.model.variables, *images.get_layer("augment").variables, *optimizer.variables]
-        keeper = _Keeper(self, state, len(batches), batches.size)
+        keeper = _Keeper(self, state, batches.size)
         if checkpoint:
             checkpoint.restore(state)
             keeper.resume(checkpoint)
         # The keeper comes before the callback that swaps averaged weights out again after a validation.
         averaging = [keras.callbacks.SwapEMAWeights()] if recipe.average_epochs else []
-        if not keeper.is_done:
-            trainee.fit(
-                batches,
-                epochs=recipe.epochs,
-                initial_epoch=len(keeper.epochs),
-                validation_data=(np.arange(train, train + validation, dtype=np.int32), labels[train:]),
-                validation_batch_size=max(recipe.batch_size, 256),
-                callbacks=[keeper, *averaging],
-                shuffle=False,
-                verbose=0,
-            )
-        return keeper.epochs, keeper.restore()
+        trainee.fit(
+            batches,
+            epochs=recipe.epochs,
+            initial_epoch=len(keeper.epochs),
+            validation_data=(np.arange(train, train + validation, dtype=np.int32), labels[train:]),
+            validation_batch_size=max(recipe.batch_size, 256),
+            callbacks=[keeper, *averaging],
+            shuffle=False,
+            verbose=0,
+        )
+        return self._ended(tuple(keeper.epochs), keeper.best_weights)
+
+    def _ended(self, epochs: tuple[Epoch, ...], best_weights: list[NDArray[Any]]) -> Training:
+        self.model.set_weights(best_weights)
+        return Training(epochs, best_epoch(epochs), self.restarts)
 
     def _trainee(self, images: keras.Model) -> keras.Model:
         """Returns the model from indices to what the loss is about. It shares its weights with the model to be trained."""
@@ -174,7 +194,7 @@ class _Run:
 
 def _compiles() -> bool:
     """Whether XLA pays. On a CPU it takes TensorFlow longer to compile a network than a short training does without it."""
-    return keras.backend.backend() == "jax" or bool(keras.distribution.list_devices("gpu"))
+    return keras.backend.backend() == "jax" or has_gpu()
 
 
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no types
@@ -205,52 +225,55 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no t
 
 
 class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
-    """Reports steps and epochs, makes checkpoints, and keeps the weights of the best epoch: the lowest validation loss.
+    """Reports steps and epochs, makes checkpoints, and keeps the weights of the best epoch."""
 
-    Not the one with the highest validation accuracy: that of a small split takes few values, and its maximum is often luck.
-    """
-
-    def __init__(self, run: _Run, state: list[Any], steps: int, batch_size: int) -> None:
+    def __init__(self, run: _Run, state: list[Any], batch_size: int) -> None:
         super().__init__()
         self.epochs: list[Epoch] = []
         self._run = run
         self._state = state
-        self._steps = steps
+        self._steps = run.steps
         self._batch_size = batch_size
-        self._began = self._reported = 0.0
+        self._began = self._reported = self._started = self._trained = 0.0
         self._validated: list[NDArray[Any]] = []
-        self._best: list[NDArray[Any]] = []
+        self.best_weights: list[NDArray[Any]] = []
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Takes up what had been reached."""
-        self.epochs, self._best = list(checkpoint.epochs), checkpoint.best
+        self.epochs, self.best_weights = list(checkpoint.epochs), checkpoint.best
 
     @property
-    def is_done(self) -> bool:
-        """Whether there is nothing left to train."""
-        return len(self.epochs) == self._run.recipe.epochs or self._stalled
-
-    @property
-    def _stalled(self) -> bool:
+    def _is_done(self) -> bool:
         patience = self._run.recipe.patience
-        return bool(patience and self.epochs and len(self.epochs) - self._best_epoch.number >= patience)
-
-    @property
-    def _best_epoch(self) -> Epoch:
-        return min(self.epochs, key=lambda epoch: epoch.validation_loss)
+        stalled = bool(patience) and len(self.epochs) - best_epoch(self.epochs).number >= patience
+        return len(self.epochs) == self._run.recipe.epochs or stalled
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 -- Keras's signature
         self._began = self._reported = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         now = time.perf_counter()
+        self._trained = now - self._began
+        if batch == 0:
+            self._started = self._trained
         if now - self._reported < _STEP_SECONDS:
             return  # reading the loss waits for the device
         self._reported = now
         loss = float(logs["loss"])
         self._check(len(self.epochs) + 1, loss)
-        rate = (batch + 1) * self._batch_size / (now - self._began)
-        self._run.on_step(Step(len(self.epochs) + 1, batch + 1, self._steps, loss, rate))
+        done = batch + 1
+        epochs_left = self._run.recipe.epochs - len(self.epochs) - done / self._steps
+        step = Step(
+            number=done,
+            of=self._steps,
+            epochs=self._run.recipe.epochs,
+            loss=loss,
+            images_per_second=self._images_per_second(done),
+            learning_rate=float(self.model.optimizer.learning_rate),
+            eta_seconds=epochs_left * (self._typical_seconds() or self._steps * self._batch_size / self._images_per_second(done)),
+            before=self.epochs[-1] if self.epochs else None,
+        )
+        self._run.on_step(step)
 
     def on_test_end(self, logs: Any = None) -> None:  # noqa: ARG002
         self._validated = self._run.model.get_weights()  # averaged ones, where weights are averaged
@@ -258,33 +281,35 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._check(epoch + 1, logs["loss"])
         seconds = time.perf_counter() - self._began
-        # The first epoch compiled, so it tells little of the others.
-        typical = float(np.median([one.seconds for one in self.epochs[1:]] + [seconds]))
-        recipe = self._run.recipe
+        epochs = self._run.recipe.epochs
         finished = Epoch(
             number=epoch + 1,
-            of=recipe.epochs,
+            of=epochs,
+            steps=self._steps,
             loss=float(logs["loss"]),
             accuracy=float(logs["val_accuracy"]),
             validation_loss=float(logs["val_loss"]),
             learning_rate=float(self.model.optimizer.learning_rate),
+            images_per_second=self._images_per_second(self._steps),
             seconds=seconds,
-            eta_seconds=typical * (recipe.epochs - epoch - 1),
+            eta_seconds=self._typical_seconds(seconds - self._started) * (epochs - epoch - 1),
         )
         self.epochs.append(finished)
-        if self._best_epoch is finished:
-            self._best = self._validated
+        if best_epoch(self.epochs) is finished:
+            self.best_weights = self._validated
         self._run.on_epoch(finished)
-        if self.is_done:
-            self.model.stop_training = True
-        elif self._run.on_checkpoint:
-            variables = [np.asarray(variable) for variable in self._state]
-            self._run.on_checkpoint(Checkpoint(variables, self._best, tuple(self.epochs), self._run.restarts).write())
+        self.model.stop_training = done = self._is_done
+        if self._run.on_checkpoint:
+            variables = [] if done else [variable.numpy() for variable in self._state]
+            self._run.on_checkpoint(Checkpoint(variables, self.best_weights, tuple(self.epochs), self._run.restarts))
 
-    def restore(self) -> Epoch:
-        """Gives the model the weights of the best epoch and returns that epoch."""
-        self._run.model.set_weights(self._best)
-        return self._best_epoch
+    def _images_per_second(self, steps: int) -> float:
+        # The first step compiles where nothing has been compiled yet.
+        return max(1, steps - 1) * self._batch_size / max(self._trained - self._started, 1e-9)
+
+    def _typical_seconds(self, *last: float) -> float:
+        """Returns the median of all epochs but the first, which compiled and tells little of the others; 0 where none ended."""
+        return float(np.median([epoch.seconds for epoch in self.epochs[1:]] + [*last] or [0.0]))
 
     @staticmethod
     def _check(epoch: int, loss: float) -> None:

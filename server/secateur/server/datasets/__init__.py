@@ -1,0 +1,1 @@
+"""DatasetService: `service` is transport, `handlers` logic, `mapping` proto <-> domain, `archive` reads what is uploaded."""

@@ -1,0 +1,314 @@
+"""Takes in data sets and shows them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from secateur.core import datasets
+from secateur.core.datasets import Dataset, DatasetName, check_augmentation
+from secateur.core.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, SecateurError
+from secateur.core.specs import Augmentation
+from secateur.server.datasets.archive import MAX_FILE_BYTES, inspect
+from secateur.server.datasets.npy import malformed
+from secateur.server.fields import under
+from secateur.server.threads import Threads
+from secateur.store import Store
+from secateur.store.blobs import BlobStore
+from secateur.store.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from secateur.store.records import DatasetRecord, Page
+from secateur.store.unit_of_work import Snapshot
+from secateur.store.uploads import PART_BYTES, UploadStore
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What is uploaded.
+
+    Args:
+        project: Project that keeps it.
+        id: Id of the data set.
+        title: Name for people.
+        size_bytes: Length of the file.
+        sha256: Its digest, hexadecimal.
+        write_offset: Where in the file the bytes begin that follow.
+        class_names: Name of every class, in the order of the labels; empty for none.
+        augmentation: What may be done to training images.
+        validate_only: Only check and answer.
+    """
+
+    project: str
+    id: str
+    title: str
+    size_bytes: int
+    sha256: str
+    write_offset: int
+    class_names: tuple[str, ...]
+    augmentation: Augmentation
+    validate_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A data set as it is shown.
+
+    Args:
+        dataset: Its facts.
+        record: Where they are kept; None for a built-in one.
+    """
+
+    dataset: Dataset
+    record: DatasetRecord | None = None
+
+    @property
+    def name(self) -> DatasetName:
+        """What it is called."""
+        return DatasetName(self.dataset.name, self.record.project if self.record else "")
+
+
+@dataclass(frozen=True, slots=True)
+class ListDatasets:
+    """Which data sets are listed.
+
+    Args:
+        project: Project whose own are listed after the built-in ones; empty for the built-in ones alone.
+        page_size: Most rows; 0 for the default.
+        page_token: Token of an earlier answer; empty for the first page.
+    """
+
+    project: str
+    page_size: int
+    page_token: str
+
+
+class Intake:
+    """Takes in uploads.
+
+    Args:
+        store: Where data sets are kept.
+        blobs: Where their files are kept.
+        uploads: Where files are kept that are not whole yet.
+    """
+
+    def __init__(self, store: Store, blobs: BlobStore, uploads: UploadStore) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._uploads = uploads
+
+    async def receive(self, parts: AsyncIterator[Upload | bytes], *, threads: Threads) -> Upload:
+        """Keeps the bytes of an upload as they come, and returns what is uploaded.
+
+        Args:
+            parts: What is uploaded, then its chunks.
+            threads: Where bytes are written.
+
+        Raises:
+            AlreadyExists: DATASET_EXISTS.
+            FailedPrecondition: WRITE_OFFSET_INVALID.
+            InvalidArgument: DATASET_TOO_LARGE; DATASET_MALFORMED if the parts are out of order, or longer than announced.
+        """
+        upload: Upload | None = None
+        offset, pending = 0, bytearray()
+        async for part in parts:
+            if isinstance(part, Upload) == (upload is not None):
+                raise malformed("An upload is one `spec`, then its chunks", "parts in another order", field="spec")
+            if isinstance(part, Upload):
+                upload, offset = part, part.write_offset
+                await threads.run(self._open, upload)
+                continue
+            assert upload is not None
+            pending += part
+            if offset + len(pending) > upload.size_bytes:
+                raise malformed(f"The file has {upload.size_bytes:,} bytes, as announced", "more of them")
+            if len(pending) >= PART_BYTES:
+                await threads.run(self._uploads.append, upload.project, upload.sha256, offset, bytes(pending))
+                offset += len(pending)
+                pending.clear()
+        if upload is None:
+            raise malformed("An upload starts with its `spec`", "an empty stream", field="spec")
+        if pending:
+            await threads.run(self._uploads.append, upload.project, upload.sha256, offset, bytes(pending))
+        return upload
+
+    def finish(self, upload: Upload) -> DatasetRecord:
+        """Checks a file of which every byte has come, and registers it. What no upload can mend is forgotten.
+
+        Raises:
+            AlreadyExists: DATASET_EXISTS.
+            InvalidArgument: DATASET_TRUNCATED, DATASET_DIGEST_MISMATCH, DATASET_CLASS_NAMES_INVALID, AUGMENTATION_INVALID, or
+                as `archive.inspect` does.
+        """
+        with self._store.snapshot() as work:
+            held = work.datasets.of_content(upload.project, upload.sha256)
+        dataset = self._checked(upload) if held is None else _named(held.dataset, upload)
+        with self._store.unit_of_work() as work:
+            record = work.datasets.put(upload.project, dataset, digest=upload.sha256, size_bytes=upload.size_bytes)
+            if not upload.validate_only:
+                work.commit()
+                self._uploads.discard(upload.project, upload.sha256)
+        return record
+
+    def committed(self, project: str, sha256: str) -> int:
+        """Returns how many bytes from the start of a file are here.
+
+        Args:
+            project: Project that uploads it.
+            sha256: Digest of the file.
+        """
+        with self._store.snapshot() as work:
+            held = work.datasets.of_content(project, sha256)
+        return held.size_bytes if held is not None else self._uploads.committed(project, sha256)
+
+    def _open(self, upload: Upload) -> None:
+        """Refuses an upload that can come to nothing before its bytes are sent."""
+        if upload.id in datasets.DATASETS:
+            raise AlreadyExists(
+                "DATASET_EXISTS",
+                f"A built-in data set has this id; choose another one. Received: {upload.id}",
+                field="spec.dataset_id",
+            )
+        if upload.size_bytes > MAX_FILE_BYTES:
+            raise InvalidArgument(
+                "DATASET_TOO_LARGE",
+                f"A file may have {MAX_FILE_BYTES:,} bytes. Received: {upload.size_bytes:,}",
+                field="spec.size_bytes",
+            )
+        with self._store.snapshot() as work:
+            work.datasets.check_free(upload.project, upload.id, upload.sha256)
+        self._uploads.discard_stale(datetime.now(UTC))
+        committed = self.committed(upload.project, upload.sha256)
+        if upload.write_offset > committed:
+            raise FailedPrecondition(
+                "WRITE_OFFSET_INVALID",
+                f"{committed:,} bytes of this file are here; go on at that offset or before. Received: {upload.write_offset:,}",
+                field="spec.write_offset",
+                metadata={"committed_size": str(committed)},
+            )
+
+    def _checked(self, upload: Upload) -> Dataset:
+        """Puts the parts of a file together, looks into it, and keeps it."""
+        committed = self._uploads.committed(upload.project, upload.sha256)
+        if committed < upload.size_bytes:
+            raise InvalidArgument(
+                "DATASET_TRUNCATED",
+                f"The upload ended before the file did; what came is kept, so go on at offset {committed}. "
+                f"Received: {committed:,} of {upload.size_bytes:,} bytes",
+                field="chunk",
+                metadata={"committed_size": str(committed)},
+            )
+        with tempfile.TemporaryDirectory() as folder, (Path(folder) / "dataset.npz").open("w+b") as file:
+            try:
+                digest = self._uploads.copy(upload.project, upload.sha256, file)
+                file.flush()
+                if digest != upload.sha256:
+                    raise InvalidArgument(
+                        "DATASET_DIGEST_MISMATCH",
+                        f"The SHA-256 of the file is not as announced, so nothing was kept; send it again. Received: {digest}",
+                        field="spec.sha256",
+                    )
+                contents = inspect(file, upload.class_names)
+            except SecateurError:
+                self._uploads.discard(upload.project, upload.sha256)
+                raise
+            facts = Dataset("", "", contents.input_shape, contents.classes, contents.train_images, contents.test_images)
+            dataset = _named(facts, upload)
+            if not upload.validate_only:
+                self._blobs.put(Path(file.name))
+        return dataset
+
+
+def get_dataset(name: DatasetName, *, store: Store) -> Shown:
+    """Returns a data set.
+
+    Raises:
+        NotFound: DATASET_NOT_FOUND.
+    """
+    if name.project:
+        with store.snapshot() as work:
+            return _shown(work.datasets.get(name.project, name.id))
+    if name.id not in datasets.DATASETS:
+        raise NotFound(
+            "DATASET_NOT_FOUND",
+            f"There is no such built-in data set; known: {', '.join(sorted(datasets.DATASETS))}. Received: {name.id}",
+            field="name",
+        )
+    return Shown(datasets.DATASETS[name.id])
+
+
+def list_datasets(query: ListDatasets, *, store: Store) -> Page[Shown]:
+    """Returns one page of data sets by id: the built-in ones, then those of a project.
+
+    A page token is the place of the last data set seen, so that a page does not shift when some are added.
+
+    Raises:
+        InvalidArgument: PAGE_TOKEN_INVALID.
+    """
+    size = min(query.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+    owner, after = _place_of(query.page_token, query.project)
+    rest = [Shown(dataset) for name, dataset in sorted(datasets.DATASETS.items()) if not owner and name > after]
+    if query.project and len(rest) <= size:
+        with store.snapshot() as work:
+            own = work.datasets.list(query.project, after=after if owner else "", limit=size - len(rest) + 1)
+        rest += map(_shown, own)
+    page = tuple(rest[:size])
+    return Page(page, next_page_token=_place(page[-1].name) if len(page) < len(rest) else "")
+
+
+def find_dataset(name: DatasetName, project: str, work: Snapshot) -> Shown:
+    """Returns the data set that a request names.
+
+    Args:
+        name: What the request names.
+        project: Project that asks. What another project has is not to be told from what nobody has.
+        work: Where the project's own data sets are.
+
+    Raises:
+        InvalidArgument: DATASET_UNKNOWN, if it is no built-in one.
+        NotFound: DATASET_NOT_FOUND, if it is none of the project's own.
+    """
+    if not name.project:
+        return Shown(datasets.get(name.id))
+    if name.project != project:
+        raise NotFound(
+            "DATASET_NOT_FOUND",
+            f"There is no such data set in project {project}. Received: one of project {name.project}",
+            field="dataset",
+        )
+    return _shown(work.datasets.get(project, name.id))
+
+
+def _shown(record: DatasetRecord) -> Shown:
+    return Shown(record.dataset, record)
+
+
+def _named(facts: Dataset, upload: Upload) -> Dataset:
+    """Returns the facts of a file under the name that an upload gives it, with what it says beside them."""
+    if len(upload.class_names) not in (0, facts.classes):
+        raise InvalidArgument(
+            "DATASET_CLASS_NAMES_INVALID",
+            f"There must be one name for each of the {facts.classes} classes that the labels tell, or none. "
+            f"Received: {len(upload.class_names)} names",
+            field="spec.class_names",
+        )
+    with under("spec"):
+        check_augmentation(upload.augmentation, facts.input_shape)
+    return replace(facts, name=upload.id, title=upload.title, augmentation=upload.augmentation, class_names=upload.class_names)
+
+
+def _place(name: DatasetName) -> str:
+    return f"{name.project}/{name.id}"  # the built-in ones have no project, and so come first
+
+
+def _place_of(token: str, project: str) -> tuple[str, str]:
+    owner, slash, identifier = token.partition("/")
+    known = identifier in datasets.DATASETS if not owner else owner == project
+    if token and not (slash and known):
+        raise InvalidArgument(
+            "PAGE_TOKEN_INVALID",
+            f"Pass on the token that the answer before gave, or leave it empty. Received: {token}",
+            field="page_token",
+        )
+    return owner, identifier

@@ -1,0 +1,58 @@
+"""DatasetService over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from secateur.server import names
+from secateur.server.datasets import handlers, mapping
+from secateur.server.rpc import Context
+from secateur.server.threads import Threads
+from secateur.store import Store
+from secateur.store.blobs import BlobStore
+from secateur.store.uploads import UploadStore
+from secateur.v1 import dataset_service_pb2, dataset_service_pb2_grpc
+
+
+class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
+    """Keeps data sets.
+
+    Args:
+        store: Where those of projects are.
+        blobs: Where their files are.
+        uploads: Where files are that are not whole yet.
+        threads: Where handlers run.
+    """
+
+    def __init__(self, *, store: Store, blobs: BlobStore, uploads: UploadStore, threads: Threads) -> None:
+        self._store = store
+        self._intake = handlers.Intake(store, blobs, uploads)
+        self._threads = threads
+
+    async def UploadDataset(
+        self, request_iterator: AsyncIterator[dataset_service_pb2.UploadDatasetRequest], context: Context
+    ) -> dataset_service_pb2.Dataset:
+        """Uploads a data set."""
+        upload = await self._intake.receive(mapping.parts_from_proto(request_iterator), threads=self._threads)
+        record = await self._threads.run(self._intake.finish, upload)
+        return mapping.dataset_to_proto(handlers.Shown(record.dataset, record))
+
+    async def QueryDatasetUpload(
+        self, request: dataset_service_pb2.QueryDatasetUploadRequest, context: Context
+    ) -> dataset_service_pb2.QueryDatasetUploadResponse:
+        """Tells how much of a file is here."""
+        project = names.project_of(request.parent)
+        committed = await self._threads.run(self._intake.committed, project, request.sha256)
+        return dataset_service_pb2.QueryDatasetUploadResponse(committed_size=committed)
+
+    async def GetDataset(self, request: dataset_service_pb2.GetDatasetRequest, context: Context) -> dataset_service_pb2.Dataset:
+        """Returns one data set."""
+        shown = await self._threads.run(handlers.get_dataset, names.dataset_of(request.name), store=self._store)
+        return mapping.dataset_to_proto(shown)
+
+    async def ListDatasets(
+        self, request: dataset_service_pb2.ListDatasetsRequest, context: Context
+    ) -> dataset_service_pb2.ListDatasetsResponse:
+        """Lists data sets by name: the built-in ones, then those of a project."""
+        page = await self._threads.run(handlers.list_datasets, mapping.list_from_proto(request), store=self._store)
+        return mapping.page_to_proto(page)
