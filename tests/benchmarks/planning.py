@@ -133,7 +133,7 @@ def latencies() -> list[dict[str, Any]]:
         plans = {"unpruned": None, "round_to 1": plan(graph, HALF), "round_to 8": plan(graph, HALF, round_to=8)}
         for which, chosen in plans.items():
             flops[name, which] = chosen.cost.flops / Planner(graph, WidthRule()).unpruned.cost.flops if chosen else 1.0
-            for kind, file in export(build_model(graph, chosen), images).items():
+            for kind, file in export(build_model(graph, chosen), images).files.items():
                 runner = LiteRt(file)
                 runs[name, which, kind.value] = (runner, runner.encode(images[:1]))
     samples: dict[tuple[str, str, str], list[float]] = {key: [] for key in runs}

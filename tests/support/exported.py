@@ -45,7 +45,7 @@ def sizes_of(graph: LayerGraph) -> Sizes:
     """Exports a network that looks trained and measures the files."""
     keras.utils.clear_session()
     images = np.random.default_rng(0).random((2, *graph.input_shape), np.float32)
-    files = export(trained_looking(graph), images)
+    files = export(trained_looking(graph), images).files
     try:
         arena = measure_arena(files[ArtifactFormat.LITERT_INT8]).smallest
     except FailedPrecondition:

@@ -8,13 +8,14 @@ from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobStage
 from secateur.core.reports import Progress
 from secateur.core.specs import JobSpec
+from secateur.workers.engine.checkpoints import Checkpoints
 from secateur.workers.engine.pipeline import run_target
 
 
 class Run:
     """One run of the first target of a job."""
 
-    def __init__(self, graph: LayerGraph, spec: JobSpec) -> None:
+    def __init__(self, graph: LayerGraph, spec: JobSpec, checkpoints: Checkpoints | None = None) -> None:
         self.blobs: dict[str, bytes] = {}
         self.steps: list[tuple[JobStage, str]] = []
         self.progress: list[Progress] = []
@@ -23,6 +24,7 @@ class Run:
             spec,
             0,
             put=self._put,
+            checkpoints=checkpoints,
             on_stage=lambda stage, message: self.steps.append((stage, message)),
             on_progress=self.progress.append,
         )

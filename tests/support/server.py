@@ -17,7 +17,16 @@ from grpc_status import rpc_status
 
 from secateur.core.cost import cost_of
 from secateur.core.jobs import JobState
-from secateur.core.reports import ArtifactFormat, ArtifactReport, Measurement, TargetReport
+from secateur.core.reports import (
+    ArtifactFormat,
+    ArtifactReport,
+    Attempt,
+    Measurement,
+    OperatorProfile,
+    OperatorTime,
+    TargetReport,
+    Tightening,
+)
 from secateur.core.resources import Compliance, Resource
 from secateur.server.app import serving
 from secateur.server.settings import ServerSettings
@@ -216,6 +225,23 @@ def train(
         ),
         message="Every limit is met",
         plans_tried=2,
+        operator_profiles=(
+            OperatorProfile(
+                ArtifactFormat.LITERT_INT8,
+                "each operator alone",
+                "x86_64",
+                (OperatorTime("CONV_2D", "stem", (1, 8, 8, 16), 0.5),),
+            ),
+        ),
+        attempts=(
+            Attempt(
+                "a" * 64,
+                trained=False,
+                compliance=(Compliance(Resource.FLASH_BYTES, 131_072, 140_000, "bytes of the int8 file"),),
+                tightened=(Tightening(Resource.FLASH_BYTES, 122_000),),
+            ),
+            Attempt("b" * 64, trained=True, compliance=()),
+        ),
     )
     ledger.settle_target(claim, report)
     ledger.finish(claim, state)

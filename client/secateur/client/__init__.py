@@ -19,6 +19,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from secateur.client.datasets import Augmentation, Dataset
 from secateur.client.errors import (
     Aborted,
     AlreadyExists,
@@ -47,11 +48,22 @@ from secateur.client.errors import (
     UsageError,
     WaitTimeout,
 )
+from secateur.client.jobs import (
+    Attempt,
+    JobEvent,
+    JobFailure,
+    JobProgress,
+    JobSnapshot,
+    SearchCandidate,
+    TargetResult,
+    TargetSummary,
+    Tightening,
+)
+from secateur.client.recipes import Recipe
 from secateur.client.targets import Budget, Hardware, Planning, Target, Zoo
 from secateur.client.values import (
     Architecture,
     Artifact,
-    Attempt,
     ChannelGroup,
     Compliance,
     Cost,
@@ -59,10 +71,6 @@ from secateur.client.values import (
     DeviceProfile,
     GroupWidth,
     HybridPolicy,
-    JobEvent,
-    JobFailure,
-    JobProgress,
-    JobSnapshot,
     LayerSummary,
     Limit,
     LimitQuote,
@@ -72,14 +80,9 @@ from secateur.client.values import (
     OperatorTime,
     Plan,
     Quotes,
-    Recipe,
     Resolution,
-    SearchCandidate,
     SearchPolicy,
     TargetQuote,
-    TargetResult,
-    TargetSummary,
-    Tightening,
 )
 
 if TYPE_CHECKING:
@@ -93,6 +96,7 @@ __all__ = [
     "Architecture",
     "Artifact",
     "Attempt",
+    "Augmentation",
     "Budget",
     "Cancelled",
     "ChannelGroup",
@@ -101,6 +105,7 @@ __all__ = [
     "Cost",
     "CurvePoint",
     "DataLoss",
+    "Dataset",
     "DeadlineExceeded",
     "DeviceProfile",
     "DigestMismatch",

@@ -13,6 +13,7 @@ from secateur.client.errors import UsageError
 
 _P = ParamSpec("_P")
 _InnerT = TypeVar("_InnerT")
+_HeldT = TypeVar("_HeldT", covariant=True)
 _ResultT = TypeVar("_ResultT")
 _ReturnT = TypeVar("_ReturnT")
 
@@ -96,10 +97,10 @@ async def _finish(last: Callable[[], Coroutine[Any, Any, None]]) -> None:
     await last()
 
 
-class Facade(Generic[_InnerT]):
+class Facade(Generic[_HeldT]):
     """A handle that blocks around one that awaits."""
 
-    def __init__(self, thread: LoopThread, inner: _InnerT) -> None:
+    def __init__(self, thread: LoopThread, inner: _HeldT) -> None:
         self._thread = thread
         self._inner = inner
 

@@ -8,9 +8,10 @@ from typing import Protocol, TypeVar
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from secateur.client import values as v
+from secateur.client.datasets import Augmentation, Dataset
 from secateur.v1 import architecture_service_pb2 as architectures_pb
+from secateur.v1 import dataset_service_pb2 as datasets_pb
 from secateur.v1 import device_profile_service_pb2 as devices_pb
-from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import model_service_pb2 as models_pb
 from secateur.v1 import plan_service_pb2 as plans_pb
 from secateur.v1 import resources_pb2 as resources_pb
@@ -25,7 +26,7 @@ class _Enum(Protocol[_NumberInT]):
     def Name(self, number: _NumberInT) -> str: ...  # noqa: N802 -- protobuf's own name
 
 
-def _name(enum: _Enum[_NumberT], number: _NumberT, prefix: str) -> str:
+def name_of(enum: _Enum[_NumberT], number: _NumberT, prefix: str) -> str:
     """Returns the name of an enum value without its prefix; empty if unset, "UNKNOWN(17)" if this SDK does not know it."""
     if number == 0:
         return ""
@@ -35,41 +36,44 @@ def _name(enum: _Enum[_NumberT], number: _NumberT, prefix: str) -> str:
         return f"UNKNOWN({number})"
 
 
+def word_of(enum: _Enum[_NumberT], number: _NumberT, prefix: str) -> str:
+    """Returns the same as `name_of`, in small letters."""
+    name = name_of(enum, number, prefix)
+    return name if name.startswith("UNKNOWN(") else name.lower()
+
+
 def resource(number: resources_pb.Resource.ValueType) -> str:
     """Returns the name of a resource, for example "flash_bytes"."""
-    return _lower(_name(resources_pb.Resource, number, "RESOURCE_"))
+    return word_of(resources_pb.Resource, number, "RESOURCE_")
 
 
 def artifact_format(number: models_pb.ArtifactFormat.ValueType) -> str:
     """Returns the name of a format as artifacts have it in their resource names, for example "litert-int8"."""
-    return _lower(_name(models_pb.ArtifactFormat, number, "ARTIFACT_FORMAT_")).replace("_", "-")
+    return word_of(models_pb.ArtifactFormat, number, "ARTIFACT_FORMAT_").replace("_", "-")
 
 
 def plan_mode(number: plans_pb.PlanMode.ValueType) -> str:
     """Returns the name of a planning mode, for example "device"."""
-    return _lower(_name(plans_pb.PlanMode, number, "PLAN_MODE_"))
+    return word_of(plans_pb.PlanMode, number, "PLAN_MODE_")
 
 
 def criterion(number: plans_pb.Criterion.ValueType) -> str:
     """Returns the name of a criterion, for example "weight_l1"."""
-    return _lower(_name(plans_pb.Criterion, number, "CRITERION_"))
+    return word_of(plans_pb.Criterion, number, "CRITERION_")
 
 
 def order(number: plans_pb.Order.ValueType) -> str:
     """Returns the name of an order, for example "layers_first"."""
-    return _lower(_name(plans_pb.Order, number, "ORDER_"))
+    return word_of(plans_pb.Order, number, "ORDER_")
 
 
 def residual(number: plans_pb.Residual.ValueType) -> str:
     """Returns what happens to residual groups, for example "skip"."""
-    return _lower(_name(plans_pb.Residual, number, "RESIDUAL_"))
+    return word_of(plans_pb.Residual, number, "RESIDUAL_")
 
 
-def _lower(name: str) -> str:
-    return name if name.startswith("UNKNOWN(") else name.lower()
-
-
-def _time(message: Timestamp) -> datetime | None:
+def time_of(message: Timestamp) -> datetime | None:
+    """Returns a time; None if unset."""
     return message.ToDatetime(UTC) if message.ByteSize() else None
 
 
@@ -187,7 +191,33 @@ def architecture(message: architectures_pb.Architecture) -> v.Architecture:
             v.ChannelGroup(group.name, group.width, tuple(group.members), group.prunable, group.reason)
             for group in message.groups
         ),
-        create_time=_time(message.create_time),
+        create_time=time_of(message.create_time),
+    )
+
+
+def augmentation(message: datasets_pb.Augmentation) -> Augmentation:
+    """Maps what is done to training images."""
+    return Augmentation(
+        flip=message.flip if message.HasField("flip") else None,
+        crop=message.crop if message.HasField("crop") else None,
+        cutout=message.cutout if message.HasField("cutout") else None,
+    )
+
+
+def dataset(message: datasets_pb.Dataset) -> Dataset:
+    """Returns a data set."""
+    return Dataset(
+        name=message.name,
+        display_name=message.display_name,
+        input_shape=tuple(message.input_shape),
+        classes=message.classes,
+        class_names=tuple(message.class_names),
+        train_images=message.train_images,
+        test_images=message.test_images,
+        augmentation=augmentation(message.augmentation),
+        size_bytes=message.size_bytes,
+        sha256=message.sha256,
+        create_time=time_of(message.create_time) if message.HasField("create_time") else None,
     )
 
 
@@ -204,126 +234,8 @@ def device_profile(message: devices_pb.DeviceProfile) -> v.DeviceProfile:
         macs_per_second=message.macs_per_second,
         bytes_per_second=message.bytes_per_second,
         seconds_per_operator=message.seconds_per_operator,
-        runtime=_name(devices_pb.Runtime, message.runtime, "RUNTIME_"),
+        runtime=name_of(devices_pb.Runtime, message.runtime, "RUNTIME_"),
         source=message.source,
-    )
-
-
-def progress(message: jobs_pb.JobProgress) -> v.JobProgress:
-    """Maps how far a job is."""
-    return v.JobProgress(
-        target_index=message.target_index,
-        epoch=message.epoch,
-        epochs=message.epochs,
-        loss=message.loss,
-        accuracy=message.accuracy,
-        eta=message.eta.ToTimedelta() if message.HasField("eta") else None,
-    )
-
-
-def job_event(message: jobs_pb.JobEvent) -> v.JobEvent:
-    """Maps one event of a job."""
-    return v.JobEvent(
-        sequence=message.sequence,
-        time=_time(message.time),
-        state=_name(jobs_pb.JobState, message.state, "JOB_STATE_"),
-        stage=_name(jobs_pb.JobStage, message.stage, "JOB_STAGE_"),
-        attempt=message.attempt,
-        message=message.message,
-        progress=progress(message.progress) if message.HasField("progress") else None,
-    )
-
-
-def _target_result(message: jobs_pb.TargetResult) -> v.TargetResult:
-    return v.TargetResult(
-        target_index=message.target_index,
-        model=message.model,
-        compliance=tuple(map(compliance, message.compliance)),
-        plan=plan(message.plan) if message.HasField("plan") else None,
-        met=message.met,
-        message=message.message,
-        plans_tried=message.plans_tried,
-        attempts=tuple(map(_attempt, message.attempts)),
-    )
-
-
-def _attempt(message: jobs_pb.Attempt) -> v.Attempt:
-    return v.Attempt(
-        plan=message.plan,
-        trained=message.trained,
-        compliance=tuple(map(compliance, message.compliance)),
-        tightened=tuple(v.Tightening(resource(each.resource), each.limit) for each in message.tightened),
-    )
-
-
-def _recipe(message: jobs_pb.Recipe) -> v.Recipe:
-    return v.Recipe(
-        name=message.name,
-        epochs=message.epochs if message.HasField("epochs") else None,
-        batch_size=message.batch_size if message.HasField("batch_size") else None,
-        learning_rate=message.learning_rate if message.HasField("learning_rate") else None,
-    )
-
-
-def _hybrid(message: plans_pb.HybridPolicy) -> v.HybridPolicy:
-    return v.HybridPolicy(
-        criterion=criterion(message.criterion),
-        order=order(message.order),
-        alpha=message.alpha if message.HasField("alpha") else None,
-    )
-
-
-def search_candidate(message: jobs_pb.SearchCandidate) -> v.SearchCandidate:
-    """Maps a plan that a search looked at."""
-    return v.SearchCandidate(
-        origin=message.origin,
-        plan=message.plan,
-        parameters=message.parameters,
-        macs=message.macs,
-        missed_limits=tuple(map(resource, message.missed_limits)),
-        scores=dict(message.scores),
-        rank=message.rank if message.HasField("rank") else None,
-        measured_fits=message.measured_fits if message.HasField("measured_fits") else None,
-        validation_accuracy=message.validation_accuracy if message.HasField("validation_accuracy") else None,
-        chosen=message.chosen,
-    )
-
-
-def job(message: jobs_pb.Job) -> v.JobSnapshot:
-    """Maps a job."""
-    policy = message.policy
-    return v.JobSnapshot(
-        name=message.name,
-        display_name=message.display_name,
-        labels=dict(message.labels),
-        architecture=message.architecture,
-        dataset=message.dataset,
-        targets=tuple(
-            v.TargetSummary(target.device_profile, tuple(map(limit, target.budget.limits))) for target in message.targets
-        ),
-        mode=plan_mode(policy.mode),
-        round_to=policy.round_to,
-        step=policy.step,
-        min_width=policy.min_width,
-        residual=residual(policy.residual),
-        temperature=policy.temperature,
-        hybrid=_hybrid(policy.hybrid) if policy.HasField("hybrid") else None,
-        search=v.SearchPolicy(policy.search.candidates, policy.search.finalists, policy.search.brief_epochs)
-        if policy.HasField("search")
-        else None,
-        recipe=_recipe(message.recipe),
-        seed=message.seed,
-        state=_name(jobs_pb.JobState, message.state, "JOB_STATE_"),
-        stage=_name(jobs_pb.JobStage, message.stage, "JOB_STAGE_"),
-        attempt=message.attempt,
-        progress=progress(message.progress) if message.HasField("progress") else None,
-        results=tuple(map(_target_result, message.results)),
-        error=v.JobFailure(message.error.reason, message.error.message) if message.HasField("error") else None,
-        create_time=_time(message.create_time),
-        start_time=_time(message.start_time),
-        end_time=_time(message.end_time),
-        etag=message.etag,
-        last_sequence=message.last_sequence,
     )
 
 
@@ -376,7 +288,7 @@ def model(message: models_pb.Model) -> v.ModelSnapshot:
         artifacts=tuple(map(artifact, message.artifacts)),
         measurements=tuple(map(_measurement, message.measurements)),
         compliance=tuple(map(compliance, message.compliance)),
-        create_time=_time(message.create_time),
+        create_time=time_of(message.create_time),
         met=message.met,
         operator_profiles=tuple(map(_operator_profile, message.operator_profiles)),
     )

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Protocol, TypeVar
+from dataclasses import replace
+from typing import Any, Final, Protocol, TypeVar
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
 from secateur.client import units
 from secateur.client._sources import KerasJson
 from secateur.client.errors import UsageError
+from secateur.client.recipes import Recipe
 from secateur.client.targets import Budget, Planning, Target, Zoo
 from secateur.client.values import HybridPolicy, Limit, SearchPolicy
 from secateur.v1 import architecture_service_pb2 as architectures_pb
@@ -18,6 +23,13 @@ from secateur.v1 import plan_service_pb2 as plans_pb
 from secateur.v1 import resources_pb2 as resources_pb
 
 _CHUNK_BYTES: Final = 2**20
+
+_KINDS: Final = {
+    FieldDescriptor.CPPTYPE_UINT32: "a whole number, 0 or more",
+    FieldDescriptor.CPPTYPE_DOUBLE: "a number",
+    FieldDescriptor.CPPTYPE_BOOL: "True or False",
+}
+"""What fields of a recipe take."""
 
 _NumberT = TypeVar("_NumberT", bound=int)
 _NumberOutT = TypeVar("_NumberOutT", bound=int, covariant=True)
@@ -74,6 +86,7 @@ def policy(
     temperature: float | None = None,
     hybrid: HybridPolicy | None = None,
     search: SearchPolicy | None = None,
+    literal: bool = False,
 ) -> plans_pb.PlanPolicy:
     """Returns the message of a planning policy; the arguments are those of `Planning`, None for the service's default.
 
@@ -83,7 +96,7 @@ def policy(
     if hybrid is not None and mode != "hybrid":
         raise UsageError(
             "POLICY_INVALID",
-            f"Criterion, order and alpha are for mode hybrid alone; take that mode or leave them out. "
+            f"Criterion, order, alpha and rounds are for mode hybrid alone; take that mode or leave them out. "
             f"Received: mode {mode or 'device'}",
             field="hybrid",
         )
@@ -96,6 +109,7 @@ def policy(
         temperature=temperature,
         hybrid=_hybrid(hybrid) if hybrid is not None else None,
         search=_search(search) if search is not None else None,
+        literal=literal,
     )
 
 
@@ -104,6 +118,7 @@ def _hybrid(asked: HybridPolicy) -> plans_pb.HybridPolicy:
         criterion=_word(plans_pb.Criterion, "criterion", asked.criterion),
         order=_word(plans_pb.Order, "order", asked.order),
         alpha=asked.alpha,
+        rounds=_count("rounds", asked.rounds),
     )
 
 
@@ -138,25 +153,62 @@ def _count(field: str, value: int | None) -> int:
     return value
 
 
+def recipe_message(asked: str | Recipe, shorthands: Mapping[str, Any]) -> jobs_pb.Recipe:
+    """Returns the message of a recipe. What the service alone can judge, such as a bound, is left to it.
+
+    Args:
+        asked: The recipe, or its name.
+        shorthands: Values of its fields that go before its own; None for none.
+
+    Raises:
+        UsageError: If a word is not one of those there are, or a value is not of the right kind.
+    """
+    recipe = Recipe(asked) if isinstance(asked, str) else asked
+    recipe = replace(recipe, **{field: value for field, value in shorthands.items() if value is not None})
+    message = jobs_pb.Recipe(
+        name=recipe.name,
+        optimizer=_word(jobs_pb.Optimizer, "optimizer", recipe.optimizer),
+        schedule=_word(jobs_pb.Schedule, "schedule", recipe.schedule),
+        scratch=_word(jobs_pb.ScratchBudget, "scratch", recipe.scratch),
+    )
+    _fill(message, recipe)
+    if recipe.augmentation is not None:
+        _fill(message.augmentation, recipe.augmentation)
+    return message
+
+
+def _fill(message: Message, asked: object) -> None:
+    """Sets the numbers and switches of a recipe that are not None; fields are named as in the API."""
+    for field in message.DESCRIPTOR.fields:
+        if field.cpp_type not in _KINDS or (value := getattr(asked, field.name)) is None:
+            continue
+        try:
+            setattr(message, field.name, value)
+        except (TypeError, ValueError):
+            kind = _KINDS[field.cpp_type]
+            raise UsageError("RECIPE_INVALID", f"{field.name} must be {kind}. Received: {value!r}", field=field.name) from None
+
+
 def job(
     *,
     dataset: str,
     targets: Target | Sequence[Target],
-    recipe: str,
-    epochs: int | None,
-    batch_size: int | None,
-    learning_rate: float | None,
+    recipe: str | Recipe,
+    shorthands: Mapping[str, Any],
     seed: int,
     display_name: str,
     labels: Mapping[str, str] | None,
     planning: Planning,
 ) -> jobs_pb.Job:
-    """Returns the message of a job to create, still without architecture; raises as `target_messages` and `policy` do."""
+    """Returns the message of a job to create, still without architecture, data set and profiles as they were given.
+
+    Raises as `target_messages`, `policy` and `recipe_message` do.
+    """
     return jobs_pb.Job(
-        dataset=in_collection(dataset, "datasets"),
+        dataset=dataset,
         targets=target_messages(targets),
         policy=policy(**planning),
-        recipe=jobs_pb.Recipe(name=recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate),
+        recipe=recipe_message(recipe, shorthands),
         seed=seed,
         display_name=display_name,
         labels=labels,

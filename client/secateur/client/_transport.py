@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from functools import cached_property
 from typing import Final, TypeVar
 
@@ -13,9 +14,10 @@ import grpc
 
 from secateur.client._retry import Attempts, Retry
 from secateur.client._status import error_of
-from secateur.client.errors import DeadlineExceeded, SecateurError, Unavailable, UsageError
+from secateur.client.errors import DeadlineExceeded, Internal, SecateurError, Unavailable, UsageError
 from secateur.v1 import (
     architecture_service_pb2_grpc,
+    dataset_service_pb2_grpc,
     device_profile_service_pb2_grpc,
     job_service_pb2_grpc,
     model_service_pb2_grpc,
@@ -37,6 +39,9 @@ _OPTIONS: Final = (
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
+
+_ACCEPTED: Final = ("x-upload", "accepted")
+"""Initial metadata of an upload that the server wants."""
 
 _RequestT = TypeVar("_RequestT")
 _ResponseT = TypeVar("_ResponseT")
@@ -67,6 +72,11 @@ class Transport:
     def architectures(self) -> architecture_service_pb2_grpc.ArchitectureServiceAsyncStub:
         """Stub of ArchitectureService."""
         return architecture_service_pb2_grpc.ArchitectureServiceStub(self._channel)
+
+    @cached_property
+    def datasets(self) -> dataset_service_pb2_grpc.DatasetServiceAsyncStub:
+        """Stub of DatasetService."""
+        return dataset_service_pb2_grpc.DatasetServiceStub(self._channel)
 
     @cached_property
     def device_profiles(self) -> device_profile_service_pb2_grpc.DeviceProfileServiceAsyncStub:
@@ -153,6 +163,49 @@ class Transport:
         finally:
             responses.cancel()
         raise failure
+
+    async def send(
+        self, call: grpc.aio.StreamUnaryCall[_RequestT, _ResponseT], requests: AsyncGenerator[_RequestT, None]
+    ) -> _ResponseT:
+        """Makes one try of a call that takes many requests, and returns its answer.
+
+        The first request is sent alone; the others follow once the server says in its initial metadata that it wants them. gRPC
+        would lose the reason of a refusal that arrives while a request is being written.
+
+        Args:
+            call: The call. It is cancelled if it takes longer than `timeout` to take a request, or to answer the last one.
+            requests: What is sent.
+
+        Raises:
+            SecateurError: If the call fails; starting again where it broke is up to the caller.
+        """
+        sent_all = wanted = False
+        try:
+            with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # it has ended early: the answer tells why
+                async with aclosing(requests):
+                    async for request in requests:
+                        async with asyncio.timeout(self.timeout):
+                            await call.write(request)
+                            wanted = wanted or _ACCEPTED in (await call.initial_metadata())
+                        if not wanted:
+                            break
+                    else:
+                        await call.done_writing()
+                        sent_all = True
+            async with asyncio.timeout(self.timeout):
+                response = await call
+        except TimeoutError:
+            raise DeadlineExceeded("DEADLINE_EXCEEDED", f"The server did nothing for {self.timeout:g} s") from None
+        except grpc.aio.AioRpcError as error:
+            failure = self.failure(error)
+            if isinstance(failure, Internal) and wanted and not sent_all:
+                # What gRPC puts in the place of the status: the server ended the call while a request was being written.
+                failure = Unavailable("UPLOAD_BROKEN", f"The server at {self.address} ended the upload before its end")
+            raise failure from None
+        finally:
+            call.cancel()
+        self._answered = True
+        return response
 
     def failure(self, error: grpc.aio.AioRpcError) -> SecateurError:
         """Returns the exception for a failed try, and notes whether the server was there to fail it."""

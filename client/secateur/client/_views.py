@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from secateur.client.errors import JOB_STATES, JobError, JobFailed
-from secateur.client.values import (
-    Artifact,
-    Compliance,
+from secateur.client.jobs import (
     JobFailure,
     JobProgress,
     JobSnapshot,
+    TargetResult,
+)
+from secateur.client.values import (
+    Artifact,
+    Compliance,
     Measurement,
     ModelSnapshot,
     Plan,
-    TargetResult,
 )
 
 

@@ -11,7 +11,8 @@ from secateur.client import aio
 from secateur.client._blocking import Facade, LoopThread, blocking, iterating, same
 from secateur.client._retry import Retry
 from secateur.client._views import JobView, ModelView
-from secateur.client.values import JobEvent, JobSnapshot, ModelSnapshot, Resolution
+from secateur.client.jobs import JobEvent, JobSnapshot
+from secateur.client.values import ModelSnapshot, Resolution
 
 
 class Model(Facade[aio.Model], ModelView):
@@ -121,6 +122,9 @@ class Client(Facade[aio.Client]):
     models = iterating(aio.Client.models, Model)
     architecture = blocking(aio.Client.architecture, same)
     architectures = iterating(aio.Client.architectures, same)
+    dataset = blocking(aio.Client.dataset, same)
+    datasets = iterating(aio.Client.datasets, same)
+    upload_dataset = blocking(aio.Client.upload_dataset, same)
     device_profile = blocking(aio.Client.device_profile, same)
     device_profiles = iterating(aio.Client.device_profiles, same)
     add_device_profile = blocking(aio.Client.add_device_profile, same)

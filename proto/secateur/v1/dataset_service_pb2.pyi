@@ -91,7 +91,7 @@ Global___Dataset: _TypeAlias = Dataset  # noqa: Y015
 
 @_typing.final
 class Augmentation(_message.Message):
-    """What may be done to the training images of a data set, at random, without changing their class. Recipes decide whether it is."""
+    """What is done to training images, at random, without changing their class: of a data set what may be done, of a recipe what is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -99,23 +99,34 @@ class Augmentation(_message.Message):
     CROP_FIELD_NUMBER: _builtins.int
     CUTOUT_FIELD_NUMBER: _builtins.int
     flip: _builtins.bool
-    """Whether an image may be mirrored, left to right."""
+    """Whether an image is mirrored, left to right."""
     crop: _builtins.int
-    """By how many pixels it may be shifted; less than its shorter side."""
+    """By up to how many pixels it is shifted; less than its shorter side."""
     cutout: _builtins.int
-    """Side of the square that may be blanked, in pixels; less than its shorter side."""
+    """Side of the square that is blanked, in pixels; less than its shorter side."""
     def __init__(
         self,
         *,
-        flip: _builtins.bool = ...,
-        crop: _builtins.int = ...,
-        cutout: _builtins.int = ...,
+        flip: _builtins.bool | None = ...,
+        crop: _builtins.int | None = ...,
+        cutout: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_crop", b"_crop", "_cutout", b"_cutout", "_flip", b"_flip", "crop", b"crop", "cutout", b"cutout", "flip", b"flip"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop", "cutout", b"cutout", "flip", b"flip"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_crop", b"_crop", "_cutout", b"_cutout", "_flip", b"_flip", "crop", b"crop", "cutout", b"cutout", "flip", b"flip"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__crop: _TypeAlias = _typing.Literal["crop"]  # noqa: Y015
+    _WhichOneofArgType__crop: _TypeAlias = _typing.Literal["_crop", b"_crop"]  # noqa: Y015
+    _WhichOneofReturnType__cutout: _TypeAlias = _typing.Literal["cutout"]  # noqa: Y015
+    _WhichOneofArgType__cutout: _TypeAlias = _typing.Literal["_cutout", b"_cutout"]  # noqa: Y015
+    _WhichOneofReturnType__flip: _TypeAlias = _typing.Literal["flip"]  # noqa: Y015
+    _WhichOneofArgType__flip: _TypeAlias = _typing.Literal["_flip", b"_flip"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__crop) -> _WhichOneofReturnType__crop | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cutout) -> _WhichOneofReturnType__cutout | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flip) -> _WhichOneofReturnType__flip | None: ...
 
 Global___Augmentation: _TypeAlias = Augmentation  # noqa: Y015
 

@@ -41,7 +41,8 @@ class DatasetServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DatasetServiceAsyncStub: ...
     UploadDataset: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.UploadDatasetRequest, _dataset_service_pb2.Dataset]
-    """Uploads a data set: one `spec` message, then the bytes of the file from `spec.write_offset` on. What arrives is kept for a
+    """Uploads a data set: one `spec` message, then the bytes of the file from `spec.write_offset` on. The server sends the
+    initial metadata `x-upload: accepted` once it knows that it wants the bytes; wait for it, so that none are sent in vain. What arrives is kept for a
     week, so that an upload that breaks off goes on where it was, on whatever server. The same file under the same id with the
     same facts is the data set that is there already, so a lost answer costs nothing. Errors: ALREADY_EXISTS (DATASET_EXISTS),
     FAILED_PRECONDITION (WRITE_OFFSET_INVALID, with metadata `committed_size`), INVALID_ARGUMENT with reason DATASET_TRUNCATED
@@ -69,7 +70,8 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UploadDataset: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.UploadDatasetRequest, _dataset_service_pb2.Dataset]  # type: ignore[assignment]
-    """Uploads a data set: one `spec` message, then the bytes of the file from `spec.write_offset` on. What arrives is kept for a
+    """Uploads a data set: one `spec` message, then the bytes of the file from `spec.write_offset` on. The server sends the
+    initial metadata `x-upload: accepted` once it knows that it wants the bytes; wait for it, so that none are sent in vain. What arrives is kept for a
     week, so that an upload that breaks off goes on where it was, on whatever server. The same file under the same id with the
     same facts is the data set that is there already, so a lost answer costs nothing. Errors: ALREADY_EXISTS (DATASET_EXISTS),
     FAILED_PRECONDITION (WRITE_OFFSET_INVALID, with metadata `committed_size`), INVALID_ARGUMENT with reason DATASET_TRUNCATED
@@ -100,7 +102,8 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_dataset_service_pb2.UploadDatasetRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_service_pb2.Dataset, _abc.Awaitable[_dataset_service_pb2.Dataset]]:
-        """Uploads a data set: one `spec` message, then the bytes of the file from `spec.write_offset` on. What arrives is kept for a
+        """Uploads a data set: one `spec` message, then the bytes of the file from `spec.write_offset` on. The server sends the
+        initial metadata `x-upload: accepted` once it knows that it wants the bytes; wait for it, so that none are sent in vain. What arrives is kept for a
         week, so that an upload that breaks off goes on where it was, on whatever server. The same file under the same id with the
         same facts is the data set that is there already, so a lost answer costs nothing. Errors: ALREADY_EXISTS (DATASET_EXISTS),
         FAILED_PRECONDITION (WRITE_OFFSET_INVALID, with metadata `committed_size`), INVALID_ARGUMENT with reason DATASET_TRUNCATED

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from secateur.v1 import dataset_service_pb2 as _dataset_service_pb2
 from secateur.v1 import plan_service_pb2 as _plan_service_pb2
 from secateur.v1 import resources_pb2 as _resources_pb2
 import builtins as _builtins
@@ -99,9 +100,85 @@ JOB_STAGE_MEASURING: JobStage.ValueType  # 4
 """Measures the artifacts."""
 Global___JobStage: _TypeAlias = JobStage  # noqa: Y015
 
+class _Optimizer:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OptimizerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Optimizer.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OPTIMIZER_UNSPECIFIED: _Optimizer.ValueType  # 0
+    """The recipe's own."""
+    OPTIMIZER_SGD: _Optimizer.ValueType  # 1
+    """Stochastic gradient descent with Nesterov's momentum of 0.9."""
+    OPTIMIZER_RMSPROP: _Optimizer.ValueType  # 2
+    """RMSprop."""
+
+class Optimizer(_Optimizer, metaclass=_OptimizerEnumTypeWrapper):
+    """What moves the weights."""
+
+OPTIMIZER_UNSPECIFIED: Optimizer.ValueType  # 0
+"""The recipe's own."""
+OPTIMIZER_SGD: Optimizer.ValueType  # 1
+"""Stochastic gradient descent with Nesterov's momentum of 0.9."""
+OPTIMIZER_RMSPROP: Optimizer.ValueType  # 2
+"""RMSprop."""
+Global___Optimizer: _TypeAlias = Optimizer  # noqa: Y015
+
+class _Schedule:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ScheduleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Schedule.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCHEDULE_UNSPECIFIED: _Schedule.ValueType  # 0
+    """The recipe's own."""
+    SCHEDULE_ONE_CYCLE: _Schedule.ValueType  # 1
+    """Up a line and down a cosine."""
+    SCHEDULE_COSINE: _Schedule.ValueType  # 2
+    """Down a cosine."""
+    SCHEDULE_CONSTANT: _Schedule.ValueType  # 3
+    """Not at all."""
+
+class Schedule(_Schedule, metaclass=_ScheduleEnumTypeWrapper):
+    """How the learning rate moves."""
+
+SCHEDULE_UNSPECIFIED: Schedule.ValueType  # 0
+"""The recipe's own."""
+SCHEDULE_ONE_CYCLE: Schedule.ValueType  # 1
+"""Up a line and down a cosine."""
+SCHEDULE_COSINE: Schedule.ValueType  # 2
+"""Down a cosine."""
+SCHEDULE_CONSTANT: Schedule.ValueType  # 3
+"""Not at all."""
+Global___Schedule: _TypeAlias = Schedule  # noqa: Y015
+
+class _ScratchBudget:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ScratchBudgetEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ScratchBudget.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCRATCH_BUDGET_UNSPECIFIED: _ScratchBudget.ValueType  # 0
+    """The recipe's own."""
+    SCRATCH_BUDGET_EPOCHS: _ScratchBudget.ValueType  # 1
+    """As many epochs as the unpruned network (Scratch-E)."""
+    SCRATCH_BUDGET_COMPUTE: _ScratchBudget.ValueType  # 2
+    """As many FLOPs as the unpruned network, so in proportion more epochs (Scratch-B)."""
+
+class ScratchBudget(_ScratchBudget, metaclass=_ScratchBudgetEnumTypeWrapper):
+    """What a pruned network that is trained from scratch may take (Liu et al., arXiv 1810.05270)."""
+
+SCRATCH_BUDGET_UNSPECIFIED: ScratchBudget.ValueType  # 0
+"""The recipe's own."""
+SCRATCH_BUDGET_EPOCHS: ScratchBudget.ValueType  # 1
+"""As many epochs as the unpruned network (Scratch-E)."""
+SCRATCH_BUDGET_COMPUTE: ScratchBudget.ValueType  # 2
+"""As many FLOPs as the unpruned network, so in proportion more epochs (Scratch-B)."""
+Global___ScratchBudget: _TypeAlias = ScratchBudget  # noqa: Y015
+
 @_typing.final
 class Recipe(_message.Message):
-    """How to train. Unset fields take the recipe's own value."""
+    """How to train. Unset fields take the recipe's own value, fitted to the data set; a job shows every value that it trains with."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -109,14 +186,51 @@ class Recipe(_message.Message):
     EPOCHS_FIELD_NUMBER: _builtins.int
     BATCH_SIZE_FIELD_NUMBER: _builtins.int
     LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    WEIGHT_DECAY_FIELD_NUMBER: _builtins.int
+    LABEL_SMOOTHING_FIELD_NUMBER: _builtins.int
+    VALIDATION_FRACTION_FIELD_NUMBER: _builtins.int
+    OPTIMIZER_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    AUGMENTATION_FIELD_NUMBER: _builtins.int
+    AVERAGE_EPOCHS_FIELD_NUMBER: _builtins.int
+    DISTILLATION_FIELD_NUMBER: _builtins.int
+    PATIENCE_FIELD_NUMBER: _builtins.int
+    MIXED_PRECISION_FIELD_NUMBER: _builtins.int
+    SCRATCH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Recipe name, for example "fast"; empty means "fast"."""
+    """Recipe name: "fast", "strong", "finetune" or "paper"; empty means "fast"."""
     epochs: _builtins.int
     """Passes over the training split."""
     batch_size: _builtins.int
     """Images per step."""
     learning_rate: _builtins.float
     """Peak learning rate."""
+    weight_decay: _builtins.float
+    """Decoupled weight decay."""
+    label_smoothing: _builtins.float
+    """Share of the target probability that is spread over all classes."""
+    validation_fraction: _builtins.float
+    """Share of the training images that is kept for validation."""
+    optimizer: Global___Optimizer.ValueType
+    """What moves the weights."""
+    schedule: Global___Schedule.ValueType
+    """How the learning rate moves."""
+    average_epochs: _builtins.float
+    """Weights are averaged over about so many epochs; 0 for none."""
+    distillation: _builtins.float
+    """Weight of the unpruned network's answers in the loss; 0 for none."""
+    patience: _builtins.int
+    """Training ends once the validation loss has not sunk for so many epochs; 0 for never."""
+    mixed_precision: _builtins.bool
+    """Whether to compute in bfloat16 where the hardware is made for it."""
+    scratch: Global___ScratchBudget.ValueType
+    """Whether a pruned network gets the epochs or the FLOPs that the unpruned one would."""
+    @_builtins.property
+    def augmentation(self) -> _dataset_service_pb2.Augmentation:
+        """What is done to training images. A field of it that is unset takes the recipe's own value: what the data set allows, or
+        nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -124,23 +238,62 @@ class Recipe(_message.Message):
         epochs: _builtins.int | None = ...,
         batch_size: _builtins.int | None = ...,
         learning_rate: _builtins.float | None = ...,
+        weight_decay: _builtins.float | None = ...,
+        label_smoothing: _builtins.float | None = ...,
+        validation_fraction: _builtins.float | None = ...,
+        optimizer: Global___Optimizer.ValueType = ...,
+        schedule: Global___Schedule.ValueType = ...,
+        augmentation: _dataset_service_pb2.Augmentation | None = ...,
+        average_epochs: _builtins.float | None = ...,
+        distillation: _builtins.float | None = ...,
+        patience: _builtins.int | None = ...,
+        mixed_precision: _builtins.bool | None = ...,
+        scratch: Global___ScratchBudget.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_epochs", b"_epochs", "_learning_rate", b"_learning_rate", "batch_size", b"batch_size", "epochs", b"epochs", "learning_rate", b"learning_rate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_average_epochs", b"_average_epochs", "_batch_size", b"_batch_size", "_distillation", b"_distillation", "_epochs", b"_epochs", "_label_smoothing", b"_label_smoothing", "_learning_rate", b"_learning_rate", "_mixed_precision", b"_mixed_precision", "_patience", b"_patience", "_validation_fraction", b"_validation_fraction", "_weight_decay", b"_weight_decay", "augmentation", b"augmentation", "average_epochs", b"average_epochs", "batch_size", b"batch_size", "distillation", b"distillation", "epochs", b"epochs", "label_smoothing", b"label_smoothing", "learning_rate", b"learning_rate", "mixed_precision", b"mixed_precision", "patience", b"patience", "validation_fraction", b"validation_fraction", "weight_decay", b"weight_decay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_epochs", b"_epochs", "_learning_rate", b"_learning_rate", "batch_size", b"batch_size", "epochs", b"epochs", "learning_rate", b"learning_rate", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_average_epochs", b"_average_epochs", "_batch_size", b"_batch_size", "_distillation", b"_distillation", "_epochs", b"_epochs", "_label_smoothing", b"_label_smoothing", "_learning_rate", b"_learning_rate", "_mixed_precision", b"_mixed_precision", "_patience", b"_patience", "_validation_fraction", b"_validation_fraction", "_weight_decay", b"_weight_decay", "augmentation", b"augmentation", "average_epochs", b"average_epochs", "batch_size", b"batch_size", "distillation", b"distillation", "epochs", b"epochs", "label_smoothing", b"label_smoothing", "learning_rate", b"learning_rate", "mixed_precision", b"mixed_precision", "name", b"name", "optimizer", b"optimizer", "patience", b"patience", "schedule", b"schedule", "scratch", b"scratch", "validation_fraction", b"validation_fraction", "weight_decay", b"weight_decay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__average_epochs: _TypeAlias = _typing.Literal["average_epochs"]  # noqa: Y015
+    _WhichOneofArgType__average_epochs: _TypeAlias = _typing.Literal["_average_epochs", b"_average_epochs"]  # noqa: Y015
     _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
     _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015
+    _WhichOneofReturnType__distillation: _TypeAlias = _typing.Literal["distillation"]  # noqa: Y015
+    _WhichOneofArgType__distillation: _TypeAlias = _typing.Literal["_distillation", b"_distillation"]  # noqa: Y015
     _WhichOneofReturnType__epochs: _TypeAlias = _typing.Literal["epochs"]  # noqa: Y015
     _WhichOneofArgType__epochs: _TypeAlias = _typing.Literal["_epochs", b"_epochs"]  # noqa: Y015
+    _WhichOneofReturnType__label_smoothing: _TypeAlias = _typing.Literal["label_smoothing"]  # noqa: Y015
+    _WhichOneofArgType__label_smoothing: _TypeAlias = _typing.Literal["_label_smoothing", b"_label_smoothing"]  # noqa: Y015
     _WhichOneofReturnType__learning_rate: _TypeAlias = _typing.Literal["learning_rate"]  # noqa: Y015
     _WhichOneofArgType__learning_rate: _TypeAlias = _typing.Literal["_learning_rate", b"_learning_rate"]  # noqa: Y015
+    _WhichOneofReturnType__mixed_precision: _TypeAlias = _typing.Literal["mixed_precision"]  # noqa: Y015
+    _WhichOneofArgType__mixed_precision: _TypeAlias = _typing.Literal["_mixed_precision", b"_mixed_precision"]  # noqa: Y015
+    _WhichOneofReturnType__patience: _TypeAlias = _typing.Literal["patience"]  # noqa: Y015
+    _WhichOneofArgType__patience: _TypeAlias = _typing.Literal["_patience", b"_patience"]  # noqa: Y015
+    _WhichOneofReturnType__validation_fraction: _TypeAlias = _typing.Literal["validation_fraction"]  # noqa: Y015
+    _WhichOneofArgType__validation_fraction: _TypeAlias = _typing.Literal["_validation_fraction", b"_validation_fraction"]  # noqa: Y015
+    _WhichOneofReturnType__weight_decay: _TypeAlias = _typing.Literal["weight_decay"]  # noqa: Y015
+    _WhichOneofArgType__weight_decay: _TypeAlias = _typing.Literal["_weight_decay", b"_weight_decay"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__average_epochs) -> _WhichOneofReturnType__average_epochs | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__batch_size) -> _WhichOneofReturnType__batch_size | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__distillation) -> _WhichOneofReturnType__distillation | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epochs) -> _WhichOneofReturnType__epochs | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__label_smoothing) -> _WhichOneofReturnType__label_smoothing | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__learning_rate) -> _WhichOneofReturnType__learning_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mixed_precision) -> _WhichOneofReturnType__mixed_precision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__patience) -> _WhichOneofReturnType__patience | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__validation_fraction) -> _WhichOneofReturnType__validation_fraction | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight_decay) -> _WhichOneofReturnType__weight_decay | None: ...
 
 Global___Recipe: _TypeAlias = Recipe  # noqa: Y015
 
@@ -286,7 +439,7 @@ Global___Job: _TypeAlias = Job  # noqa: Y015
 
 @_typing.final
 class JobProgress(_message.Message):
-    """How far a running job is."""
+    """How far a running job is. It is told after every epoch, and every few seconds within one."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -296,6 +449,11 @@ class JobProgress(_message.Message):
     LOSS_FIELD_NUMBER: _builtins.int
     ACCURACY_FIELD_NUMBER: _builtins.int
     ETA_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    IMAGES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    VALIDATION_LOSS_FIELD_NUMBER: _builtins.int
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
     target_index: _builtins.int
     """Target being worked on, an index into `targets`."""
     epoch: _builtins.int
@@ -303,9 +461,19 @@ class JobProgress(_message.Message):
     epochs: _builtins.int
     """Epochs in all."""
     loss: _builtins.float
-    """Training loss of the last epoch."""
+    """Training loss of the last epoch; within an epoch, of its steps so far."""
     accuracy: _builtins.float
-    """Top-1 accuracy on the validation split after the last epoch, 0 to 1."""
+    """Top-1 accuracy on the validation split after the last epoch, 0 to 1; 0 before the first one has ended."""
+    step: _builtins.int
+    """Steps done of the epoch that has begun; 0 between two epochs."""
+    steps: _builtins.int
+    """Steps in an epoch."""
+    images_per_second: _builtins.float
+    """Training images per second since the epoch began, validation left out."""
+    validation_loss: _builtins.float
+    """Loss on the validation split after the last epoch; 0 before the first one has ended."""
+    learning_rate: _builtins.float
+    """Learning rate of the last step."""
     @_builtins.property
     def eta(self) -> _duration_pb2.Duration:
         """Estimated time until training ends."""
@@ -319,10 +487,15 @@ class JobProgress(_message.Message):
         loss: _builtins.float = ...,
         accuracy: _builtins.float = ...,
         eta: _duration_pb2.Duration | None = ...,
+        step: _builtins.int = ...,
+        steps: _builtins.int = ...,
+        images_per_second: _builtins.float = ...,
+        validation_loss: _builtins.float = ...,
+        learning_rate: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["eta", b"eta"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "epoch", b"epoch", "epochs", b"epochs", "eta", b"eta", "loss", b"loss", "target_index", b"target_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "epoch", b"epoch", "epochs", b"epochs", "eta", b"eta", "images_per_second", b"images_per_second", "learning_rate", b"learning_rate", "loss", b"loss", "step", b"step", "steps", b"steps", "target_index", b"target_index", "validation_loss", b"validation_loss"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

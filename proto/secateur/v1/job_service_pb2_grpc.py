@@ -75,8 +75,8 @@ class JobServiceServicer:
         """Creates a job. Work is content-addressed: a request whose architecture, data set, targets, policy, recipe and seed
         equal those of a job that is queued, running or succeeded in the same project returns that job.
         Errors: NOT_FOUND (ARCHITECTURE_NOT_FOUND, DEVICE_PROFILE_NOT_FOUND), INVALID_ARGUMENT (DATASET_UNKNOWN,
-        DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, BUDGET_EMPTY, REQUEST_ID_REUSED), FAILED_PRECONDITION
-        (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT).
+        DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, AUGMENTATION_INVALID, BUDGET_EMPTY, REQUEST_ID_REUSED),
+        FAILED_PRECONDITION (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

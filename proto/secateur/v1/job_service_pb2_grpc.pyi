@@ -37,8 +37,8 @@ class JobServiceStub:
     """Creates a job. Work is content-addressed: a request whose architecture, data set, targets, policy, recipe and seed
     equal those of a job that is queued, running or succeeded in the same project returns that job.
     Errors: NOT_FOUND (ARCHITECTURE_NOT_FOUND, DEVICE_PROFILE_NOT_FOUND), INVALID_ARGUMENT (DATASET_UNKNOWN,
-    DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, BUDGET_EMPTY, REQUEST_ID_REUSED), FAILED_PRECONDITION
-    (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT).
+    DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, AUGMENTATION_INVALID, BUDGET_EMPTY, REQUEST_ID_REUSED),
+    FAILED_PRECONDITION (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT).
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.Job]
     """Returns one job."""
@@ -64,8 +64,8 @@ class JobServiceAsyncStub(JobServiceStub):
     """Creates a job. Work is content-addressed: a request whose architecture, data set, targets, policy, recipe and seed
     equal those of a job that is queued, running or succeeded in the same project returns that job.
     Errors: NOT_FOUND (ARCHITECTURE_NOT_FOUND, DEVICE_PROFILE_NOT_FOUND), INVALID_ARGUMENT (DATASET_UNKNOWN,
-    DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, BUDGET_EMPTY, REQUEST_ID_REUSED), FAILED_PRECONDITION
-    (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT).
+    DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, AUGMENTATION_INVALID, BUDGET_EMPTY, REQUEST_ID_REUSED),
+    FAILED_PRECONDITION (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT).
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.Job]  # type: ignore[assignment]
     """Returns one job."""
@@ -94,8 +94,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates a job. Work is content-addressed: a request whose architecture, data set, targets, policy, recipe and seed
         equal those of a job that is queued, running or succeeded in the same project returns that job.
         Errors: NOT_FOUND (ARCHITECTURE_NOT_FOUND, DEVICE_PROFILE_NOT_FOUND), INVALID_ARGUMENT (DATASET_UNKNOWN,
-        DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, BUDGET_EMPTY, REQUEST_ID_REUSED), FAILED_PRECONDITION
-        (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT).
+        DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, AUGMENTATION_INVALID, BUDGET_EMPTY, REQUEST_ID_REUSED),
+        FAILED_PRECONDITION (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT).
         """
 
     @_abc_1.abstractmethod

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from secateur.v1 import resources_pb2 as secateur_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esecateur/v1/plan_service.proto\x12\x0bsecateur.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1bsecateur/v1/resources.proto\"\xc0\x01\n\x0cHybridPolicy\x12>\n\tcriterion\x18\x01 \x01(\x0e\x32\x16.secateur.v1.CriterionB\x08\xbaH\x05\x82\x01\x02\x10\x01R\tcriterion\x12\x32\n\x05order\x18\x02 \x01(\x0e\x32\x12.secateur.v1.OrderB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05order\x12\x32\n\x05\x61lpha\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\xf0?H\x00R\x05\x61lpha\x88\x01\x01\x42\x08\n\x06_alpha\"\x90\x01\n\x0cSearchPolicy\x12-\n\ncandidates\x18\x01 \x01(\rB\r\xbaH\n*\x05\x18\xe8\x07(\x02\xd8\x01\x01R\ncandidates\x12%\n\tfinalists\x18\x02 \x01(\rB\x07\xbaH\x04*\x02\x18\x10R\tfinalists\x12*\n\x0c\x62rief_epochs\x18\x03 \x01(\rB\x07\xbaH\x04*\x02\x18\x64R\x0b\x62riefEpochs\"\xba\x03\n\nPlanPolicy\x12\x33\n\x04mode\x18\x01 \x01(\x0e\x32\x15.secateur.v1.PlanModeB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\x12\"\n\x08round_to\x18\x02 \x01(\rB\x07\xbaH\x04*\x02\x18@R\x07roundTo\x12\x30\n\x04step\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x11\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\x04step\x88\x01\x01\x12%\n\tmin_width\x18\x04 \x01(\rB\x08\xbaH\x05*\x03\x18\x80 R\x08minWidth\x12;\n\x08residual\x18\x05 \x01(\x0e\x32\x15.secateur.v1.ResidualB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x08residual\x12>\n\x0btemperature\x18\x06 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x10@)\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\x0btemperature\x88\x01\x01\x12\x31\n\x06hybrid\x18\x07 \x01(\x0b\x32\x19.secateur.v1.HybridPolicyR\x06hybrid\x12\x31\n\x06search\x18\x08 \x01(\x0b\x32\x19.secateur.v1.SearchPolicyR\x06searchB\x07\n\x05_stepB\x0e\n\x0c_temperature\"\xb1\x01\n\x06Target\x12z\n\x0e\x64\x65vice_profile\x18\x01 \x01(\tBS\xbaHPrK2I^(projects/[a-z][a-z0-9-]{0,62}/)?deviceProfiles/[a-z0-9][a-z0-9-]{0,62}$\xd8\x01\x01R\rdeviceProfile\x12+\n\x06\x62udget\x18\x02 \x01(\x0b\x32\x13.secateur.v1.BudgetR\x06\x62udget\"\xf2\x01\n\x04Plan\x12\x16\n\x06\x64igest\x18\x01 \x01(\tR\x06\x64igest\x12\x12\n\x04seed\x18\x02 \x01(\x04R\x04seed\x12)\n\x04mode\x18\x03 \x01(\x0e\x32\x15.secateur.v1.PlanModeR\x04mode\x12/\n\x06widths\x18\x04 \x03(\x0b\x32\x17.secateur.v1.GroupWidthR\x06widths\x12%\n\x04\x63ost\x18\x05 \x01(\x0b\x32\x11.secateur.v1.CostR\x04\x63ost\x12\x14\n\x05stock\x18\x06 \x01(\tR\x05stock\x12%\n\x0e\x64ropped_blocks\x18\x07 \x03(\tR\rdroppedBlocks\"y\n\nGroupWidth\x12\x14\n\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n\x05width\x18\x02 \x01(\rR\x05width\x12%\n\x0eunpruned_width\x18\x03 \x01(\rR\runprunedWidth\x12\x18\n\x07indices\x18\x04 \x03(\rR\x07indices\"\xe8\x01\n\nLimitQuote\x12\x31\n\x08resource\x18\x01 \x01(\x0e\x32\x15.secateur.v1.ResourceR\x08resource\x12\x14\n\x05\x61sked\x18\x02 \x01(\x01R\x05\x61sked\x12\x1a\n\x08unpruned\x18\x03 \x01(\x01R\x08unpruned\x12\x1c\n\tpredicted\x18\x04 \x01(\x01R\tpredicted\x12-\n\x12smallest_reachable\x18\x05 \x01(\x01R\x11smallestReachable\x12\x10\n\x03met\x18\x06 \x01(\x08R\x03met\x12\x16\n\x06origin\x18\x07 \x01(\tR\x06origin\"\xf5\x01\n\x0bTargetQuote\x12\x1a\n\x08\x66\x65\x61sible\x18\x01 \x01(\x08R\x08\x66\x65\x61sible\x12%\n\x04plan\x18\x02 \x01(\x0b\x32\x11.secateur.v1.PlanR\x04plan\x12/\n\x06limits\x18\x03 \x03(\x0b\x32\x17.secateur.v1.LimitQuoteR\x06limits\x12:\n\rbinding_limit\x18\x04 \x01(\x0e\x32\x15.secateur.v1.ResourceR\x0c\x62indingLimit\x12\x18\n\x07message\x18\x05 \x01(\tR\x07message\x12\x1c\n\tunchanged\x18\x06 \x01(\x08R\tunchanged\"\xf5\x01\n\x0cQuoteRequest\x12\x65\n\x0c\x61rchitecture\x18\x01 \x01(\tBA\xbaH>r<2:^projects/[a-z][a-z0-9-]{0,62}/architectures/[0-9a-f]{16}$R\x0c\x61rchitecture\x12\x39\n\x07targets\x18\x02 \x03(\x0b\x32\x13.secateur.v1.TargetB\n\xbaH\x07\x92\x01\x04\x08\x01\x10 R\x07targets\x12/\n\x06policy\x18\x03 \x01(\x0b\x32\x17.secateur.v1.PlanPolicyR\x06policy\x12\x12\n\x04seed\x18\x04 \x01(\x04R\x04seed\"\xa8\x01\n\rQuoteResponse\x12\x30\n\x06quotes\x18\x01 \x03(\x0b\x32\x18.secateur.v1.TargetQuoteR\x06quotes\x12\x36\n\runpruned_cost\x18\x02 \x01(\x0b\x32\x11.secateur.v1.CostR\x0cunprunedCost\x12-\n\x05\x63urve\x18\x03 \x03(\x0b\x32\x17.secateur.v1.CurvePointR\x05\x63urve\"I\n\nCurvePoint\x12\x14\n\x05width\x18\x01 \x01(\x01R\x05width\x12%\n\x04\x63ost\x18\x02 \x01(\x0b\x32\x11.secateur.v1.CostR\x04\x63ost*\xdc\x01\n\x08PlanMode\x12\x19\n\x15PLAN_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10PLAN_MODE_DEVICE\x10\x01\x12\x18\n\x14PLAN_MODE_PARAMETERS\x10\x02\x12\x13\n\x0fPLAN_MODE_FLOPS\x10\x03\x12\x14\n\x10PLAN_MODE_MEMORY\x10\x04\x12\x18\n\x14PLAN_MODE_ACTIVATION\x10\x05\x12\x15\n\x11PLAN_MODE_UNIFORM\x10\x06\x12\x13\n\x0fPLAN_MODE_STOCK\x10\x07\x12\x14\n\x10PLAN_MODE_HYBRID\x10\x08*M\n\x08Residual\x12\x18\n\x14RESIDUAL_UNSPECIFIED\x10\x00\x12\x11\n\rRESIDUAL_SKIP\x10\x01\x12\x14\n\x10RESIDUAL_COUPLED\x10\x02*\xae\x01\n\tCriterion\x12\x19\n\x15\x43RITERION_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43RITERION_WEIGHT_L1\x10\x01\x12\x17\n\x13\x43RITERION_WEIGHT_L2\x10\x02\x12\x1e\n\x1a\x43RITERION_BATCH_NORM_SCALE\x10\x03\x12\x1e\n\x1a\x43RITERION_FEATURE_MAP_RANK\x10\x04\x12\x14\n\x10\x43RITERION_RANDOM\x10\x05*P\n\x05Order\x12\x15\n\x11ORDER_UNSPECIFIED\x10\x00\x12\x16\n\x12ORDER_LAYERS_FIRST\x10\x01\x12\x18\n\x14ORDER_CHANNELS_FIRST\x10\x02\x32M\n\x0bPlanService\x12>\n\x05Quote\x12\x19.secateur.v1.QuoteRequest\x1a\x1a.secateur.v1.QuoteResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esecateur/v1/plan_service.proto\x12\x0bsecateur.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1bsecateur/v1/resources.proto\"\xe1\x01\n\x0cHybridPolicy\x12>\n\tcriterion\x18\x01 \x01(\x0e\x32\x16.secateur.v1.CriterionB\x08\xbaH\x05\x82\x01\x02\x10\x01R\tcriterion\x12\x32\n\x05order\x18\x02 \x01(\x0e\x32\x12.secateur.v1.OrderB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05order\x12\x32\n\x05\x61lpha\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\xf0?H\x00R\x05\x61lpha\x88\x01\x01\x12\x1f\n\x06rounds\x18\x04 \x01(\rB\x07\xbaH\x04*\x02\x18\x14R\x06roundsB\x08\n\x06_alpha\"\x90\x01\n\x0cSearchPolicy\x12-\n\ncandidates\x18\x01 \x01(\rB\r\xbaH\n*\x05\x18\xe8\x07(\x02\xd8\x01\x01R\ncandidates\x12%\n\tfinalists\x18\x02 \x01(\rB\x07\xbaH\x04*\x02\x18\x10R\tfinalists\x12*\n\x0c\x62rief_epochs\x18\x03 \x01(\rB\x07\xbaH\x04*\x02\x18\x64R\x0b\x62riefEpochs\"\xd4\x03\n\nPlanPolicy\x12\x33\n\x04mode\x18\x01 \x01(\x0e\x32\x15.secateur.v1.PlanModeB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\x12\"\n\x08round_to\x18\x02 \x01(\rB\x07\xbaH\x04*\x02\x18@R\x07roundTo\x12\x30\n\x04step\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x11\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\x04step\x88\x01\x01\x12%\n\tmin_width\x18\x04 \x01(\rB\x08\xbaH\x05*\x03\x18\x80 R\x08minWidth\x12;\n\x08residual\x18\x05 \x01(\x0e\x32\x15.secateur.v1.ResidualB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x08residual\x12>\n\x0btemperature\x18\x06 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x10@)\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\x0btemperature\x88\x01\x01\x12\x31\n\x06hybrid\x18\x07 \x01(\x0b\x32\x19.secateur.v1.HybridPolicyR\x06hybrid\x12\x31\n\x06search\x18\x08 \x01(\x0b\x32\x19.secateur.v1.SearchPolicyR\x06search\x12\x18\n\x07literal\x18\t \x01(\x08R\x07literalB\x07\n\x05_stepB\x0e\n\x0c_temperature\"\xb1\x01\n\x06Target\x12z\n\x0e\x64\x65vice_profile\x18\x01 \x01(\tBS\xbaHPrK2I^(projects/[a-z][a-z0-9-]{0,62}/)?deviceProfiles/[a-z0-9][a-z0-9-]{0,62}$\xd8\x01\x01R\rdeviceProfile\x12+\n\x06\x62udget\x18\x02 \x01(\x0b\x32\x13.secateur.v1.BudgetR\x06\x62udget\"\xf2\x01\n\x04Plan\x12\x16\n\x06\x64igest\x18\x01 \x01(\tR\x06\x64igest\x12\x12\n\x04seed\x18\x02 \x01(\x04R\x04seed\x12)\n\x04mode\x18\x03 \x01(\x0e\x32\x15.secateur.v1.PlanModeR\x04mode\x12/\n\x06widths\x18\x04 \x03(\x0b\x32\x17.secateur.v1.GroupWidthR\x06widths\x12%\n\x04\x63ost\x18\x05 \x01(\x0b\x32\x11.secateur.v1.CostR\x04\x63ost\x12\x14\n\x05stock\x18\x06 \x01(\tR\x05stock\x12%\n\x0e\x64ropped_blocks\x18\x07 \x03(\tR\rdroppedBlocks\"y\n\nGroupWidth\x12\x14\n\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n\x05width\x18\x02 \x01(\rR\x05width\x12%\n\x0eunpruned_width\x18\x03 \x01(\rR\runprunedWidth\x12\x18\n\x07indices\x18\x04 \x03(\rR\x07indices\"\xe8\x01\n\nLimitQuote\x12\x31\n\x08resource\x18\x01 \x01(\x0e\x32\x15.secateur.v1.ResourceR\x08resource\x12\x14\n\x05\x61sked\x18\x02 \x01(\x01R\x05\x61sked\x12\x1a\n\x08unpruned\x18\x03 \x01(\x01R\x08unpruned\x12\x1c\n\tpredicted\x18\x04 \x01(\x01R\tpredicted\x12-\n\x12smallest_reachable\x18\x05 \x01(\x01R\x11smallestReachable\x12\x10\n\x03met\x18\x06 \x01(\x08R\x03met\x12\x16\n\x06origin\x18\x07 \x01(\tR\x06origin\"\xf5\x01\n\x0bTargetQuote\x12\x1a\n\x08\x66\x65\x61sible\x18\x01 \x01(\x08R\x08\x66\x65\x61sible\x12%\n\x04plan\x18\x02 \x01(\x0b\x32\x11.secateur.v1.PlanR\x04plan\x12/\n\x06limits\x18\x03 \x03(\x0b\x32\x17.secateur.v1.LimitQuoteR\x06limits\x12:\n\rbinding_limit\x18\x04 \x01(\x0e\x32\x15.secateur.v1.ResourceR\x0c\x62indingLimit\x12\x18\n\x07message\x18\x05 \x01(\tR\x07message\x12\x1c\n\tunchanged\x18\x06 \x01(\x08R\tunchanged\"\xf5\x01\n\x0cQuoteRequest\x12\x65\n\x0c\x61rchitecture\x18\x01 \x01(\tBA\xbaH>r<2:^projects/[a-z][a-z0-9-]{0,62}/architectures/[0-9a-f]{16}$R\x0c\x61rchitecture\x12\x39\n\x07targets\x18\x02 \x03(\x0b\x32\x13.secateur.v1.TargetB\n\xbaH\x07\x92\x01\x04\x08\x01\x10 R\x07targets\x12/\n\x06policy\x18\x03 \x01(\x0b\x32\x17.secateur.v1.PlanPolicyR\x06policy\x12\x12\n\x04seed\x18\x04 \x01(\x04R\x04seed\"\xa8\x01\n\rQuoteResponse\x12\x30\n\x06quotes\x18\x01 \x03(\x0b\x32\x18.secateur.v1.TargetQuoteR\x06quotes\x12\x36\n\runpruned_cost\x18\x02 \x01(\x0b\x32\x11.secateur.v1.CostR\x0cunprunedCost\x12-\n\x05\x63urve\x18\x03 \x03(\x0b\x32\x17.secateur.v1.CurvePointR\x05\x63urve\"I\n\nCurvePoint\x12\x14\n\x05width\x18\x01 \x01(\x01R\x05width\x12%\n\x04\x63ost\x18\x02 \x01(\x0b\x32\x11.secateur.v1.CostR\x04\x63ost*\xdc\x01\n\x08PlanMode\x12\x19\n\x15PLAN_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10PLAN_MODE_DEVICE\x10\x01\x12\x18\n\x14PLAN_MODE_PARAMETERS\x10\x02\x12\x13\n\x0fPLAN_MODE_FLOPS\x10\x03\x12\x14\n\x10PLAN_MODE_MEMORY\x10\x04\x12\x18\n\x14PLAN_MODE_ACTIVATION\x10\x05\x12\x15\n\x11PLAN_MODE_UNIFORM\x10\x06\x12\x13\n\x0fPLAN_MODE_STOCK\x10\x07\x12\x14\n\x10PLAN_MODE_HYBRID\x10\x08*M\n\x08Residual\x12\x18\n\x14RESIDUAL_UNSPECIFIED\x10\x00\x12\x11\n\rRESIDUAL_SKIP\x10\x01\x12\x14\n\x10RESIDUAL_COUPLED\x10\x02*\xae\x01\n\tCriterion\x12\x19\n\x15\x43RITERION_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43RITERION_WEIGHT_L1\x10\x01\x12\x17\n\x13\x43RITERION_WEIGHT_L2\x10\x02\x12\x1e\n\x1a\x43RITERION_BATCH_NORM_SCALE\x10\x03\x12\x1e\n\x1a\x43RITERION_FEATURE_MAP_RANK\x10\x04\x12\x14\n\x10\x43RITERION_RANDOM\x10\x05*P\n\x05Order\x12\x15\n\x11ORDER_UNSPECIFIED\x10\x00\x12\x16\n\x12ORDER_LAYERS_FIRST\x10\x01\x12\x18\n\x14ORDER_CHANNELS_FIRST\x10\x02\x32M\n\x0bPlanService\x12>\n\x05Quote\x12\x19.secateur.v1.QuoteRequest\x1a\x1a.secateur.v1.QuoteResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,6 +39,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HYBRIDPOLICY'].fields_by_name['order']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_HYBRIDPOLICY'].fields_by_name['alpha']._loaded_options = None
   _globals['_HYBRIDPOLICY'].fields_by_name['alpha']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\000\000@)\000\000\000\000\000\000\360?'
+  _globals['_HYBRIDPOLICY'].fields_by_name['rounds']._loaded_options = None
+  _globals['_HYBRIDPOLICY'].fields_by_name['rounds']._serialized_options = b'\272H\004*\002\030\024'
   _globals['_SEARCHPOLICY'].fields_by_name['candidates']._loaded_options = None
   _globals['_SEARCHPOLICY'].fields_by_name['candidates']._serialized_options = b'\272H\n*\005\030\350\007(\002\330\001\001'
   _globals['_SEARCHPOLICY'].fields_by_name['finalists']._loaded_options = None
@@ -63,36 +65,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUOTEREQUEST'].fields_by_name['architecture']._serialized_options = b'\272H>r<2:^projects/[a-z][a-z0-9-]{0,62}/architectures/[0-9a-f]{16}$'
   _globals['_QUOTEREQUEST'].fields_by_name['targets']._loaded_options = None
   _globals['_QUOTEREQUEST'].fields_by_name['targets']._serialized_options = b'\272H\007\222\001\004\010\001\020 '
-  _globals['_PLANMODE']._serialized_start=2418
-  _globals['_PLANMODE']._serialized_end=2638
-  _globals['_RESIDUAL']._serialized_start=2640
-  _globals['_RESIDUAL']._serialized_end=2717
-  _globals['_CRITERION']._serialized_start=2720
-  _globals['_CRITERION']._serialized_end=2894
-  _globals['_ORDER']._serialized_start=2896
-  _globals['_ORDER']._serialized_end=2976
+  _globals['_PLANMODE']._serialized_start=2477
+  _globals['_PLANMODE']._serialized_end=2697
+  _globals['_RESIDUAL']._serialized_start=2699
+  _globals['_RESIDUAL']._serialized_end=2776
+  _globals['_CRITERION']._serialized_start=2779
+  _globals['_CRITERION']._serialized_end=2953
+  _globals['_ORDER']._serialized_start=2955
+  _globals['_ORDER']._serialized_end=3035
   _globals['_HYBRIDPOLICY']._serialized_start=106
-  _globals['_HYBRIDPOLICY']._serialized_end=298
-  _globals['_SEARCHPOLICY']._serialized_start=301
-  _globals['_SEARCHPOLICY']._serialized_end=445
-  _globals['_PLANPOLICY']._serialized_start=448
-  _globals['_PLANPOLICY']._serialized_end=890
-  _globals['_TARGET']._serialized_start=893
-  _globals['_TARGET']._serialized_end=1070
-  _globals['_PLAN']._serialized_start=1073
-  _globals['_PLAN']._serialized_end=1315
-  _globals['_GROUPWIDTH']._serialized_start=1317
-  _globals['_GROUPWIDTH']._serialized_end=1438
-  _globals['_LIMITQUOTE']._serialized_start=1441
-  _globals['_LIMITQUOTE']._serialized_end=1673
-  _globals['_TARGETQUOTE']._serialized_start=1676
-  _globals['_TARGETQUOTE']._serialized_end=1921
-  _globals['_QUOTEREQUEST']._serialized_start=1924
-  _globals['_QUOTEREQUEST']._serialized_end=2169
-  _globals['_QUOTERESPONSE']._serialized_start=2172
-  _globals['_QUOTERESPONSE']._serialized_end=2340
-  _globals['_CURVEPOINT']._serialized_start=2342
-  _globals['_CURVEPOINT']._serialized_end=2415
-  _globals['_PLANSERVICE']._serialized_start=2978
-  _globals['_PLANSERVICE']._serialized_end=3055
+  _globals['_HYBRIDPOLICY']._serialized_end=331
+  _globals['_SEARCHPOLICY']._serialized_start=334
+  _globals['_SEARCHPOLICY']._serialized_end=478
+  _globals['_PLANPOLICY']._serialized_start=481
+  _globals['_PLANPOLICY']._serialized_end=949
+  _globals['_TARGET']._serialized_start=952
+  _globals['_TARGET']._serialized_end=1129
+  _globals['_PLAN']._serialized_start=1132
+  _globals['_PLAN']._serialized_end=1374
+  _globals['_GROUPWIDTH']._serialized_start=1376
+  _globals['_GROUPWIDTH']._serialized_end=1497
+  _globals['_LIMITQUOTE']._serialized_start=1500
+  _globals['_LIMITQUOTE']._serialized_end=1732
+  _globals['_TARGETQUOTE']._serialized_start=1735
+  _globals['_TARGETQUOTE']._serialized_end=1980
+  _globals['_QUOTEREQUEST']._serialized_start=1983
+  _globals['_QUOTEREQUEST']._serialized_end=2228
+  _globals['_QUOTERESPONSE']._serialized_start=2231
+  _globals['_QUOTERESPONSE']._serialized_end=2399
+  _globals['_CURVEPOINT']._serialized_start=2401
+  _globals['_CURVEPOINT']._serialized_end=2474
+  _globals['_PLANSERVICE']._serialized_start=3037
+  _globals['_PLANSERVICE']._serialized_end=3114
 # @@protoc_insertion_point(module_scope)

@@ -161,6 +161,7 @@ class HybridPolicy(_message.Message):
     CRITERION_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
     ALPHA_FIELD_NUMBER: _builtins.int
+    ROUNDS_FIELD_NUMBER: _builtins.int
     criterion: Global___Criterion.ValueType
     """What makes channels and blocks worth keeping. It needs trained weights: a quote, which has none, draws at random."""
     order: Global___Order.ValueType
@@ -169,16 +170,21 @@ class HybridPolicy(_message.Message):
     """Base of depth, from 1 (channels only) to 2 (layers only). Unset lets the job try several and keep the one whose inherited
     network does best on the validation split before it is fine-tuned; a quote then takes 1.2.
     """
+    rounds: _builtins.int
+    """Times of scoring, cutting and fine-tuning on the way to the budget; 0 means 1, a single shot. More than one, which cut
+    channels only, are the conventional pipeline: train, rank, prune a little, fine-tune, repeat.
+    """
     def __init__(
         self,
         *,
         criterion: Global___Criterion.ValueType = ...,
         order: Global___Order.ValueType = ...,
         alpha: _builtins.float | None = ...,
+        rounds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "alpha", b"alpha"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "alpha", b"alpha", "criterion", b"criterion", "order", b"order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "alpha", b"alpha", "criterion", b"criterion", "order", b"order", "rounds", b"rounds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
     _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
@@ -232,6 +238,7 @@ class PlanPolicy(_message.Message):
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     HYBRID_FIELD_NUMBER: _builtins.int
     SEARCH_FIELD_NUMBER: _builtins.int
+    LITERAL_FIELD_NUMBER: _builtins.int
     mode: Global___PlanMode.ValueType
     """How it is decided where to cut."""
     round_to: _builtins.int
@@ -245,6 +252,10 @@ class PlanPolicy(_message.Message):
     temperature: _builtins.float
     """Groups are drawn with a probability in proportion to their share to this power: 1 is the paper, 0 draws all alike. Unset
     means 1.
+    """
+    literal: _builtins.bool
+    """Follow the paper's Algorithm 1 to the letter: no floor under widths, no rounding, and what the last step overshoots is not
+    given back. For the modes PARAMETERS, FLOPS, MEMORY and ACTIVATION, without a search.
     """
     @_builtins.property
     def hybrid(self) -> Global___HybridPolicy:
@@ -265,10 +276,11 @@ class PlanPolicy(_message.Message):
         temperature: _builtins.float | None = ...,
         hybrid: Global___HybridPolicy | None = ...,
         search: Global___SearchPolicy | None = ...,
+        literal: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_step", b"_step", "_temperature", b"_temperature", "hybrid", b"hybrid", "search", b"search", "step", b"step", "temperature", b"temperature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_step", b"_step", "_temperature", b"_temperature", "hybrid", b"hybrid", "min_width", b"min_width", "mode", b"mode", "residual", b"residual", "round_to", b"round_to", "search", b"search", "step", b"step", "temperature", b"temperature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_step", b"_step", "_temperature", b"_temperature", "hybrid", b"hybrid", "literal", b"literal", "min_width", b"min_width", "mode", b"mode", "residual", b"residual", "round_to", b"round_to", "search", b"search", "step", b"step", "temperature", b"temperature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__step: _TypeAlias = _typing.Literal["step"]  # noqa: Y015
     _WhichOneofArgType__step: _TypeAlias = _typing.Literal["_step", b"_step"]  # noqa: Y015

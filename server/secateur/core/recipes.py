@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -65,14 +66,17 @@ _LARGE_BATCH: Final = 256
 """Larger sets take larger batches, and rates in proportion (Goyal et al., arXiv 1706.02677), where neither is asked for."""
 
 
-def resolve(name: str = "", dataset: Dataset | None = None, **overrides: Any) -> Recipe:
+def resolve(
+    name: str = "", dataset: Dataset | None = None, *, augmentation: Mapping[str, Any] | None = None, **overrides: Any
+) -> Recipe:
     """Returns the named recipe, fitted to a data set, with overrides applied.
 
     Args:
         name: Recipe name; empty for the default.
         dataset: What is trained on: says which augmentation leaves classes as they are, and how large batches may get. None
             leaves the recipe as it is.
-        **overrides: Values of fields of `Recipe`; None keeps the recipe's own.
+        augmentation: Values of fields of its `Augmentation`; what is not among them stays as it is.
+        **overrides: Values of other fields of `Recipe`; None keeps the recipe's own.
 
     Raises:
         InvalidArgument: RECIPE_UNKNOWN, naming the known ones; RECIPE_INVALID, if an override is out of range.
@@ -84,12 +88,13 @@ def resolve(name: str = "", dataset: Dataset | None = None, **overrides: Any) ->
             f"There is no recipe of that name; known: {', '.join(sorted(RECIPES))}. Received: {name}",
             field="recipe.name",
         )
+    given = {key: value for key, value in overrides.items() if value is not None}
     if dataset and recipe.name in _FITTED:
         recipe = replace(recipe, augmentation=dataset.augmentation)
-        if dataset.train_images >= _LARGE_SET:
+        if dataset.train_images >= _LARGE_SET and not given.keys() & {"batch_size", "learning_rate"}:
             grown = _LARGE_BATCH / recipe.batch_size
             recipe = replace(recipe, batch_size=_LARGE_BATCH, learning_rate=recipe.learning_rate * grown)
-    return replace(recipe, **{key: value for key, value in overrides.items() if value is not None})
+    return replace(recipe, augmentation=replace(recipe.augmentation, **augmentation or {}), **given)
 
 
 def for_pruned(recipe: Recipe, *, macs: int, unpruned_macs: int) -> Recipe:

@@ -70,17 +70,33 @@ class HybridPolicy:
             them at random instead.
         order: What is cut first.
         alpha: Base of depth, from 1 (channels only) to 2 (layers only), see `planning.hybrid`. None lets the job try several
-            and keep the one whose inherited network does best on the validation split before fine-tuning.
+            and keep the one whose inherited network does best on the validation split before fine-tuning; with several
+            rounds it means 1.
+        rounds: Times of scoring, cutting and fine-tuning on the way to the budget. 1 is the one shot of seed B; more, with
+            channels only, the conventional pipeline that one-shot methods are held against. 1 to 20.
 
     Raises:
-        InvalidArgument: POLICY_INVALID, if α is out of range.
+        InvalidArgument: POLICY_INVALID, if a value is out of range, or several rounds are to drop layers.
     """
 
     criterion: Criterion = Criterion.WEIGHT_L1
     order: Order = Order.LAYERS_FIRST
     alpha: float | None = None
+    rounds: int = 1
 
     def __post_init__(self) -> None:
+        if not 1 <= self.rounds <= 20:
+            raise InvalidArgument(
+                "POLICY_INVALID", f"rounds lies between 1 and 20. Received: {self.rounds}", field="policy.hybrid.rounds"
+            )
+        if self.rounds > 1:
+            if self.alpha not in (None, 1):
+                raise InvalidArgument(
+                    "POLICY_INVALID",
+                    f"Several rounds cut channels only: leave alpha out or take 1. Received: alpha={self.alpha}",
+                    field="policy.hybrid.alpha",
+                )
+            object.__setattr__(self, "alpha", 1.0)
         if self.alpha is not None and not 1 <= self.alpha <= 2:
             raise InvalidArgument("POLICY_INVALID", f"alpha lies between 1 and 2. Received: {self.alpha}", field="policy.alpha")
 
@@ -112,6 +128,9 @@ class SearchPolicy:
                 )
 
 
+_OF_THE_PAPER: Final = (PlanMode.PARAMETERS, PlanMode.FLOPS, PlanMode.MEMORY, PlanMode.ACTIVATION)
+
+
 @dataclass(frozen=True, slots=True)
 class PlanPolicy:
     """How to plan.
@@ -127,9 +146,12 @@ class PlanPolicy:
         hybrid: How mode HYBRID decides what stays; other modes do not look at it.
         search: Draw many plans and choose among them; None makes one plan. Not for the modes STOCK, UNIFORM and HYBRID, which
             draw nothing.
+        literal: Follow the paper's Algorithm 1 to the letter: groups may shrink to one channel, `round_to` and `min_width` are
+            not looked at, and the last step is not given back where it overshoots. For the modes PARAMETERS, FLOPS, MEMORY and
+            ACTIVATION.
 
     Raises:
-        InvalidArgument: POLICY_INVALID, if the temperature is out of range or the mode cannot be searched.
+        InvalidArgument: POLICY_INVALID, if the temperature is out of range, or the mode cannot be searched or taken literally.
     """
 
     mode: PlanMode = PlanMode.DEVICE
@@ -140,8 +162,16 @@ class PlanPolicy:
     temperature: float = 1.0
     hybrid: HybridPolicy = field(default_factory=HybridPolicy)
     search: SearchPolicy | None = None
+    literal: bool = False
 
     def __post_init__(self) -> None:
+        if self.literal and (self.mode not in _OF_THE_PAPER or self.search):
+            raise InvalidArgument(
+                "POLICY_INVALID",
+                f"The paper's algorithm has the modes {', '.join(_OF_THE_PAPER)} and no search. "
+                f"Received: literal with mode {self.mode}{' and a search' if self.search else ''}",
+                field="policy.literal",
+            )
         if not 0 <= self.temperature <= 4:
             raise InvalidArgument(
                 "POLICY_INVALID",

@@ -90,7 +90,7 @@ def test_an_uploaded_set_is_there_with_its_facts(api: Api, blobs: BlobStore) -> 
 
 def test_a_name_for_people_is_the_id_and_nothing_is_augmented_unless_told(api: Api) -> None:
     dataset = upload(api)
-    assert (dataset.display_name, dataset.augmentation) == ("my-set", pb.Augmentation())
+    assert (dataset.display_name, dataset.augmentation) == ("my-set", pb.Augmentation(flip=False, crop=0, cutout=0))
 
 
 def test_the_built_in_sets_are_listed_first_and_shown(api: Api) -> None:

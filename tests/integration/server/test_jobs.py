@@ -11,6 +11,8 @@ from sqlalchemy import func, select
 
 from secateur.core import recipes
 from secateur.core.jobs import JobState
+from secateur.core.reports import Progress
+from secateur.core.specs import OptimizerKind, Schedule, ScratchBudget
 from secateur.server.settings import ServerSettings
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
@@ -20,6 +22,7 @@ from secateur.store.tables import Base
 from secateur.v1 import job_service_pb2 as pb
 from secateur.v1 import plan_service_pb2 as plans
 from secateur.v1 import resources_pb2 as resources
+from secateur.v1.dataset_service_pb2 import Augmentation
 from tests.support.server import Api, Refusal, limit, refusal, target, train
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -69,6 +72,73 @@ def test_a_recipe_is_overridden_field_by_field(api: Api) -> None:
 
     assert (job.recipe.epochs, job.recipe.learning_rate) == (3, 0.01)
     assert job.recipe.batch_size == recipes.resolve().batch_size
+
+
+def test_every_value_of_a_recipe_can_be_asked_for_and_is_shown(api: Api, store: Store) -> None:
+    asked = pb.Recipe(
+        name="paper",
+        epochs=2_000,
+        batch_size=96,
+        learning_rate=0.01,
+        weight_decay=0.001,
+        label_smoothing=0.05,
+        validation_fraction=0.25,
+        optimizer=pb.OPTIMIZER_SGD,
+        schedule=pb.SCHEDULE_COSINE,
+        augmentation=Augmentation(flip=True, crop=1, cutout=3),
+        average_epochs=2.5,
+        distillation=0.75,
+        patience=9,
+        mixed_precision=True,
+        scratch=pb.SCRATCH_BUDGET_COMPUTE,
+    )
+    job = api.create_job(recipe=asked)
+
+    assert job.recipe == get(api, job).recipe == asked
+    with store.snapshot() as work:
+        recipe = work.jobs.get(api.project, job.name.rpartition("/")[2]).spec.recipe
+    assert (recipe.optimizer, recipe.schedule, recipe.scratch) == (
+        OptimizerKind.SGD,
+        Schedule.COSINE,
+        ScratchBudget.COMPUTE,
+    )
+    assert api.create_job(recipe=job.recipe).name == job.name, "what a job shows is what it trains with"
+
+
+def test_a_recipe_is_fitted_to_the_data_set_and_shown_so(api: Api) -> None:
+    architecture = api.upload_zoo(side=28).name
+    fields: dict[str, Any] = {
+        "architecture": architecture,
+        "dataset": "datasets/fashion_mnist",
+        "targets": [target(limit(fraction=0.5))],
+    }
+    fitted = api.create_job(**fields).recipe
+    assert (fitted.batch_size, fitted.learning_rate) == (256, 0.4)
+    assert fitted.augmentation == Augmentation(flip=True, crop=2, cutout=0)
+    assert (fitted.optimizer, fitted.schedule, fitted.scratch) == (
+        pb.OPTIMIZER_SGD,
+        pb.SCHEDULE_ONE_CYCLE,
+        pb.SCRATCH_BUDGET_EPOCHS,
+    )
+
+    unflipped = api.create_job(**fields, recipe=pb.Recipe(augmentation=Augmentation(flip=False))).recipe
+    assert unflipped.augmentation == Augmentation(flip=False, crop=2, cutout=0)
+
+
+def test_progress_is_shown_within_an_epoch_and_after_it(api: Api, store: Store) -> None:
+    job = api.create_job()
+    ledger = JobLedger(store)
+    claim = ledger.claim(job.name.rpartition("/")[2], worker="w", lease_seconds=30)
+    assert claim is not None
+    progress = Progress(0, 3, 30, 0.5, 0.75, 12.5, 40, 200, 1_234.5, 0.625, 0.0625)
+    ledger.report(claim, progress=progress)
+
+    shown = get(api, job).progress
+    ledger.finish(claim, JobState.FAILED)
+
+    assert (shown.epoch, shown.epochs, shown.step, shown.steps) == (3, 30, 40, 200)
+    assert (shown.images_per_second, shown.validation_loss, shown.learning_rate) == (1_234.5, 0.625, 0.0625)
+    assert [event.progress for event in api.watch(job) if event.HasField("progress")] == [shown]
 
 
 def test_validate_only_shows_the_job_and_makes_none(api: Api, settings: ServerSettings) -> None:
@@ -130,6 +200,10 @@ def test_an_architecture_of_nobody_or_of_another_project_is_not_found(api: Api, 
     [
         ({"dataset": "datasets/imagenet"}, "DATASET_UNKNOWN", "job.dataset"),
         ({"recipe": pb.Recipe(name="slow")}, "RECIPE_UNKNOWN", "job.recipe.name"),
+        ({"recipe": pb.Recipe(epochs=10_001)}, "REQUEST_INVALID", "job.recipe.epochs"),
+        ({"recipe": pb.Recipe(distillation=1.5)}, "REQUEST_INVALID", "job.recipe.distillation"),
+        ({"recipe": pb.Recipe(augmentation=Augmentation(crop=65))}, "REQUEST_INVALID", "job.recipe.augmentation.crop"),
+        ({"recipe": pb.Recipe(augmentation=Augmentation(crop=8))}, "AUGMENTATION_INVALID", "job.recipe.augmentation.crop"),
         ({"targets": [target(profile="abacus")]}, "DEVICE_PROFILE_UNKNOWN", "job.targets[0].device_profile"),
         ({"targets": [target(profile="esp32-s3"), plans.Target()]}, "BUDGET_EMPTY", "job.targets[1].budget.limits"),
         (
@@ -253,6 +327,10 @@ def test_a_finished_job_shows_its_results(api: Api, store: Store, blobs: BlobSto
     (result,) = done.results
     assert result.model.startswith(f"{api.parent}/models/")
     assert (result.met, result.message, result.plans_tried) == (True, "Every limit is met", 2)
+    tightened, trained = result.attempts
+    assert (tightened.plan, tightened.trained, trained.trained) == ("a" * 64, False, True)
+    assert [limit.achieved for limit in tightened.compliance] == [140_000]
+    assert [(each.resource, each.limit) for each in tightened.tightened] == [(resources.RESOURCE_FLASH_BYTES, 122_000)]
     assert result.compliance[0].resource == resources.RESOURCE_FLASH_BYTES
     assert result.compliance[0].margin == pytest.approx((131_072 - 70_000) / 131_072)
     assert {width.group: width.width < width.unpruned_width for width in result.plan.widths}

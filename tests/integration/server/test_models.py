@@ -37,7 +37,8 @@ def family(api: Api, store: Store, blobs: BlobStore) -> Family:
     jobs = [api.create_job(seed=0), api.create_job(seed=1)]
     train(store, blobs, jobs[0], accuracy=0.95, flash_bytes=50_000)
     large_file = train(store, blobs, jobs[1], accuracy=0.97, flash_bytes=90_000)
-    large, small = api.models.ListModels(pb.ListModelsRequest(parent=api.parent)).models
+    listed = api.models.ListModels(pb.ListModelsRequest(parent=api.parent)).models
+    large, small = (api.models.GetModel(pb.GetModelRequest(name=model.name)) for model in listed)
     return Family(jobs[0].architecture, small, large, large_file)
 
 
@@ -61,9 +62,8 @@ def download(api: Api, artifact: pb.Artifact, offset: int = 0, limit: int = 0) -
 
 
 def test_a_model_shows_where_it_came_from_and_what_was_measured(api: Api, family: Family) -> None:
-    model = api.models.GetModel(pb.GetModelRequest(name=family.large.name))
+    model = family.large
 
-    assert model == family.large
     assert model.job.startswith(f"{api.parent}/jobs/")
     assert (model.architecture, model.dataset, model.device_profile) == (
         family.architecture,
@@ -80,13 +80,27 @@ def test_a_model_shows_where_it_came_from_and_what_was_measured(api: Api, family
     assert (arena.name, arena.value, arena.unit) == ("arena_bytes", 40_000, "bytes")
     assert (latency.format, list(latency.samples)) == (pb.ARTIFACT_FORMAT_LITERT_INT8, [1.4, 1.5, 1.7])
     assert model.compliance[0].met
+    (profile,) = model.operator_profiles
+    assert (profile.format, profile.method, profile.machine) == (latency.format, "each operator alone", "x86_64")
+    (operator,) = profile.operators
+    assert (operator.operator, operator.layer, list(operator.output_shape)) == ("CONV_2D", "stem", [1, 8, 8, 16])
+    assert operator.milliseconds == 0.5
+
+
+def test_a_list_leaves_out_samples_and_operators(api: Api, family: Family) -> None:
+    for model in api.models.ListModels(pb.ListModelsRequest(parent=api.parent)).models:
+        assert not model.operator_profiles
+        assert [(figure.name, list(figure.samples)) for figure in model.measurements] == [
+            ("arena_bytes", []),
+            ("latency_ms", []),
+        ]
 
 
 def test_models_are_listed_newest_first_in_pages(api: Api, family: Family) -> None:
     first = api.models.ListModels(pb.ListModelsRequest(parent=api.parent, page_size=1))
     second = api.models.ListModels(pb.ListModelsRequest(parent=api.parent, page_size=1, page_token=first.next_page_token))
 
-    assert [*first.models, *second.models] == [family.large, family.small]
+    assert [model.name for model in (*first.models, *second.models)] == [family.large.name, family.small.name]
     assert second.next_page_token == ""
 
 

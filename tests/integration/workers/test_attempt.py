@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ from secateur.store.records import Claim
 from secateur.workers.attempt import run_attempt
 from secateur.workers.children import Child, ChildPool
 from secateur.workers.settings import WorkerSettings
-from tests.support.store import PROJECT, a_graph, claim, create, events, read
+from tests.support.datasets import arrays, npz
+from tests.support.store import PROJECT, a_graph, a_spec, claim, create, events, read
 
 
 @pytest.fixture
@@ -60,6 +62,19 @@ def test_an_attempt_over_its_time_limit_expires_the_job(store: Store, held: Clai
         job = work.jobs.get(PROJECT, held.job_id)
     assert job.error_reason == "RUN_TIME_EXCEEDED"
     assert "0.3 s" in job.error_message
+
+
+def test_the_child_reads_data_sets_from_the_folder_of_the_setting(
+    store: Store, graph: LayerGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECATEUR_DATASETS_DIR", str(tmp_path))
+    (tmp_path / "fashion_mnist.npz").write_bytes(npz(arrays(60, 9)))
+    spec = replace(a_spec(graph), dataset="fashion_mnist")
+    with store.unit_of_work() as work:
+        job = work.jobs.create(PROJECT, spec, work_key="key")
+        work.commit()
+    assert state_after(store, claim(store, job), tmp_path, threading.Event()) is JobState.FAILED
+    assert read(store, job).error_reason == "DATASET_CORRUPT"
 
 
 def test_a_worker_that_shuts_down_gives_the_job_back(store: Store, held: Claim, tmp_path: Path) -> None:

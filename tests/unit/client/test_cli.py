@@ -24,6 +24,7 @@ from tests.unit.client.remote.service import Service
 NET = ["resnet20", "--input-shape", "8x8x1", "--classes", "10"]
 TARGET = ["--profile", "stm32f746", "--flash", "64KiB", "--ram", "48KiB", "--latency", "20ms", "--parameters", "50%"]
 SUBMIT = ["submit", *NET, "--dataset", "digits", *TARGET]
+CURVE = "TRAINING epoch 3/3 loss 0.500 accuracy 0.900 validation loss 0.250 rate 0.05 ETA 0 s 1,234 images/s"
 
 
 def run(remote: Service, *arguments: str) -> Result:
@@ -45,7 +46,7 @@ def test_submit_waits_and_shows_every_limit(remote: Service) -> None:
         "12.5 ms",
     ):
         assert words in result.stdout
-    for words in ("job projects/default/jobs/00000001", "TRAINING epoch 3/3 accuracy 0.900 ETA 0 s"):
+    for words in ("job projects/default/jobs/00000001", CURVE):
         assert words in result.stderr
     (request,) = remote.faults.requests["CreateJob"]
     assert isinstance(request, pb.CreateJobRequest)
@@ -76,7 +77,7 @@ def test_a_terminal_gets_a_bar(remote: Service) -> None:
         shown = screen.read(65_536).decode()
     assert json.loads(done.stdout)["state"] == "SUCCEEDED"
     assert "\u2501" in shown
-    assert "epoch 3/3 accuracy 0.900 ETA 0 s" in shown
+    assert "epoch 3/3 accuracy 0.900 ETA 0 s 1,234 images/s" in shown
 
 
 def test_no_wait_returns_at_once(remote: Service) -> None:
@@ -91,6 +92,33 @@ def test_a_dry_run_creates_nothing(remote: Service) -> None:
     assert result.exit_code == 0
     assert "Nothing was created" in result.stdout
     assert not remote.jobs.jobs
+
+
+def test_the_whole_recipe_is_sent_and_shown(remote: Service) -> None:
+    recipe = ["--recipe", "strong", "--epochs", "60", "--batch-size", "96", "--learning-rate", "0.05", "--patience", "7"]
+    recipe += ["--distillation", "0.25", "--scratch", "compute", "--optimizer", "sgd", "--schedule", "cosine", "--no-flip"]
+    recipe += ["--crop", "2", "--cutout", "0", "--average-epochs", "2", "--weight-decay", "0", "--label-smoothing", "0.05"]
+    recipe += ["--validation-fraction", "0.2", "--mixed-precision"]
+    shown = run(remote, *SUBMIT, *recipe, "--dry-run").stdout
+    assert "Recipe strong: epochs 60, batch size 96, learning rate 0.05, weight decay 0, label smoothing 0.05" in shown
+    job = json.loads(run(remote, *SUBMIT, *recipe, "--no-wait", "--json").stdout)
+    assert job["recipe"] == {
+        "name": "strong",
+        "epochs": 60,
+        "batch_size": 96,
+        "learning_rate": 0.05,
+        "weight_decay": 0.0,
+        "label_smoothing": 0.05,
+        "validation_fraction": 0.2,
+        "optimizer": "sgd",
+        "schedule": "cosine",
+        "augmentation": {"flip": False, "crop": 2, "cutout": 0},
+        "average_epochs": 2.0,
+        "distillation": 0.25,
+        "patience": 7,
+        "mixed_precision": True,
+        "scratch": "compute",
+    }
 
 
 def test_every_profile_is_a_target_of_its_own(remote: Service) -> None:
@@ -141,6 +169,9 @@ def test_waiting_too_long_is_a_timeout_and_the_job_goes_on(remote: Service) -> N
         ([*SUBMIT, "--finalists", "2"], "add --search N or leave them out. Received: finalists without a search"),
         ([*SUBMIT, "--search", "0"], "candidates must be a whole number above zero. Received: 0"),
         ([*SUBMIT, "--min-width", "0"], "min_width must be a whole number above zero"),
+        ([*SUBMIT, "--optimizer", "adam"], "optimizer must be one of sgd, rmsprop. Received: 'adam'"),
+        ([*SUBMIT, "--scratch", "none"], "scratch must be one of epochs, compute"),
+        ([*SUBMIT, "--crop", "-1"], "crop must be a whole number, 0 or more. Received: -1"),
         (["quote", *NET, *TARGET, "--plot", "drawing.pdf"], "A plot is a file .svg or .png. Received: drawing.pdf"),
         (["quote", *NET, *TARGET, "--plot", "/no/such/drawing.svg"], "a folder that exists"),
         (["models", "resolve", *NET, "--dataset", "digits"], "a profile or a budget"),
@@ -219,7 +250,8 @@ def test_the_whole_policy_is_sent(remote: Service) -> None:
     assert (job["search"], job["hybrid"]) == ({"candidates": 50, "finalists": 2, "brief_epochs": 1}, None)
     hybrid = ["--mode", "hybrid", "--criterion", "weight_l2", "--order", "channels_first", "--alpha", "1.5"]
     job = json.loads(run(remote, *SUBMIT, *hybrid, "--no-wait", "--json").stdout)
-    assert (job["hybrid"], job["search"]) == ({"criterion": "weight_l2", "order": "channels_first", "alpha": 1.5}, None)
+    asked = {"criterion": "weight_l2", "order": "channels_first", "alpha": 1.5, "rounds": 1}
+    assert (job["hybrid"], job["search"]) == (asked, None)
     run(remote, "quote", *NET, *TARGET, *hybrid)
     (request,) = remote.faults.requests["Quote"]
     assert isinstance(request, plans_pb.QuoteRequest)
@@ -274,6 +306,27 @@ def test_models_are_shown_and_downloaded(remote: Service, tmp_path: Path) -> Non
     assert (tmp_path / "litert-int8.tflite").read_bytes() == CONTENT["litert-int8"]
     found = run(remote, "models", "resolve", *NET, "--dataset", "digits", "--profile", "stm32f746", "--json")
     assert json.loads(found.stdout)["artifact"]["format"] == "litert-int8"
+
+
+def test_a_figure_has_a_column_per_file_and_operators_their_share(remote: Service) -> None:
+    lines = run(remote, "models", "get", "aa01").stdout.splitlines()
+    load, conv, dense = (next(line for line in lines if word in line) for word in ("load_ms", "CONV_2D", "FULLY_CONNECTED"))
+    assert load.index("3.25 ms") < load.index("2.75 ms") < load.index("to the first result")
+    assert all(word in conv for word in ("conv1", "8x8x7", "0.75 ms", "75.0 %"))
+    assert "25.0 %" in dense
+    assert any("2 of 2 operators, 1 ms in all. Each operator alone." in line for line in lines)
+
+
+def test_attempts_are_shown_where_there_was_more_than_one(remote: Service) -> None:
+    assert "Next plan kept" not in run(remote, *SUBMIT).stdout
+    missed = resources_pb.Compliance(resource=resources_pb.RESOURCE_FLASH_BYTES, asked=65_536, achieved=66_560)
+    kept = pb.Tightening(resource=resources_pb.RESOURCE_FLASH_BYTES, limit=64_512)
+    remote.jobs.attempts = [pb.Attempt(plan="b" * 64, compliance=[missed], tightened=[kept]), *remote.jobs.attempts]
+    shown = run(remote, *SUBMIT).stdout
+    first = next(line for line in shown.splitlines() if "bbbb" in line)
+    assert all(word in first for word in ("untrained export", "flash_bytes 65 KiB of 64 KiB", "flash_bytes 63 KiB"))
+    job = json.loads(run(remote, *SUBMIT, "--json").stdout)
+    assert job["results"][0]["attempts"][0]["tightened"] == [{"resource": "flash_bytes", "limit": 64_512}]
 
 
 def test_catalogues_are_shown(remote: Service, tmp_path: Path) -> None:

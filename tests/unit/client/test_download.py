@@ -67,6 +67,15 @@ def test_a_download_that_fails_for_good_leaves_no_file(client: Client, remote: S
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("kind", "name"), [("tflm-source", "tflm-source.h"), ("keras", "model.keras")])
+def test_files_that_are_no_flatbuffers_have_names_of_their_own(
+    client: Client, remote: Service, tmp_path: Path, kind: str, name: str
+) -> None:
+    remote.models.offered[kind] = remote.models.content[kind] = b"content"
+    (path,) = client.model("aa01").download(tmp_path, [kind])
+    assert (path.name, path.read_bytes()) == (name, b"content")
+
+
 def test_a_format_that_the_model_lacks_is_refused(client: Client, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="litert-float32, litert-int8"):
         client.model("aa01").download(tmp_path, ["onnx"])

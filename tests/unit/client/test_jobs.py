@@ -45,6 +45,8 @@ def test_watch_yields_every_event_and_ends_with_the_job(client: Client) -> None:
     progress = events[1].progress
     assert progress is not None
     assert (progress.epoch, progress.epochs, progress.accuracy) == (1, 3, 0.9)
+    assert (progress.step, progress.steps, progress.images_per_second) == (0, 20, 1_234.5)
+    assert (progress.validation_loss, progress.learning_rate) == (0.25, 0.05)
 
 
 def test_a_broken_watch_goes_on_without_gap_or_repeat(client: Client, remote: Service) -> None:

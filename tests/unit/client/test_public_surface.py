@@ -6,7 +6,7 @@ import inspect
 import types
 
 import secateur.client
-from secateur.client import aio, values
+from secateur.client import aio, datasets, jobs, recipes, values
 
 
 def test_exported_names_are_sorted_and_there() -> None:
@@ -19,8 +19,9 @@ def test_exported_names_are_sorted_and_there() -> None:
 def test_nothing_public_is_left_out() -> None:
     public = {name for name, value in vars(secateur.client).items() if not name.startswith("_") and inspect.isclass(value)}
     assert public <= set(secateur.client.__all__)
-    answers = {name for name, value in vars(values).items() if inspect.isclass(value) and value.__module__ == values.__name__}
-    assert answers <= set(secateur.client.__all__)
+    for module in (datasets, jobs, recipes, values):
+        own = {name for name, kind in vars(module).items() if inspect.isclass(kind) and kind.__module__ == module.__name__}
+        assert own <= set(secateur.client.__all__)
 
 
 def test_both_clients_have_the_same_calls() -> None:

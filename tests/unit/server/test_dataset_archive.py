@@ -69,7 +69,7 @@ def test_labels_are_read_in_every_integer_type_and_byte_order(kind: str) -> None
 
 
 @given(st.lists(st.integers(0, 4), min_size=60, max_size=200))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_whatever_the_labels_every_class_is_there_often_enough_or_one_is_named(drawn: list[int]) -> None:
     data = npz({"x_train": images(len(drawn), side=1), "y_train": np.array(drawn, np.int16)})
     counts = np.bincount(drawn)
@@ -252,7 +252,7 @@ def test_other_compressions_are_refused() -> None:
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_damage_is_refused_or_harmless_and_nothing_else_happens(data: st.DataObject) -> None:
     damaged = bytearray(npz(arrays(60, 9, side=2), compressed=data.draw(st.booleans())))
     for _ in range(data.draw(st.integers(1, 4))):

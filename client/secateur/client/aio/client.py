@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
-from typing import Protocol, Self, TypeVar, Unpack
+from typing import Self, Unpack
 
-import grpc
-
-from secateur.client import _mapping, _requests
-from secateur.client._profiles import ProfileNames
+from secateur.client import _job_mapping, _mapping, _requests
 from secateur.client._retry import Retry
-from secateur.client._sources import ArchitectureLike, KerasJson, Stored, source_of
+from secateur.client._sources import ArchitectureLike
 from secateur.client._transport import Transport
+from secateur.client.aio.catalogue import Catalogue
 from secateur.client.aio.jobs import Job
 from secateur.client.aio.models import Model
 from secateur.client.errors import UsageError
-from secateur.client.targets import Budget, Hardware, Planning, Target, Zoo
-from secateur.client.values import Architecture, DeviceProfile, Quotes, Resolution, SearchCandidate
-from secateur.v1 import architecture_service_pb2 as architectures_pb
-from secateur.v1 import device_profile_service_pb2 as devices_pb
+from secateur.client.jobs import SearchCandidate
+from secateur.client.recipes import Recipe
+from secateur.client.targets import Budget, Planning, Target
+from secateur.client.values import Quotes, Resolution
 from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import model_service_pb2 as models_pb
 from secateur.v1 import plan_service_pb2 as plans_pb
 
 
-class _PageRequest(Protocol):
-    page_token: str
-
-
-class _Page(Protocol):
-    @property
-    def next_page_token(self) -> str: ...
-
-
-_PageRequestT = TypeVar("_PageRequestT", bound=_PageRequest)
-_PageT = TypeVar("_PageT", bound=_Page)
-_RowT = TypeVar("_RowT")
-
-
-class Client:
+class Client(Catalogue):
     """Talks to one Secateur server about one project.
 
     Every call takes at most `timeout` seconds, retries included, and raises a `SecateurError` when it fails for good.
@@ -55,9 +39,7 @@ class Client:
     def __init__(
         self, address: str | None = None, project: str = "default", *, timeout: float = 60.0, retry: Retry | None = None
     ) -> None:
-        self._transport = Transport(address, timeout, retry or Retry())
-        self._parent = _requests.in_collection(project, "projects")
-        self._profiles = ProfileNames(self._transport, self._parent)
+        super().__init__(Transport(address, timeout, retry or Retry()), _requests.in_collection(project, "projects"))
 
     @property
     def address(self) -> str:
@@ -77,7 +59,7 @@ class Client:
         targets: Target | Sequence[Target],
         input_shape: tuple[int, int, int] | None = None,
         classes: int | None = None,
-        recipe: str = "",
+        recipe: str | Recipe = "",
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
@@ -95,11 +77,12 @@ class Client:
         Args:
             architecture: Zoo name (with `input_shape` and `classes`), `Zoo`, resource name, `Architecture`, Keras JSON as
                 text or path of a `.json` file, or a live Keras model.
-            dataset: Data set, for example "digits".
+            dataset: Data set, built in or of this project, for example "digits".
             targets: One target, or up to 32.
             input_shape: Of a zoo name: shape of the input without the batch (height, width, channels).
             classes: Of a zoo name: number of classes.
-            recipe: Training recipe, for example "fast"; empty for the service's default.
+            recipe: Training recipe: a name, such as "strong", or a `secateur.client.Recipe` that overrides some of its values;
+                empty for the service's default. That of another job's snapshot trains as that job did.
             epochs: Passes over the training split; None for the recipe's own.
             batch_size: Images per step; None for the recipe's own.
             learning_rate: Peak learning rate; None for the recipe's own.
@@ -120,48 +103,19 @@ class Client:
             dataset=dataset,
             targets=targets,
             recipe=recipe,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
+            shorthands={"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate},
             seed=seed,
             display_name=display_name,
             labels=labels,
             planning=planning,
         )
         job.architecture = await self._stored(architecture, input_shape, classes)
-        await self._profiles.complete_all(job.targets)
+        job.dataset = await self._datasets.complete(job.dataset)
+        await self._complete_profiles(job.targets)
         request = jobs_pb.CreateJobRequest(
             parent=self._parent, job=job, request_id=str(uuid.uuid4()), validate_only=validate_only
         )
-        return Job(self._transport, _mapping.job(await self._transport.unary(self._transport.jobs.CreateJob, request)))
-
-    async def upload(
-        self,
-        architecture: ArchitectureLike,
-        *,
-        input_shape: tuple[int, int, int] | None = None,
-        classes: int | None = None,
-        display_name: str = "",
-        validate_only: bool = False,
-    ) -> Architecture:
-        """Uploads an architecture, and returns it with its layers and channel groups. The same graph twice is one architecture.
-
-        Args:
-            architecture: As for `submit`. One that the service already has is only read.
-            input_shape: Of a zoo name: shape of the input without the batch.
-            classes: Of a zoo name: number of classes.
-            display_name: Name for people.
-            validate_only: Only check and answer; store nothing.
-
-        Raises:
-            UsageError: If it is no architecture.
-            InvalidArgument: If the service refuses it; `field` names the layer where there is one.
-            SecateurError: If the call fails for good in any other way.
-        """
-        source = source_of(architecture, input_shape=input_shape, classes=classes)
-        if isinstance(source, Stored):
-            return await self.architecture(source.name)
-        return await self._upload(source, display_name=display_name, validate_only=validate_only)
+        return Job(self._transport, _job_mapping.job(await self._transport.unary(self._transport.jobs.CreateJob, request)))
 
     async def quote(
         self,
@@ -182,7 +136,7 @@ class Client:
         """
         asked, policy = _requests.target_messages(targets), _requests.policy(**planning)
         name = await self._stored(architecture, input_shape, classes)
-        await self._profiles.complete_all(asked)
+        await self._complete_profiles(asked)
         request = plans_pb.QuoteRequest(architecture=name, targets=asked, policy=policy, seed=seed)
         response = await self._transport.unary(self._transport.plans.Quote, request)
         return _mapping.quotes(response)
@@ -201,7 +155,7 @@ class Client:
 
         Args:
             architecture: Architecture of the family, as for `submit`.
-            dataset: Data set of the family.
+            dataset: Data set of the family, built in or of this project.
             profile: The device's profile, built in or of this project, whose limits count too; None for none.
             budget: The device's own limits, absolute; None for none. A `Target` brings its profile along.
             input_shape: Of a zoo name: shape of the input without the batch.
@@ -219,7 +173,7 @@ class Client:
             raise UsageError("BUDGET_EMPTY", "A device needs a profile or a budget. Received: neither", field="budget")
         request = models_pb.ResolveModelRequest(
             architecture=await self._stored(architecture, input_shape, classes),
-            dataset=_requests.in_collection(dataset, "datasets"),
+            dataset=await self._datasets.complete(dataset),
             device_profile=await self._profiles.complete(profile or ""),
             budget=_requests.budget(budget) if budget is not None else None,
         )
@@ -239,7 +193,7 @@ class Client:
         """Yields the project's jobs, newest first, page by page as needed."""
         request = jobs_pb.ListJobsRequest(parent=self._parent)
         async for row in self._rows(self._transport.jobs.ListJobs, request, lambda page: page.jobs):
-            yield Job(self._transport, _mapping.job(row))
+            yield Job(self._transport, _job_mapping.job(row))
 
     async def search_candidates(self, job: str, target_index: int = 0) -> AsyncGenerator[SearchCandidate, None]:
         """Yields what the search of a finished target looked at, best first, page by page as needed.
@@ -255,7 +209,7 @@ class Client:
         """
         request = jobs_pb.ListSearchCandidatesRequest(parent=self._in_project(job, "jobs"), target_index=target_index)
         async for row in self._rows(self._transport.jobs.ListSearchCandidates, request, lambda page: page.candidates):
-            yield _mapping.search_candidate(row)
+            yield _job_mapping.search_candidate(row)
 
     async def model(self, name: str) -> Model:
         """Returns a model by its resource name, or by its id in this project."""
@@ -266,69 +220,6 @@ class Client:
         request = models_pb.ListModelsRequest(parent=self._parent)
         async for row in self._rows(self._transport.models.ListModels, request, lambda page: page.models):
             yield Model(self._transport, _mapping.model(row))
-
-    async def architecture(self, name: str) -> Architecture:
-        """Returns an architecture, with layers and channel groups, by its resource name or by its id in this project."""
-        request = architectures_pb.GetArchitectureRequest(name=self._in_project(name, "architectures"))
-        return _mapping.architecture(await self._transport.unary(self._transport.architectures.GetArchitecture, request))
-
-    async def architectures(self) -> AsyncGenerator[Architecture, None]:
-        """Yields the project's architectures, newest first, without layers and groups, page by page as needed."""
-        request = architectures_pb.ListArchitecturesRequest(parent=self._parent)
-        async for row in self._rows(self._transport.architectures.ListArchitectures, request, lambda page: page.architectures):
-            yield _mapping.architecture(row)
-
-    async def device_profiles(self) -> AsyncGenerator[DeviceProfile, None]:
-        """Yields the device profiles by name, the built-in ones and then the project's own, page by page as needed."""
-        request = devices_pb.ListDeviceProfilesRequest(parent=self._parent)
-        async for row in self._rows(
-            self._transport.device_profiles.ListDeviceProfiles, request, lambda page: page.device_profiles
-        ):
-            yield _mapping.device_profile(row)
-
-    async def device_profile(self, name: str) -> DeviceProfile:
-        """Returns a device profile by its resource name, or by its id: built in, or else of this project."""
-        request = devices_pb.GetDeviceProfileRequest(name=await self._profiles.complete(name))
-        return _mapping.device_profile(await self._transport.unary(self._transport.device_profiles.GetDeviceProfile, request))
-
-    async def add_device_profile(
-        self, profile_id: str, *, validate_only: bool = False, **hardware: Unpack[Hardware]
-    ) -> DeviceProfile:
-        """Adds a device profile to the project. It never changes; delete it to give its id to another.
-
-        Args:
-            profile_id: Its id: small letters, digits and hyphens, and not that of a built-in one.
-            validate_only: Only check and answer; add nothing.
-            hardware: What the device is like: `flash`, `ram` and the others of `secateur.client.Hardware`.
-
-        Raises:
-            UsageError: If a figure cannot be read.
-            InvalidArgument: If the service refuses a figure; `field` says which.
-            AlreadyExists: If the project or the built-in profiles have one of that id (DEVICE_PROFILE_EXISTS).
-            ResourceExhausted: If the project has as many as it may have (DEVICE_PROFILE_QUOTA).
-            SecateurError: If the call fails for good in any other way.
-        """
-        request = devices_pb.CreateDeviceProfileRequest(
-            parent=self._parent,
-            device_profile_id=profile_id,
-            device_profile=_requests.device_profile(**hardware),
-            request_id=str(uuid.uuid4()),
-            validate_only=validate_only,
-        )
-        return _mapping.device_profile(
-            await self._transport.unary(self._transport.device_profiles.CreateDeviceProfile, request)
-        )
-
-    async def delete_device_profile(self, name: str) -> None:
-        """Deletes a device profile of the project, by its resource name or its id. Jobs and models made for it stay.
-
-        Raises:
-            NotFound: If the project has none of that name (DEVICE_PROFILE_NOT_FOUND).
-            FailedPrecondition: If it is built in (DEVICE_PROFILE_BUILT_IN).
-            SecateurError: If the call fails for good in any other way.
-        """
-        request = devices_pb.DeleteDeviceProfileRequest(name=await self._profiles.complete(name))
-        await self._transport.unary(self._transport.device_profiles.DeleteDeviceProfile, request)
 
     async def close(self) -> None:
         """Closes the connection. Closing twice is fine."""
@@ -341,37 +232,3 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
-
-    def _in_project(self, name: str, collection: str) -> str:
-        return name if "/" in name else f"{self._parent}/{collection}/{name}"
-
-    async def _stored(
-        self, architecture: ArchitectureLike, input_shape: tuple[int, int, int] | None, classes: int | None
-    ) -> str:
-        """Returns the resource name of an architecture, uploading it unless the service has it."""
-        source = source_of(architecture, input_shape=input_shape, classes=classes)
-        if isinstance(source, Stored):
-            return source.name
-        return (await self._upload(source)).name
-
-    async def _upload(self, source: Zoo | KerasJson, display_name: str = "", validate_only: bool = False) -> Architecture:
-        messages = list(_requests.upload(source, parent=self._parent, display_name=display_name, validate_only=validate_only))
-        return _mapping.architecture(
-            await self._transport.call(
-                lambda timeout: self._transport.architectures.UploadArchitecture(iter(messages), timeout=timeout)
-            )
-        )
-
-    async def _rows(
-        self,
-        method: grpc.aio.UnaryUnaryMultiCallable[_PageRequestT, _PageT],
-        request: _PageRequestT,
-        rows: Callable[[_PageT], Iterable[_RowT]],
-    ) -> AsyncGenerator[_RowT, None]:
-        while True:
-            page = await self._transport.unary(method, request)
-            for row in rows(page):
-                yield row
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from secateur.client import _mapping
+from secateur.client import _job_mapping
 from secateur.client._transport import Transport
 from secateur.client._views import JobView
 from secateur.client.aio.models import Model
 from secateur.client.errors import SecateurError, Unavailable, WaitTimeout
-from secateur.client.values import FINAL_STATES, JobEvent, JobSnapshot
+from secateur.client.jobs import FINAL_STATES, JobEvent, JobSnapshot
 from secateur.v1 import job_service_pb2 as jobs_pb
 
 
@@ -30,18 +30,18 @@ class Job(JobView):
     async def get(cls, transport: Transport, name: str) -> Job:
         """Reads a job by its resource name."""
         response = await transport.unary(transport.jobs.GetJob, jobs_pb.GetJobRequest(name=name))
-        return cls(transport, _mapping.job(response))
+        return cls(transport, _job_mapping.job(response))
 
     async def refresh(self) -> Job:
         """Reads the job again, and returns it."""
         request = jobs_pb.GetJobRequest(name=self.name)
-        self._snapshot = _mapping.job(await self._transport.unary(self._transport.jobs.GetJob, request))
+        self._snapshot = _job_mapping.job(await self._transport.unary(self._transport.jobs.GetJob, request))
         return self
 
     async def cancel(self) -> Job:
         """Asks the service to end the job CANCELLED, and returns it. A job that is done stays as it is."""
         request = jobs_pb.CancelJobRequest(name=self.name)
-        self._snapshot = _mapping.job(await self._transport.unary(self._transport.jobs.CancelJob, request))
+        self._snapshot = _job_mapping.job(await self._transport.unary(self._transport.jobs.CancelJob, request))
         return self
 
     async def watch(self, after: int = 0, timeout: float | None = None) -> AsyncGenerator[JobEvent, None]:  # noqa: ASYNC109 -- as in concurrent.futures
@@ -128,7 +128,7 @@ class Job(JobView):
             try:
                 async with aclosing(self._transport.stream(self._transport.jobs.WatchJob(request))) as responses:
                     async for response in responses:
-                        event = _mapping.job_event(response.event)
+                        event = _job_mapping.job_event(response.event)
                         after = event.sequence
                         attempts.progressed()
                         yield event

@@ -8,12 +8,15 @@ from typing import Annotated, Any, TypedDict
 
 import typer
 
+from secateur.client.datasets import Augmentation
 from secateur.client.errors import UsageError
+from secateur.client.recipes import Recipe
 from secateur.client.targets import Budget, Planning, Target
 from secateur.client.values import HybridPolicy, SearchPolicy
 
 _TARGET = "Target"
 _PLAN = "Planning"
+_TRAIN = "Training"
 
 
 def _as_json(ctx: typer.Context, value: bool) -> bool:
@@ -23,7 +26,9 @@ def _as_json(ctx: typer.Context, value: bool) -> bool:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.", callback=_as_json)]
 
-DatasetOption = Annotated[str, typer.Option(help="Data set, for example digits.", show_default=False)]
+DatasetOption = Annotated[
+    str, typer.Option(help="Data set, built in or of the project, for example digits.", show_default=False)
+]
 Seed = Annotated[int, typer.Option(help="Seed of planning and training.")]
 
 
@@ -171,6 +176,23 @@ class Plans:
             _PLAN,
         ),
     ] = None
+    rounds: Annotated[
+        int | None,
+        _option(
+            "Of mode hybrid: times of scoring, cutting and fine-tuning on the way to the budget. Default: 1; more cut channels "
+            "only, the conventional pipeline.",
+            _PLAN,
+        ),
+    ] = None
+    literal: Annotated[
+        bool,
+        typer.Option(
+            "--literal",
+            help="Follow the paper to the letter: no smallest width, no rounding, overshooting. Of the modes parameters, flops, "
+            "memory and activation.",
+            rich_help_panel=_PLAN,
+        ),
+    ] = False
     search: Annotated[
         int | None,
         typer.Option(
@@ -202,13 +224,13 @@ class Plans:
             temperature=self.temperature,
             hybrid=self._hybrid(),
             search=self._search(),
+            literal=self.literal,
         )
 
     def _hybrid(self) -> HybridPolicy | None:
-        if self.mode != "hybrid" and self.criterion is None and self.order is None and self.alpha is None:
-            return None
-        default = HybridPolicy()
-        return HybridPolicy(self.criterion or default.criterion, self.order or default.order, self.alpha)
+        given = {"criterion": self.criterion, "order": self.order, "alpha": self.alpha, "rounds": self.rounds}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        return HybridPolicy(**chosen) if chosen or self.mode == "hybrid" else None  # type: ignore[arg-type]
 
     def _search(self) -> SearchPolicy | None:
         given = {
@@ -225,6 +247,61 @@ class Plans:
                 field="search",
             )
         return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How to train, as `secateur.client.Recipe` says. What is left out is the recipe's own."""
+
+    recipe: Annotated[
+        str,
+        _option(
+            "Training recipe: fast (the default), strong (long, taught by the unpruned network), finetune or paper. The other "
+            "options of this group override its values.",
+            _TRAIN,
+        ),
+    ] = ""
+    epochs: Annotated[int | None, _option("Passes over the training split, 1 to 10000.", _TRAIN)] = None
+    batch_size: Annotated[int | None, _option("Images per step, 1 to 8192.", _TRAIN)] = None
+    learning_rate: Annotated[float | None, _option("Peak learning rate, at most 10.", _TRAIN)] = None
+    optimizer: Annotated[str | None, _option("sgd (with Nesterov momentum) or rmsprop.", _TRAIN)] = None
+    schedule: Annotated[str | None, _option("How the learning rate moves: one_cycle, cosine or constant.", _TRAIN)] = None
+    weight_decay: Annotated[float | None, _option("Decoupled weight decay, 0 to 1.", _TRAIN)] = None
+    label_smoothing: Annotated[
+        float | None, _option("Share of the target probability that is spread over all classes, 0 to 0.9.", _TRAIN)
+    ] = None
+    flip: Annotated[bool | None, _option("Mirror training images, left to right.", _TRAIN)] = None
+    crop: Annotated[int | None, _option("Shift training images by up to so many pixels; 0 for none.", _TRAIN)] = None
+    cutout: Annotated[
+        int | None, _option("Blank a square of training images, with sides of so many pixels; 0 for none.", _TRAIN)
+    ] = None
+    average_epochs: Annotated[
+        float | None, _option("Average the weights over about so many epochs, 0 (none) to 100.", _TRAIN)
+    ] = None
+    distillation: Annotated[
+        float | None, _option("Weight of the unpruned network's answers in the loss, 0 (none) to 1.", _TRAIN)
+    ] = None
+    patience: Annotated[
+        int | None, _option("End once the validation loss has not sunk for so many epochs; 0 for never.", _TRAIN)
+    ] = None
+    validation_fraction: Annotated[
+        float | None, _option("Share of the training images that is kept for validation, 0.01 to 0.5.", _TRAIN)
+    ] = None
+    scratch: Annotated[
+        str | None,
+        _option(
+            "What a pruned network that is trained from scratch gets of the unpruned one: its epochs, or its compute, which "
+            "is more epochs.",
+            _TRAIN,
+        ),
+    ] = None
+    mixed_precision: Annotated[bool | None, _option("Compute in bfloat16 where the hardware is made for it.", _TRAIN)] = None
+
+    @property
+    def chosen(self) -> Recipe:
+        """The recipe as `Client.submit` takes it."""
+        own = {field: value for field, value in vars(self).items() if field not in ("recipe", "flip", "crop", "cutout")}
+        return Recipe(self.recipe, augmentation=Augmentation(self.flip, self.crop, self.cutout), **own)
 
 
 Rows = Annotated[int, typer.Option("--limit", min=1, help="Most rows.")]

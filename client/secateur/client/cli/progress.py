@@ -8,12 +8,13 @@ from contextlib import contextmanager
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from secateur.client.cli.exits import INTERRUPTED
-from secateur.client.cli.formats import duration
 from secateur.client.cli.render import event_line
+from secateur.client.cli.training import progress_line
 from secateur.client.client import Job
-from secateur.client.values import JobEvent
+from secateur.client.jobs import JobEvent
 
 
 def wait_with_progress(job: Job, *, timeout: float | None = None, console: Console | None = None) -> None:
@@ -48,8 +49,9 @@ def going_on(job: Job) -> Iterator[None]:
 
 @contextmanager
 def _bar(console: Console, targets: int) -> Iterator[Callable[[JobEvent], None]]:
-    """Shows a bar that fills with the epochs of the target that trains."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"), TimeElapsedColumn())
+    """Shows a bar that fills with the steps of the target that trains."""
+    facts = TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=False))  # on a narrow terminal this column gives way
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), facts, TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("QUEUED", total=None, facts="")
 
@@ -58,11 +60,8 @@ def _bar(console: Console, targets: int) -> Iterator[Callable[[JobEvent], None]]
             bar.update(task, description=event.stage or event.state)
             if progress is None:
                 return
-            facts = [f"epoch {progress.epoch}/{progress.epochs}", f"accuracy {progress.accuracy:.3f}"]
-            if targets > 1:
-                facts.insert(0, f"target {progress.target_index + 1}/{targets}")
-            if progress.eta is not None:
-                facts.append(f"ETA {duration(progress.eta)}")
-            bar.update(task, completed=progress.epoch, total=progress.epochs or None, facts=" ".join(facts))
+            target = f"target {progress.target_index + 1}/{targets} " if targets > 1 else ""
+            done = progress.epoch + progress.step / max(1, progress.steps)
+            bar.update(task, completed=done, total=progress.epochs or None, facts=f"{target}{progress_line(progress)}")
 
         yield show

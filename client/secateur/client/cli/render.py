@@ -11,21 +11,25 @@ from rich.text import Text
 
 from secateur.client._views import JobView, ModelView
 from secateur.client.cli.bars import bar
-from secateur.client.cli.formats import duration, figure, percent, size
+from secateur.client.cli.formats import figure, percent, size
 from secateur.client.cli.measured import artifact_table, device_artifact, figure_table, operator_tables
 from secateur.client.cli.shares import RESOURCES, cost_left, layer_shares
 from secateur.client.cli.tables import new_table
+from secateur.client.cli.training import progress_line, recipe_line
+from secateur.client.datasets import Dataset
+from secateur.client.jobs import (
+    Attempt,
+    JobEvent,
+    SearchCandidate,
+)
 from secateur.client.values import (
     Architecture,
-    Attempt,
     Compliance,
     Cost,
     DeviceProfile,
     GroupWidth,
-    JobEvent,
     LimitQuote,
     Quotes,
-    SearchCandidate,
 )
 
 _BAR_CELLS = 40
@@ -46,6 +50,7 @@ def render_job(job: JobView, models: Sequence[ModelView]) -> RenderableType:
         if snapshot.name
         else Text("The service would accept this job. Nothing was created."),
         Text(f"{snapshot.architecture} on {snapshot.dataset}, seed {snapshot.seed}", style="dim"),
+        Text(recipe_line(snapshot.recipe), style="dim"),
     ]
     if snapshot.error is not None:
         parts.append(Text(f"{snapshot.error.reason}: {snapshot.error.message}", style="red"))
@@ -163,6 +168,39 @@ def model_table(models: Iterable[ModelView]) -> Table:
     return table
 
 
+def dataset_table(datasets: Iterable[Dataset]) -> Table:
+    """Returns a table of data sets."""
+    table = new_table("Data set", "Name", "Images", ">Classes", ">To train on", ">To test on", ">File")
+    for dataset in datasets:
+        table.add_row(
+            dataset.name,
+            escape(dataset.display_name),
+            " x ".join(map(str, dataset.input_shape)),
+            f"{dataset.classes:,}",
+            f"{dataset.train_images:,}",
+            f"{dataset.test_images:,}",
+            size(dataset.size_bytes) if dataset.sha256 else "built in",
+        )
+    return table
+
+
+def render_dataset(dataset: Dataset) -> RenderableType:
+    """Returns one data set with the names of its classes, what may be done to its images, and the digest of its file."""
+    done = dataset.augmentation
+    allowed = [
+        *(["mirrored"] if done.flip else []),
+        *([f"shifted by up to {done.crop} pixels"] if done.crop else []),
+        *([f"blanked in a square of {done.cutout} pixels"] if done.cutout else []),
+    ]
+    parts: list[RenderableType] = [dataset_table([dataset])]
+    if dataset.class_names:
+        parts.append(Text(f"Classes: {', '.join(dataset.class_names)}"))
+    parts.append(Text(f"Training images may be {', '.join(allowed) or 'used only as they are'}"))
+    if dataset.sha256:
+        parts.append(Text(f"SHA-256 {dataset.sha256}", style="dim"))
+    return Group(*parts)
+
+
 def profile_table(profiles: Iterable[DeviceProfile]) -> Table:
     """Returns a table of device profiles."""
     table = new_table(
@@ -250,9 +288,7 @@ def event_line(event: JobEvent) -> str:
     if event.attempt > 1:
         words.append(f"attempt {event.attempt}")
     if event.progress is not None:
-        words += [f"epoch {event.progress.epoch}/{event.progress.epochs}", f"accuracy {event.progress.accuracy:.3f}"]
-        if event.progress.eta is not None:
-            words.append(f"ETA {duration(event.progress.eta)}")
+        words.append(progress_line(event.progress, curve=True))
     return " ".join(word for word in [*words, event.message] if word)
 
 

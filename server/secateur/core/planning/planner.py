@@ -82,9 +82,8 @@ def plan(
         BudgetInfeasible: If the limits cannot all be kept; it carries the nearest plan.
         InvalidArgument: LIMIT_NEEDS_PROFILE, POLICY_INVALID or, in mode "stock", STOCK_NEEDS_ZOO.
     """
-    rule = WidthRule(step, 1, 1) if literal else WidthRule(step, round_to, min_width)
-    planner = Planner(graph, rule, profile, residual=Residual(residual), temperature=temperature)
-    return planner.plan(budget, PlanMode(mode), seed, land=not literal)
+    policy = PlanPolicy(PlanMode(mode), step, round_to, min_width, Residual(residual), temperature, literal=literal)
+    return Planner.of(graph, policy, profile).plan(budget, policy.mode, seed)
 
 
 class Planner:
@@ -97,6 +96,7 @@ class Planner:
         residual: Whether the widths of residual streams stay or shrink as well.
         temperature: Groups are drawn by their share to this power.
         hybrid: How mode HYBRID decides what stays.
+        land: Give back what the last cuts overshot.
     """
 
     def __init__(
@@ -108,8 +108,10 @@ class Planner:
         residual: Residual = Residual.SKIP,
         temperature: float = 1.0,
         hybrid: HybridPolicy | None = None,
+        land: bool = True,
     ) -> None:
         self._graph = graph
+        self._land = land
         self._profile = profile
         self._residual = residual
         self._temperature = temperature
@@ -137,9 +139,16 @@ class Planner:
         Raises:
             InvalidArgument: POLICY_INVALID.
         """
-        rule = WidthRule(policy.step, policy.round_to, policy.min_width)
-        residual, temperature, hybrid = policy.residual, policy.temperature, policy.hybrid
-        return cls(graph, rule, profile, residual=residual, temperature=temperature, hybrid=hybrid)
+        literal = policy.literal
+        return cls(
+            graph,
+            WidthRule(policy.step, 1, 1) if literal else WidthRule(policy.step, policy.round_to, policy.min_width),
+            profile,
+            residual=policy.residual,
+            temperature=policy.temperature,
+            hybrid=policy.hybrid,
+            land=not literal,
+        )
 
     @property
     def hybrid(self) -> HybridPlanner:
@@ -175,7 +184,6 @@ class Planner:
         mode: PlanMode,
         seed: int,
         *,
-        land: bool = True,
         scores: Scores | None = None,
         alpha: float | None = None,
     ) -> Plan:
@@ -185,7 +193,6 @@ class Planner:
             budget: Limits, absolute or relative.
             mode: How to decide where to cut.
             seed: Seed of all draws.
-            land: Give back what the last cuts overshot.
             scores: Scores of trained channels, for mode HYBRID (`hybrid_plan`): the plan then says which stay. Without them,
                 they are drawn under the seed and only decide which blocks go.
             alpha: Base of depth in mode HYBRID; None for that of the policy, or else the usual one.
@@ -194,9 +201,9 @@ class Planner:
             limits, hybrid = self.limits(budget), self.hybrid
             given = hybrid.random_scores(seed) if scores is None else scores
             return hybrid.plan(limits, given, self._scaling(alpha), self._policy.order, seed=seed, inherits=scores is not None)
-        return self.trace(budget, mode, seed, land=land).plan
+        return self.trace(budget, mode, seed).plan
 
-    def trace(self, budget: Budget, mode: PlanMode, seed: int, *, land: bool = True) -> Trace:
+    def trace(self, budget: Budget, mode: PlanMode, seed: int) -> Trace:
         """Plans as `plan` does and tells how the plan came about. Not for mode HYBRID, which is no way of many cuts."""
         limits = self.limits(budget)
         if mode is PlanMode.STOCK:
@@ -217,7 +224,7 @@ class Planner:
             cuts = cut_until_it_fits(bench, limits, resource, seed, self._temperature)
         else:
             cuts = self._path(resource, seed).until(limits)
-        if land:
+        if self._land:
             give_back(bench, limits, list(dict.fromkeys(reversed(cuts))))
         return Trace(self._record(mode, seed), cuts)
 

@@ -1,7 +1,7 @@
 """What an uploaded data set holds, checked from end to end: the `.npz` is read as a stream, and without NumPy.
 
-A file that passes can be trained on: images and labels are of the types and shapes that they should be, no label is out of
-range, and every class is in every split, also in those that a job draws.
+In a file that passes, images and labels are of the types and shapes that they should be, no label is out of range, and every
+class is in every split, often enough for the splits that a job draws.
 """
 
 from __future__ import annotations

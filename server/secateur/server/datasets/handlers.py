@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from secateur.core.specs import Augmentation
 from secateur.server.datasets.archive import MAX_FILE_BYTES, inspect
 from secateur.server.datasets.npy import malformed
 from secateur.server.fields import under
+from secateur.server.places import place_of, token_of
 from secateur.server.threads import Threads
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
@@ -98,12 +99,15 @@ class Intake:
         self._blobs = blobs
         self._uploads = uploads
 
-    async def receive(self, parts: AsyncIterator[Upload | bytes], *, threads: Threads) -> Upload:
+    async def receive(
+        self, parts: AsyncIterator[Upload | bytes], *, threads: Threads, on_accepted: Callable[[], Awaitable[None]]
+    ) -> Upload:
         """Keeps the bytes of an upload as they come, and returns what is uploaded.
 
         Args:
             parts: What is uploaded, then its chunks.
             threads: Where bytes are written.
+            on_accepted: Called once it is known that the bytes are wanted.
 
         Raises:
             AlreadyExists: DATASET_EXISTS.
@@ -118,6 +122,7 @@ class Intake:
             if isinstance(part, Upload):
                 upload, offset = part, part.write_offset
                 await threads.run(self._open, upload)
+                await on_accepted()
                 continue
             assert upload is not None
             pending += part
@@ -145,10 +150,12 @@ class Intake:
             held = work.datasets.of_content(upload.project, upload.sha256)
         dataset = self._checked(upload) if held is None else _named(held.dataset, upload)
         with self._store.unit_of_work() as work:
-            record = work.datasets.put(upload.project, dataset, digest=upload.sha256, size_bytes=upload.size_bytes)
-            if not upload.validate_only:
-                work.commit()
-                self._uploads.discard(upload.project, upload.sha256)
+            size_bytes = upload.size_bytes if held is None else held.size_bytes
+            record = work.datasets.put(upload.project, dataset, digest=upload.sha256, size_bytes=size_bytes)
+            if upload.validate_only:
+                return record
+            work.commit()
+        self._uploads.discard(upload.project, upload.sha256)
         return record
 
     def committed(self, project: str, sha256: str) -> int:
@@ -241,20 +248,18 @@ def get_dataset(name: DatasetName, *, store: Store) -> Shown:
 def list_datasets(query: ListDatasets, *, store: Store) -> Page[Shown]:
     """Returns one page of data sets by id: the built-in ones, then those of a project.
 
-    A page token is the place of the last data set seen, so that a page does not shift when some are added.
-
     Raises:
         InvalidArgument: PAGE_TOKEN_INVALID.
     """
     size = min(query.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
-    owner, after = _place_of(query.page_token, query.project)
+    owner, after = place_of(query.page_token, query.project, datasets.DATASETS)
     rest = [Shown(dataset) for name, dataset in sorted(datasets.DATASETS.items()) if not owner and name > after]
     if query.project and len(rest) <= size:
         with store.snapshot() as work:
             own = work.datasets.list(query.project, after=after if owner else "", limit=size - len(rest) + 1)
         rest += map(_shown, own)
     page = tuple(rest[:size])
-    return Page(page, next_page_token=_place(page[-1].name) if len(page) < len(rest) else "")
+    return Page(page, next_page_token=token_of(page[-1].name.project, page[-1].name.id) if len(page) < len(rest) else "")
 
 
 def find_dataset(name: DatasetName, project: str, work: Snapshot) -> Shown:
@@ -296,19 +301,3 @@ def _named(facts: Dataset, upload: Upload) -> Dataset:
     with under("spec"):
         check_augmentation(upload.augmentation, facts.input_shape)
     return replace(facts, name=upload.id, title=upload.title, augmentation=upload.augmentation, class_names=upload.class_names)
-
-
-def _place(name: DatasetName) -> str:
-    return f"{name.project}/{name.id}"  # the built-in ones have no project, and so come first
-
-
-def _place_of(token: str, project: str) -> tuple[str, str]:
-    owner, slash, identifier = token.partition("/")
-    known = identifier in datasets.DATASETS if not owner else owner == project
-    if token and not (slash and known):
-        raise InvalidArgument(
-            "PAGE_TOKEN_INVALID",
-            f"Pass on the token that the answer before gave, or leave it empty. Received: {token}",
-            field="page_token",
-        )
-    return owner, identifier

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Final
 
 from secateur.server import names
 from secateur.server.datasets import handlers, mapping
@@ -12,6 +13,9 @@ from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.uploads import UploadStore
 from secateur.v1 import dataset_service_pb2, dataset_service_pb2_grpc
+
+_ACCEPTED: Final = (("x-upload", "accepted"),)
+"""Initial metadata of an upload whose bytes are wanted."""
 
 
 class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
@@ -33,7 +37,11 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
         self, request_iterator: AsyncIterator[dataset_service_pb2.UploadDatasetRequest], context: Context
     ) -> dataset_service_pb2.Dataset:
         """Uploads a data set."""
-        upload = await self._intake.receive(mapping.parts_from_proto(request_iterator), threads=self._threads)
+        upload = await self._intake.receive(
+            mapping.parts_from_proto(request_iterator),
+            threads=self._threads,
+            on_accepted=lambda: context.send_initial_metadata(_ACCEPTED),
+        )
         record = await self._threads.run(self._intake.finish, upload)
         return mapping.dataset_to_proto(handlers.Shown(record.dataset, record))
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from secateur.core import devices
 from secateur.core.devices import DeviceProfile
-from secateur.core.errors import FailedPrecondition, InvalidArgument, NotFound
+from secateur.core.errors import FailedPrecondition, NotFound
 from secateur.core.profiles import ProfileName, check_addable
 from secateur.core.serial import digest_of, to_data
+from secateur.server.places import place_of, token_of
 from secateur.store import Store
 from secateur.store.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from secateur.store.records import Page
@@ -105,8 +106,6 @@ def delete_device_profile(name: ProfileName, *, store: Store) -> None:
 def list_device_profiles(query: ListDeviceProfiles, *, store: Store) -> Page[DeviceProfile]:
     """Returns one page of device profiles by id: the built-in ones, then those of a project.
 
-    A page token is the place of the last profile seen, so that a page does not shift when profiles are added or deleted.
-
     Raises:
         InvalidArgument: PAGE_TOKEN_INVALID.
     """
@@ -114,11 +113,11 @@ def list_device_profiles(query: ListDeviceProfiles, *, store: Store) -> Page[Dev
     if query.project:
         with store.snapshot() as work:
             own = work.device_profiles.list(query.project)
-    after = _place_of(query.page_token, query.project)
+    after = place_of(query.page_token, query.project, devices.PROFILES)
     rest = [profile for profile in (*devices.PROFILES.values(), *own) if _place(profile) > after]
     rest.sort(key=_place)
     page = tuple(rest[: min(query.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)])
-    return Page(page, next_page_token="/".join(_place(page[-1])) if len(page) < len(rest) else "")
+    return Page(page, next_page_token=token_of(*_place(page[-1])) if len(page) < len(rest) else "")
 
 
 def find_profile(name: ProfileName | None, project: str, work: Snapshot) -> DeviceProfile | None:
@@ -148,15 +147,3 @@ def find_profile(name: ProfileName | None, project: str, work: Snapshot) -> Devi
 
 def _place(profile: DeviceProfile) -> tuple[str, str]:
     return profile.project, profile.id  # the built-in ones have no project, and so come first
-
-
-def _place_of(token: str, project: str) -> tuple[str, str]:
-    owner, slash, identifier = token.partition("/")
-    known = identifier in devices.PROFILES if not owner else owner == project
-    if token and not (slash and known):
-        raise InvalidArgument(
-            "PAGE_TOKEN_INVALID",
-            f"Pass on the token that the answer before gave, or leave it empty. Received: {token}",
-            field="page_token",
-        )
-    return owner, identifier

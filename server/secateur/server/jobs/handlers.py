@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from secateur.core import datasets, recipes
-from secateur.core.datasets import DatasetName
+from secateur.core.datasets import Dataset, DatasetName
 from secateur.core.errors import FailedPrecondition, Infeasible, NotFound
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
 from secateur.core.planning import TargetQuote
 from secateur.core.serial import digest_of, to_data
-from secateur.core.specs import JobSpec, PlanPolicy, Target
+from secateur.core.specs import JobSpec, PlanPolicy, Recipe, Target
 from secateur.server.datasets.handlers import find_dataset
 from secateur.server.fields import under
 from secateur.server.plans.handlers import AskedTarget, quote_each, with_profiles
@@ -28,12 +28,17 @@ TOOLCHAIN: Final = f"secateur {importlib.metadata.version('secateur-server')}"
 
 @dataclass(frozen=True, slots=True)
 class RecipeChoice:
-    """A recipe by name, and what to override of it; None keeps the recipe's own value."""
+    """A recipe by name, and what to override of it.
+
+    Args:
+        name: Its name; empty for the default.
+        overrides: Values of fields of `Recipe` that take the place of the recipe's own.
+        augmentation: The same for the fields of its `Augmentation`.
+    """
 
     name: str = ""
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    augmentation: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +92,8 @@ def create_job(command: CreateJob, *, store: Store) -> JobRecord:
 
     Raises:
         NotFound: ARCHITECTURE_NOT_FOUND, DATASET_NOT_FOUND or DEVICE_PROFILE_NOT_FOUND.
-        InvalidArgument: DATASET_UNKNOWN, DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, BUDGET_EMPTY or
-            REQUEST_ID_REUSED.
+        InvalidArgument: DATASET_UNKNOWN, DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, RECIPE_INVALID,
+            AUGMENTATION_INVALID, BUDGET_EMPTY or REQUEST_ID_REUSED.
         FailedPrecondition: BUDGET_INFEASIBLE or PRUNING_NO_EFFECT, naming the target.
     """
     request = command.job
@@ -162,13 +167,7 @@ def _resolve(request: JobRequest, *, store: Store) -> JobSpec:
         targets = with_profiles(request.targets, request.project, work)
         dataset = find_dataset(request.dataset, request.project, work)
     datasets.check_fits(architecture.graph, dataset.dataset)
-    recipe = recipes.resolve(
-        request.recipe.name,
-        dataset=dataset.dataset,
-        epochs=request.recipe.epochs,
-        batch_size=request.recipe.batch_size,
-        learning_rate=request.recipe.learning_rate,
-    )
+    recipe = _recipe(request.recipe, dataset.dataset)
     _check_targets(architecture.graph, targets, request)
     return JobSpec(
         architecture=architecture.digest,
@@ -179,6 +178,13 @@ def _resolve(request: JobRequest, *, store: Store) -> JobSpec:
         seed=request.seed,
         dataset_id=dataset.dataset.name if dataset.record else "",
     )
+
+
+def _recipe(choice: RecipeChoice, dataset: Dataset) -> Recipe:
+    recipe = recipes.resolve(choice.name, dataset, augmentation=choice.augmentation, **choice.overrides)
+    with under("recipe"):
+        datasets.check_augmentation(recipe.augmentation, dataset.input_shape)
+    return recipe
 
 
 def _check_targets(graph: LayerGraph, targets: tuple[Target, ...], request: JobRequest) -> None:

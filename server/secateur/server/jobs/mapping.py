@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Final
 
 from google.protobuf import duration_pb2
 
 from secateur.core.datasets import DatasetName
 from secateur.core.jobs import JobStage, JobState
 from secateur.core.reports import Attempt, Progress, SearchCandidate
-from secateur.core.specs import Recipe
+from secateur.core.serial import to_data
+from secateur.core.specs import OptimizerKind, Recipe, Schedule, ScratchBudget
 from secateur.server import names
 from secateur.server.fields import under
 from secateur.server.jobs.handlers import CreateJob, JobRequest, RecipeChoice
@@ -20,9 +24,16 @@ from secateur.server.plans.mapping import (
     target_to_proto,
     targets_from_proto,
 )
-from secateur.server.vocabulary import compliance_to_proto, resource_to_proto, timestamp
+from secateur.server.vocabulary import compliance_to_proto, resource_to_proto, timestamp, word_to_proto
 from secateur.store.records import EventRecord, JobRecord, Page, TargetOutcome
 from secateur.v1 import job_service_pb2
+
+_WORDS: Final[Mapping[str, tuple[Any, str, type[StrEnum]]]] = {
+    "optimizer": (job_service_pb2.Optimizer, "OPTIMIZER_", OptimizerKind),
+    "schedule": (job_service_pb2.Schedule, "SCHEDULE_", Schedule),
+    "scratch": (job_service_pb2.ScratchBudget, "SCRATCH_BUDGET_", ScratchBudget),
+}
+"""Fields of a recipe that are words: the enum of each in the API, what its names start with, and the words."""
 
 
 def create_from_proto(request: job_service_pb2.CreateJobRequest) -> CreateJob:
@@ -123,18 +134,18 @@ def event_to_proto(event: EventRecord) -> job_service_pb2.WatchJobResponse:
 
 
 def _recipe_from_proto(message: job_service_pb2.Recipe) -> RecipeChoice:
-    return RecipeChoice(
-        name=message.name,
-        epochs=message.epochs if message.HasField("epochs") else None,
-        batch_size=message.batch_size if message.HasField("batch_size") else None,
-        learning_rate=message.learning_rate if message.HasField("learning_rate") else None,
-    )
+    # A recipe has the same fields here and there; those that are not set are not listed.
+    overrides = {field.name: value for field, value in message.ListFields() if field.name not in ("name", "augmentation")}
+    for name, (enum, prefix, words) in _WORDS.items():
+        if name in overrides:
+            overrides[name] = words[enum.Name(overrides[name]).removeprefix(prefix)]
+    augmentation = {field.name: value for field, value in message.augmentation.ListFields()}
+    return RecipeChoice(message.name, overrides, augmentation)
 
 
 def _recipe_to_proto(recipe: Recipe) -> job_service_pb2.Recipe:
-    return job_service_pb2.Recipe(
-        name=recipe.name, epochs=recipe.epochs, batch_size=recipe.batch_size, learning_rate=recipe.learning_rate
-    )
+    words = {name: word_to_proto(enum, getattr(recipe, name), prefix) for name, (enum, prefix, _) in _WORDS.items()}
+    return job_service_pb2.Recipe(**{**to_data(recipe), **words})
 
 
 def _state_to_proto(state: JobState) -> job_service_pb2.JobState.ValueType:
@@ -159,6 +170,11 @@ def _progress_to_proto(progress: Progress | None) -> job_service_pb2.JobProgress
         loss=progress.loss,
         accuracy=progress.accuracy,
         eta=eta,
+        step=progress.step,
+        steps=progress.steps,
+        images_per_second=progress.images_per_second,
+        validation_loss=progress.validation_loss,
+        learning_rate=progress.learning_rate,
     )
 
 

@@ -51,9 +51,7 @@ def resolve_from_proto(request: model_service_pb2.ResolveModelRequest) -> Resolv
         device_profile=profile_from_proto(request.device_profile),
         budget=budget_from_proto(request.budget) if request.HasField("budget") else None,
     )
-    return ResolveModel(
-        project=project, architecture=architecture, dataset=names.dataset_of(request.dataset), target=target
-    )
+    return ResolveModel(project=project, architecture=architecture, dataset=names.dataset_of(request.dataset), target=target)
 
 
 def resolution_to_proto(resolution: Resolution) -> model_service_pb2.ResolveModelResponse:

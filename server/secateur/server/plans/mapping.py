@@ -95,6 +95,7 @@ def policy_from_proto(message: plan_service_pb2.PlanPolicy) -> PlanPolicy:
         temperature=message.temperature if message.HasField("temperature") else default.temperature,
         hybrid=_hybrid_from_proto(message.hybrid) if mode is PlanMode.HYBRID else default.hybrid,
         search=_search_from_proto(message.search) if message.HasField("search") else None,
+        literal=message.literal,
     )
 
 
@@ -104,6 +105,7 @@ def _hybrid_from_proto(message: plan_service_pb2.HybridPolicy) -> HybridPolicy:
         criterion=word_from_proto(plan_service_pb2.Criterion, message.criterion, _CRITERION, default.criterion),
         order=word_from_proto(plan_service_pb2.Order, message.order, _ORDER, default.order),
         alpha=message.alpha if message.HasField("alpha") else None,
+        rounds=message.rounds or default.rounds,
     )
 
 
@@ -127,6 +129,7 @@ def policy_to_proto(policy: PlanPolicy) -> plan_service_pb2.PlanPolicy:
         temperature=policy.temperature,
         hybrid=_hybrid_to_proto(policy.hybrid) if policy.mode is PlanMode.HYBRID else None,
         search=_search_to_proto(policy.search) if policy.search else None,
+        literal=policy.literal,
     )
 
 
@@ -135,6 +138,7 @@ def _hybrid_to_proto(hybrid: HybridPolicy) -> plan_service_pb2.HybridPolicy:
         criterion=word_to_proto(plan_service_pb2.Criterion, hybrid.criterion, _CRITERION),
         order=word_to_proto(plan_service_pb2.Order, hybrid.order, _ORDER),
         alpha=hybrid.alpha,
+        rounds=hybrid.rounds,
     )
 
 

@@ -37,6 +37,8 @@ class Jobs(JobServiceServicer):
         """Whether jobs stay queued until they are cancelled."""
         self.candidates: list[pb.SearchCandidate] = []
         """What the search of every target looked at, best first."""
+        self.attempts = [pb.Attempt(plan="a" * 64, trained=True)]
+        """Plans that were tried for every target."""
         self.break_after: list[int] = []
         """After how many events the next watches break, one number per watch."""
         self.end_after: list[int] = []
@@ -62,7 +64,15 @@ class Jobs(JobServiceServicer):
         if not self.live:
             for epoch in range(1, EPOCHS + 1):
                 progress = pb.JobProgress(
-                    epoch=epoch, epochs=EPOCHS, accuracy=0.9, loss=0.5, eta=Duration(seconds=EPOCHS - epoch)
+                    epoch=epoch,
+                    epochs=EPOCHS,
+                    accuracy=0.9,
+                    loss=0.5,
+                    eta=Duration(seconds=EPOCHS - epoch),
+                    steps=20,
+                    images_per_second=1_234.5,
+                    validation_loss=0.25,
+                    learning_rate=0.05,
                 )
                 events.append(
                     pb.JobEvent(
@@ -91,7 +101,8 @@ class Jobs(JobServiceServicer):
             model="projects/default/models/aa01",
             met=met,
             message="" if met else "flash_bytes binds: 70000 bytes were reached",
-            plans_tried=1,
+            plans_tried=len(self.attempts),
+            attempts=self.attempts,
             compliance=[
                 resources_pb.Compliance(
                     resource=resources_pb.RESOURCE_FLASH_BYTES,

@@ -19,7 +19,12 @@ NAME = "projects/default/models/aa01"
 CONTENT = {"litert-float32": bytes(range(256)) * 1000, "litert-int8": bytes(reversed(range(256))) * 300}
 """Bytes of each file of the one model."""
 
-_FORMATS = {"litert-float32": pb.ARTIFACT_FORMAT_LITERT_FLOAT32, "litert-int8": pb.ARTIFACT_FORMAT_LITERT_INT8}
+_FORMATS = {
+    "litert-float32": pb.ARTIFACT_FORMAT_LITERT_FLOAT32,
+    "litert-int8": pb.ARTIFACT_FORMAT_LITERT_INT8,
+    "tflm-source": pb.ARTIFACT_FORMAT_TFLM_SOURCE,
+    "keras": pb.ARTIFACT_FORMAT_KERAS,
+}
 _CHUNK = 10_000
 
 
@@ -28,8 +33,10 @@ class Models(ModelServiceServicer):
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
-        self.content = dict(CONTENT)
-        """What is sent; other than `CONTENT` it is damaged."""
+        self.offered = dict(CONTENT)
+        """The files that the model has."""
+        self.content = self.offered.copy()
+        """What is sent; other than what is offered it is damaged."""
         self.break_after: list[int] = []
         """After how many chunks the next downloads break, one number per download."""
 
@@ -44,7 +51,7 @@ class Models(ModelServiceServicer):
                 accuracy=0.975,
                 test_images=360,
             )
-            for name, content in CONTENT.items()
+            for name, content in self.offered.items()
         ]
         return pb.Model(
             name=NAME,
@@ -65,6 +72,26 @@ class Models(ModelServiceServicer):
                     unit="ms",
                     method="predicted from the profile",
                     format=pb.ARTIFACT_FORMAT_LITERT_INT8,
+                ),
+                pb.Measurement(
+                    name="load_ms",
+                    value=3.25,
+                    unit="ms",
+                    method="to the first result",
+                    format=pb.ARTIFACT_FORMAT_LITERT_FLOAT32,
+                ),
+                pb.Measurement(
+                    name="load_ms", value=2.75, unit="ms", method="to the first result", format=pb.ARTIFACT_FORMAT_LITERT_INT8
+                ),
+            ],
+            operator_profiles=[
+                pb.OperatorProfile(
+                    format=pb.ARTIFACT_FORMAT_LITERT_INT8,
+                    method="Each operator alone.",
+                    operators=[
+                        pb.OperatorTime(operator="CONV_2D", layer="conv1", output_shape=[1, 8, 8, 7], milliseconds=0.75),
+                        pb.OperatorTime(operator="FULLY_CONNECTED", output_shape=[1, 10], milliseconds=0.25),
+                    ],
                 )
             ],
             compliance=[self._compliance()],

@@ -11,12 +11,14 @@ import grpc
 
 from secateur.v1 import (
     architecture_service_pb2_grpc,
+    dataset_service_pb2_grpc,
     device_profile_service_pb2_grpc,
     job_service_pb2_grpc,
     model_service_pb2_grpc,
     plan_service_pb2_grpc,
 )
 from tests.unit.client.remote.catalogue import Architectures, DeviceProfiles
+from tests.unit.client.remote.datasets import Datasets
 from tests.unit.client.remote.faults import Faults
 from tests.unit.client.remote.jobs import Jobs, Plans
 from tests.unit.client.remote.models import Models
@@ -28,6 +30,7 @@ class Service:
     def __init__(self) -> None:
         self.faults = Faults()
         self.architectures = Architectures(self.faults)
+        self.datasets = Datasets(self.faults)
         self.device_profiles = DeviceProfiles(self.faults)
         self.jobs = Jobs(self.faults)
         self.models = Models(self.faults)
@@ -38,6 +41,7 @@ class Service:
         """Starts the server on a free port."""
         server = grpc.aio.server()
         architecture_service_pb2_grpc.add_ArchitectureServiceServicer_to_server(self.architectures, server)
+        dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server(self.datasets, server)
         device_profile_service_pb2_grpc.add_DeviceProfileServiceServicer_to_server(self.device_profiles, server)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(self.jobs, server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(self.models, server)

@@ -26,7 +26,7 @@ def test_zoo(name: str) -> None:
     }
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(layer_graphs(every_kind=True))
 def test_random_networks(graph: LayerGraph) -> None:
     assert cost_of(graph).parameters == build_model(graph).count_params()

@@ -70,7 +70,7 @@ def test_work_counts_weights_and_tensors_once_in_int8() -> None:
     assert add.moved_bytes == 3 * 8 * 8 * 4
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(layer_graphs(every_kind=True), st.data())
 def test_kept_up_to_date(graph: LayerGraph, data: st.DataObject) -> None:
     groups = [group for group in channel_groups(graph, residual="coupled") if group.prunable]

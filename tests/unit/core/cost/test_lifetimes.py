@@ -22,7 +22,7 @@ def alive(tensors: list[Tensor], step: int) -> set[str]:
     return {tensor.layer for tensor in tensors if tensor.first <= step <= tensor.last}
 
 
-@settings(deadline=None)
+
 @given(schedules())
 def test_peak_is_the_worst_step(schedule: tuple[list[Tensor], dict[str, int]]) -> None:
     tensors, sizes = schedule
@@ -31,7 +31,7 @@ def test_peak_is_the_worst_step(schedule: tuple[list[Tensor], dict[str, int]]) -
     assert found == worst == sum(sizes[name] for name in names)
 
 
-@settings(deadline=None)
+
 @given(schedules())
 def test_arena_holds_every_step(schedule: tuple[list[Tensor], dict[str, int]]) -> None:
     tensors, sizes = schedule

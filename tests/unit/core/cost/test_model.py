@@ -14,7 +14,7 @@ from secateur.core.resources import Resource
 from tests.support.graphs import layer_graphs
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(layer_graphs(every_kind=True), st.data())
 def test_equals_a_fresh_count(graph: LayerGraph, data: st.DataObject) -> None:
     groups = [group for group in channel_groups(graph, residual="coupled") if group.prunable]
@@ -27,7 +27,7 @@ def test_equals_a_fresh_count(graph: LayerGraph, data: st.DataObject) -> None:
     assert {name: cost for name, cost in layer_costs(pruned).items() if name in model.layer_costs} == model.layer_costs
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(layer_graphs(every_kind=True))
 def test_back_at_full_width_nothing_has_changed(graph: LayerGraph) -> None:
     groups = [group for group in channel_groups(graph) if group.prunable]
@@ -40,7 +40,7 @@ def test_back_at_full_width_nothing_has_changed(graph: LayerGraph) -> None:
     assert model.cost() == before == cost_of(graph)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(layer_graphs(every_kind=True), st.data())
 def test_sums_shrink_with_every_width(graph: LayerGraph, data: st.DataObject) -> None:
     groups = [group for group in channel_groups(graph) if group.prunable and group.width > 1]

@@ -10,7 +10,7 @@ from secateur.core.graph import LayerGraph, zoo
 from tests.support.graphs import layer_graphs
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(layer_graphs(every_kind=True))
 def test_shares_never_count_anything_twice(graph: LayerGraph) -> None:
     rows = group_rows(graph)

@@ -187,7 +187,7 @@ def test_repeated_doubling_takes_no_exponential_time() -> None:
     assert not groups[0].prunable
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(layer_graphs(every_kind=True))
 def test_groups_partition_the_producers(graph: LayerGraph) -> None:
     groups = channel_groups(graph)

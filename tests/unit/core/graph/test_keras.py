@@ -84,7 +84,7 @@ def test_zoo_survives_a_round_trip_through_keras(name: str) -> None:
     assert read_keras_json(model.to_json()) == graph
 
 
-@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(layer_graphs(every_kind=True))
 def test_random_graphs_survive_a_round_trip_through_keras(graph: LayerGraph) -> None:
     model = build_model(graph, for_devices=False)

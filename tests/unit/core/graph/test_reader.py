@@ -272,7 +272,7 @@ def test_too_much_text_is_refused_unread() -> None:
     assert refused(" " * (MAX_JSON_CHARACTERS + 1)).reason == "ARCHITECTURE_TOO_LARGE"
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(layer_graphs(every_kind=True))
 def test_data_round_trip(graph: LayerGraph) -> None:
     again = from_data(json.loads(json.dumps(graph.to_dict())))
@@ -292,7 +292,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(place for key, inner in items for place in _places(inner, (*path, key)))]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.data(), _JSON)
 def test_any_value_in_any_place_is_read_or_refused(data: st.DataObject, value: Any) -> None:
     readers: list[tuple[Record, Callable[[Record], LayerGraph]]] = [

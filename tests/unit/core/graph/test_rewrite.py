@@ -15,7 +15,7 @@ def widths_of(graph: LayerGraph) -> dict[str, int]:
     return {group.name: group.width for group in channel_groups(graph)}
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(layer_graphs(every_kind=True), st.data())
 def test_changes_exactly_the_groups_asked_for(graph: LayerGraph, data: st.DataObject) -> None:
     groups = channel_groups(graph, residual="coupled")
@@ -32,7 +32,7 @@ def test_changes_exactly_the_groups_asked_for(graph: LayerGraph, data: st.DataOb
     assert from_data(cut.to_dict()) == cut  # every shape is what a fresh inference says
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(layer_graphs(every_kind=True))
 def test_own_widths_change_nothing(graph: LayerGraph) -> None:
     assert with_widths(graph, widths_of(graph)) == graph
@@ -68,7 +68,7 @@ def test_refuses(widths: dict[str, int], text: str) -> None:
     assert caught.value.field in widths
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(layer_graphs(max_blocks=3, every_kind=True))
 def test_two_widths_for_one_group_are_refused(graph: LayerGraph) -> None:
     for group in channel_groups(graph, residual="coupled"):

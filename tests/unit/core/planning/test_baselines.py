@@ -32,7 +32,7 @@ def test_uniform_lands_on_the_budget(name: str, resource: Resource, fraction: fl
     assert 0.99 * asked <= chosen.cost.by_resource()[resource] <= asked
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(layer_graphs(), st.floats(0.2, 1), st.integers(1, 4), st.integers(1, 6))
 def test_uniform_is_one_multiplier_to_within_rounding(
     graph: LayerGraph, fraction: float, round_to: int, min_width: int

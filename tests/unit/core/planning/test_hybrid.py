@@ -129,7 +129,7 @@ def test_a_branch_that_others_read_or_feed_is_no_block(leak: str) -> None:
     assert caught.value.reason == "BLOCK_UNKNOWN"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(layer_graphs(), st.data())
 def test_networks_without_blocks_are_whole(graph: LayerGraph, data: st.DataObject) -> None:
     names = [block.name for block in residual_blocks(graph)]
@@ -319,7 +319,7 @@ def test_the_best_channels_stay_and_the_first_of_equals() -> None:
     assert caught.value.reason == "SCORES_MISSING"
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(layer_graphs(), st.data())
 def test_positions_are_as_many_as_the_widths_say(graph: LayerGraph, data: st.DataObject) -> None:
     kept = {

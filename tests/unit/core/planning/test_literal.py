@@ -15,7 +15,7 @@ import pytest
 from secateur.core.graph import zoo
 from secateur.core.planning import Budget, Planner, Trace, WidthRule
 from secateur.core.resources import Resource
-from secateur.core.specs import PlanMode
+from secateur.core.specs import PlanMode, PlanPolicy
 
 SEEDS = range(200)
 Traces = Callable[[PlanMode, float], list[Trace]]
@@ -29,7 +29,7 @@ MODES = {
 
 @pytest.fixture(scope="module")
 def planner() -> Planner:
-    return Planner(zoo.build("vgg16", (32, 32, 3), 10), WidthRule(0.1, 1, 1))
+    return Planner.of(zoo.build("vgg16", (32, 32, 3), 10), PlanPolicy(PlanMode.FLOPS, literal=True))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def traces(planner: Planner) -> Traces:
     def run(mode: PlanMode, reduction: float) -> list[Trace]:
         if (mode, reduction) not in done:
             budget = Budget.fractions(**{MODES[mode].value: 1 - reduction})
-            done[mode, reduction] = [planner.trace(budget, mode, seed, land=False) for seed in SEEDS]
+            done[mode, reduction] = [planner.trace(budget, mode, seed) for seed in SEEDS]
         return done[mode, reduction]
 
     return run
@@ -117,7 +117,7 @@ def test_floors_keep_flops_mode_from_squeezing() -> None:
 
 def test_a_trace_tells_every_cut(planner: Planner) -> None:
     """Each cut takes a tenth of its group, rounded down, so the cuts give the widths."""
-    trace = planner.trace(Budget.fractions(parameters=0.5), PlanMode.PARAMETERS, 7, land=False)
+    trace = planner.trace(Budget.fractions(parameters=0.5), PlanMode.PARAMETERS, 7)
     for name, width in trace.plan.unpruned_widths.items():
         for _ in range(trace.cuts.count(name)):
             width -= max(1, width // 10)

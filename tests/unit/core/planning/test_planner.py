@@ -135,7 +135,7 @@ def test_unknown_mode() -> None:
 
 def test_literal_goes_down_to_one_filter(resnet20: LayerGraph) -> None:
     smallest = Planner(resnet20, WidthRule(0.1, 1, 1)).smallest.cost
-    chosen = plan(resnet20, Budget.of(parameters=smallest.parameters), literal=True, min_width=8, round_to=8)
+    chosen = plan(resnet20, Budget.of(parameters=smallest.parameters), mode="parameters", literal=True, min_width=8, round_to=8)
     assert set(chosen.widths.values()) == {1}
 
 

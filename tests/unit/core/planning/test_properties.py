@@ -42,7 +42,7 @@ def nearest_or_plan(graph: LayerGraph, budget: Budget, policy: dict[str, Any]) -
         return error.nearest, error
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(layer_graphs(), BUDGETS, POLICIES)
 def test_a_plan_keeps_its_promises(graph: LayerGraph, budget: Budget, policy: dict[str, Any]) -> None:
     chosen, infeasible = nearest_or_plan(graph, budget, policy)
@@ -62,7 +62,7 @@ def test_a_plan_keeps_its_promises(graph: LayerGraph, budget: Budget, policy: di
     assert chosen.digest == nearest_or_plan(graph, budget, policy)[0].digest
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(layer_graphs(), BUDGETS, POLICIES, st.floats(1, 3))
 def test_a_looser_budget_stays_feasible(graph: LayerGraph, budget: Budget, policy: dict[str, Any], slack: float) -> None:
     _, infeasible = nearest_or_plan(graph, budget, policy)
@@ -72,7 +72,7 @@ def test_a_looser_budget_stays_feasible(graph: LayerGraph, budget: Budget, polic
         assert nearest_or_plan(graph, looser, policy)[1] is None
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(layer_graphs(), BUDGETS, POLICIES)
 def test_the_smallest_reachable_point_is_reachable(graph: LayerGraph, budget: Budget, policy: dict[str, Any]) -> None:
     """What an infeasible answer offers as reachable is feasible when asked for."""
@@ -82,16 +82,16 @@ def test_the_smallest_reachable_point_is_reachable(graph: LayerGraph, budget: Bu
         assert nearest_or_plan(graph, offered, policy)[1] is None
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 1_000), st.sampled_from(["parameters", "flops", "memory_bytes", "flash_bytes"]), st.floats(0.3, 0.95))
 def test_what_was_cut_last_is_given_back_first(seed: int, resource: str, fraction: float) -> None:
     """Landing widens the group of the last cut until one more channel would break the limit."""
     graph = zoo.build("resnet20", (8, 8, 1), 10)
-    planner = Planner(graph, WidthRule())
+    planner, cutter = Planner(graph, WidthRule()), Planner(graph, WidthRule(), land=False)
     limited = Resource(resource)
 
     def cut(value: float) -> Plan:
-        return planner.plan(Budget.of(**{resource: value}), PlanMode.DEVICE, seed, land=False)
+        return cutter.plan(Budget.of(**{resource: value}), PlanMode.DEVICE, seed)
 
     asked = fraction * planner.unpruned.cost.by_resource()[limited]
     landed = planner.plan(Budget.of(**{resource: asked}), PlanMode.DEVICE, seed)
@@ -113,7 +113,7 @@ def test_what_was_cut_last_is_given_back_first(seed: int, resource: str, fractio
     assert model.value(limited) > asked
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     layer_graphs(),
     st.lists(BUDGETS, min_size=2, max_size=5),

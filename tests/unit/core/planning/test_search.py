@@ -62,7 +62,7 @@ def searching(candidates: int, **policy: Any) -> PlanPolicy:
     return PlanPolicy(**{"mode": PlanMode.FLOPS, "search": SearchPolicy(candidates), **policy})
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(layer_graphs(max_blocks=4) | residual_graphs(), BUDGETS, POLICIES, st.integers(0, 2**32 - 1))
 def test_candidates_keep_their_promises(graph: LayerGraph, budget: Budget, policy: PlanPolicy, seed: int) -> None:
     arguments: dict[str, Any] = {

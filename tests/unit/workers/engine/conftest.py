@@ -14,7 +14,7 @@ from secateur.core.graph import LayerGraph
 from secateur.core.reports import ArtifactFormat
 from secateur.workers.engine.build import build_model
 from secateur.workers.engine.datasets import Data, load
-from secateur.workers.engine.export import export
+from secateur.workers.engine.export import Exported, export
 from secateur.workers.engine.records import Epoch, Training
 from secateur.workers.engine.train import train
 from tests.support.training import QUICK, small_network
@@ -25,16 +25,16 @@ class Trained:
     model: Any
     training: Training
     reported: list[Epoch]
-    files: dict[ArtifactFormat, bytes]
+    exported: Exported
     outputs: NDArray[np.float32]
 
     @property
     def int8(self) -> bytes:
-        return self.files[ArtifactFormat.LITERT_INT8]
+        return self.exported.files[ArtifactFormat.LITERT_INT8]
 
     @property
     def float32(self) -> bytes:
-        return self.files[ArtifactFormat.LITERT_FLOAT32]
+        return self.exported.files[ArtifactFormat.LITERT_FLOAT32]
 
 
 @pytest.fixture(scope="session")

@@ -121,7 +121,7 @@ def test_a_job_loads_what_its_network_fits(uploaded: Callable[[dict[str, Any]], 
     pixels = (digits.images * 15.9375).astype(np.uint8)
     job = replace(quick_job(Budget.of(flash_bytes=12_000)), dataset=NAME)
     data = load_for(small_network(), job, uploaded({"x_train": pixels, "y_train": digits.target}))
-    assert len(data.test) == registry.get("digits").test_images
+    assert len(data.test) == registry.drawn_test_images(1_797)
     with pytest.raises(InvalidArgument) as caught:
         load_for(small_network(), job, uploaded(arrays(60)))
     assert caught.value.reason == "DATASET_SHAPE_MISMATCH"
@@ -136,7 +136,7 @@ def test_an_uploaded_set_that_cannot_be_had_is_unavailable() -> None:
 def test_a_registered_set_is_read_from_the_folder_of_the_setting(tmp_path: Path) -> None:
     registered = registry.get("fashion_mnist")
     shapes = {"train": registered.train_images, "test": registered.test_images}
-    found = {f"x_{part}": np.zeros((count, 28, 28), np.uint8) for part, count in shapes.items()}
+    found: dict[str, Any] = {f"x_{part}": np.zeros((count, 28, 28), np.uint8) for part, count in shapes.items()}
     found |= {f"y_{part}": (np.arange(count) % 10).astype(np.uint8) for part, count in shapes.items()}
     np.savez_compressed(tmp_path / "fashion_mnist.npz", **found)
     data = load("fashion_mnist", seed=0, validation_fraction=0.1, sources=DatasetSources(tmp_path))

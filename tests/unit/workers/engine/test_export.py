@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -13,8 +14,9 @@ from secateur.workers.engine.build import build_model
 from secateur.workers.engine.datasets import Data
 from secateur.workers.engine.export import export, export_untrained
 from secateur.workers.engine.litert import LiteRt
+from secateur.workers.engine.operators import operators_of
 from secateur.workers.engine.tflm import measure_arena
-from tests.support.training import small_network
+from tests.support.training import residual_network, small_network
 from tests.unit.workers.engine.conftest import Trained
 
 
@@ -45,6 +47,29 @@ def test_int8_kernels_have_a_scale_per_channel(trained: Trained) -> None:
     assert [len(kernel["quantization_parameters"]["scales"]) for kernel in kernels] == [32]
 
 
+def test_float16_halves_the_file_and_keeps_the_labels(trained: Trained, data: Data) -> None:
+    file = trained.exported.files[ArtifactFormat.LITERT_FLOAT16]
+    assert len(file) < 0.6 * len(trained.float32)
+    outputs = LiteRt(file).outputs(data.test.images)
+    assert (outputs.argmax(axis=1) == trained.outputs.argmax(axis=1)).mean() > 0.99
+    np.testing.assert_allclose(outputs, trained.outputs, atol=0.05)
+
+
+def test_tensors_lead_back_to_layers_however_often_the_model_was_called() -> None:
+    model = build_model(residual_network())
+    images = np.zeros((1, 8, 8, 1), np.float32)
+
+    def layers() -> list[str]:
+        exported = export(model, images)
+        return [exported.layer_of(operator.output) for operator in operators_of(exported.files[ArtifactFormat.LITERT_INT8])]
+
+    first = layers()
+    assert all(first)
+    assert len(set(first)) == len(first)
+    model(images)
+    assert layers() == first
+
+
 def test_sizes_are_known_before_training(trained: Trained, graph: LayerGraph, data: Data) -> None:
     untrained = export_untrained(build_model(graph), data.train.images)
     assert len(untrained) == len(trained.int8)
@@ -59,9 +84,9 @@ def test_measuring_the_size_leaves_the_weights_alone(graph: LayerGraph, data: Da
 
 
 def test_equal_models_give_equal_files_whatever_their_layers_are_called(data: Data) -> None:
-    def files(prefix: str) -> dict[ArtifactFormat, bytes]:
+    def files(prefix: str) -> Mapping[ArtifactFormat, bytes]:
         keras.utils.set_random_seed(0)
-        return export(build_model(small_network(prefix=prefix)), data.train.images)
+        return export(build_model(small_network(prefix=prefix)), data.train.images).files
 
     assert files("") == files("a_rather_long_prefix_of_every_name_")
 

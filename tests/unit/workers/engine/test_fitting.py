@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from secateur.core.graph import LayerGraph
+from secateur.core.reports import Tightening
 from secateur.core.resources import Budget, Compliance, Resource
 from secateur.workers.engine.datasets import Data
 from secateur.workers.engine.fitting import MAX_TIGHTENINGS, Fitting
@@ -33,8 +34,21 @@ def test_a_measured_excess_makes_the_next_plan_smaller_by_it(graph: LayerGraph, 
     assert fitting.tighten(first.proposal.plan, (missed,))
     second = fitting.next(planned)
     assert second.proposal.plan.cost.flash_bytes <= first.proposal.plan.cost.flash_bytes - 500
-    assert second.plans_tried == 2
     assert second.compliance[0].asked == 12_000
+
+
+def test_every_attempt_is_kept_with_what_it_missed_and_what_that_changed(graph: LayerGraph, data: Data) -> None:
+    fitting, planned = _fitting(graph, data, Budget.of(flash_bytes=12_000))
+    plan = fitting.next(planned).proposal.plan
+    missed = (Compliance(Resource.FLASH_BYTES, asked=12_000, achieved=12_500, method="bytes of the int8 file"),)
+    fitting.trained(missed)
+    fitting.tighten(plan, missed)
+    second = fitting.next(planned)
+    first, last = fitting.attempts
+    assert (first.plan, first.trained, first.compliance) == (plan.digest, True, missed)
+    assert first.tightened == (Tightening(Resource.FLASH_BYTES, pytest.approx(plan.cost.flash_bytes - 500)),)
+    assert (last.plan, last.trained, last.tightened) == (second.proposal.plan.digest, False, ())
+    assert last.compliance == second.compliance
 
 
 @pytest.mark.parametrize("resource", [Resource.PARAMETERS, Resource.ACCURACY])
@@ -50,7 +64,9 @@ def test_a_board_is_held_to_the_memory_of_a_process_and_the_search_is_bounded(gr
     fitting, planned = _fitting(graph, data, Budget.of(ram_bytes=1_000_000), "raspberrypi4")
     candidate = fitting.next(planned)
     assert not candidate.fits
-    assert candidate.plans_tried <= 1 + MAX_TIGHTENINGS
+    assert 1 < len(fitting.attempts) <= 1 + MAX_TIGHTENINGS
+    limits = [each.limit for attempt in fitting.attempts for each in attempt.tightened]
+    assert limits == sorted(limits, reverse=True)
     assert candidate.compliance[0].achieved > 10_000_000
     assert "process" in candidate.compliance[0].method
 

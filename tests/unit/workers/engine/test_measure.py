@@ -6,18 +6,35 @@ import resource
 import numpy as np
 import pytest
 
+from secateur.core.cost import cost_of
 from secateur.core.reports import ArtifactFormat, Measurement
-from secateur.workers.engine.datasets import Data
-from secateur.workers.engine.measure import LATENCY_IMAGES, arena_figures, figure_of, machine, measure_file, tflm_accuracy
+from secateur.workers.engine.datasets import Data, Split
+from secateur.workers.engine.measure import (
+    LATENCY_IMAGES,
+    Measured,
+    arena_figures,
+    comparison,
+    energy_figures,
+    figure_of,
+    machine,
+    measure_file,
+    tflm_figures,
+)
 from secateur.workers.engine.tflm import measure_arena
+from tests.support.training import small_network
 from tests.unit.workers.engine.conftest import Trained
 
 INT8 = ArtifactFormat.LITERT_INT8
 
 
 @pytest.fixture(scope="module")
-def figures(trained: Trained, data: Data) -> tuple[Measurement, ...]:
-    return measure_file(trained.int8, INT8, data.test, trained.outputs)
+def measured(trained: Trained, data: Data) -> Measured:
+    return measure_file(trained.int8, INT8, data.test, trained.outputs, trained.exported.layer_of)
+
+
+@pytest.fixture(scope="module")
+def figures(measured: Measured) -> tuple[Measurement, ...]:
+    return measured.figures
 
 
 def _named(figures: tuple[Measurement, ...], name: str) -> Measurement:
@@ -35,12 +52,14 @@ def test_accuracy_and_agreement_are_those_of_the_file_itself(
     accuracy, agreement = figure_of(figures, "accuracy", INT8), figure_of(figures, "keras_agreement", INT8)
     assert accuracy > 0.9
     assert abs(accuracy - (keras_labels == data.test.labels).mean()) <= 1 - agreement + 1e-9
-    assert 0 < figure_of(figures, "keras_max_difference", INT8) < 1
+    largest, mean = figure_of(figures, "keras_max_difference", INT8), figure_of(figures, "keras_mean_difference", INT8)
+    assert 0 < mean < largest < 1
 
 
 def test_accuracy_notices_wrong_labels(trained: Trained, data: Data) -> None:
-    wrong = type(data.test)(data.test.images, (data.test.labels + 1) % 10)
-    assert figure_of(measure_file(trained.int8, INT8, wrong, trained.outputs), "accuracy", INT8) < 0.1
+    wrong = Split(data.test.pixels, (data.test.labels + 1) % 10)
+    figures = comparison(trained.outputs, INT8, wrong, trained.outputs, method="")
+    assert figure_of(figures, "accuracy", INT8) < 0.1
 
 
 def test_latency_keeps_every_sample(figures: tuple[Measurement, ...]) -> None:
@@ -56,6 +75,36 @@ def test_memory_is_that_of_a_process_without_a_training_framework(figures: tuple
     assert baseline <= peak < ours / 3
 
 
+def test_a_run_uses_one_core_and_little_memory(figures: tuple[Measurement, ...]) -> None:
+    latency = sum(_named(figures, "latency_ms").samples)
+    assert latency <= figure_of(figures, "run_ms", INT8)
+    assert 0 < figure_of(figures, "processor_share", INT8) <= 1.1 / len(os.sched_getaffinity(0))
+    assert 0 < figure_of(figures, "memory_share", INT8) < 0.5
+
+
+def test_operators_are_timed_and_named_after_their_layers(measured: Measured) -> None:
+    profile = measured.operators
+    assert profile.format is INT8
+    assert [(each.operator, each.layer) for each in profile.operators] == [
+        ("CONV_2D", "block0_relu"),
+        ("CONV_2D", "block1_relu"),
+        ("CONV_2D", "block2_relu"),
+        ("MEAN", "pool"),
+        ("FULLY_CONNECTED", "logits"),
+    ]
+    assert profile.operators[0].output_shape == (1, 8, 8, 16)
+    total = sum(each.milliseconds for each in profile.operators)
+    assert 0.2 < total / figure_of(measured.figures, "latency_ms", INT8) < 5
+
+
+def test_int8_needs_less_energy_and_the_paper_less_still() -> None:
+    cost = cost_of(small_network())
+    figures = energy_figures(cost)
+    int8, floats = (figure_of(figures, "energy_horowitz_uj", kind) for kind in (INT8, ArtifactFormat.LITERT_FLOAT32))
+    assert 3 < floats / int8 < 20
+    assert figure_of(figures, "energy_paper_uj") == pytest.approx(cost.energy_paper_uj)
+
+
 def test_every_figure_says_how_and_where_it_was_taken(figures: tuple[Measurement, ...]) -> None:
     for figure in figures:
         assert figure.method
@@ -69,4 +118,5 @@ def test_the_arena_is_reported_with_what_was_recorded(trained: Trained, data: Da
     figures = arena_figures(arena)
     assert figure_of(figures, "arena_bytes", INT8) == arena.smallest
     assert figure_of(figures, "arena_recorded_bytes", INT8) == arena.recorded
-    assert tflm_accuracy(trained.int8, arena, data.test).value > 0.9
+    on_device = tflm_figures(trained.int8, arena, data.test, trained.outputs)
+    assert figure_of(on_device, "accuracy", ArtifactFormat.TFLM_SOURCE) > 0.9

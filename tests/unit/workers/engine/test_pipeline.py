@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph, zoo
 from secateur.core.jobs import JobStage
-from secateur.core.reports import ArtifactFormat, TargetReport
+from secateur.core.reports import ArtifactFormat, Progress, TargetReport
 from secateur.core.resources import Budget, Resource
 from secateur.core.serial import from_data, to_data
+from secateur.store.checkpoints import CheckpointStore
+from secateur.workers.engine.c_source import read_c_source
 from secateur.workers.engine.datasets import Data
+from secateur.workers.engine.pipeline import run_target
 from secateur.workers.engine.tflm import classify_on_tflm
 from tests.support.runs import Run
 from tests.support.training import QUICK, quick_job
@@ -55,12 +59,54 @@ def test_stored_files_are_the_ones_reported(finished: Run, data: Data) -> None:
     assert abs((labels == data.test.labels).mean() - int8.accuracy) <= 1 / len(data.test)
 
 
+def test_every_file_is_scored_and_compared_with_the_network(finished: Run) -> None:
+    report = finished.report
+    figures = {(figure.name, figure.format): figure.value for figure in report.measurements}
+    for item in report.artifacts:
+        assert figures["accuracy", item.format] == item.accuracy
+        assert figures["keras_agreement", item.format] > 0.95
+    assert figures["keras_max_difference", ArtifactFormat.KERAS] < 1e-5
+    assert figures["keras_max_difference", ArtifactFormat.LITERT_FLOAT32] < 1e-3
+    assert {profile.format for profile in report.operator_profiles} == {
+        ArtifactFormat.LITERT_FLOAT32,
+        ArtifactFormat.LITERT_FLOAT16,
+        ArtifactFormat.LITERT_INT8,
+    }
+    blobs = {item.format: finished.blobs[item.sha256] for item in report.artifacts}
+    assert read_c_source(blobs[ArtifactFormat.TFLM_SOURCE]) == blobs[ArtifactFormat.LITERT_INT8]
+
+
+def test_the_last_attempt_is_what_is_reported(finished: Run) -> None:
+    report = finished.report
+    assert report.plan is not None
+    assert report.plans_tried == len(report.attempts)
+    *_, last = report.attempts
+    assert (last.plan, last.trained, last.tightened) == (report.plan.digest, True, ())
+    assert last.compliance == report.compliance
+
+
 def test_the_report_survives_the_way_to_the_store(finished: Run) -> None:
     assert from_data(TargetReport, json.loads(json.dumps(to_data(finished.report)))) == finished.report
 
 
 def test_the_same_job_gives_the_same_files(finished: Run, graph: LayerGraph) -> None:
     assert Run(graph, quick_job(BUDGET)).blobs == finished.blobs
+
+
+def test_an_interrupted_run_goes_on_and_gives_the_same_files(finished: Run, graph: LayerGraph, tmp_path: Path) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.epoch == 3:
+            raise InterruptedError
+
+    kept = CheckpointStore(tmp_path.as_uri(), "job")
+    with pytest.raises(InterruptedError):
+        run_target(graph, quick_job(BUDGET), 0, put=lambda _: "", checkpoints=kept, on_progress=interrupt)
+    rest = Run(graph, quick_job(BUDGET), kept)
+    assert [step.epoch for step in rest.progress] == list(range(3, QUICK.epochs + 1))
+    assert rest.blobs == finished.blobs
+    assert Run(graph, quick_job(BUDGET), kept).progress == [], "what has been trained to its end is not trained again"
+    kept.clear()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_an_infeasible_target_trains_nothing_and_names_the_limit(graph: LayerGraph) -> None:

@@ -63,7 +63,9 @@ def test_the_model_is_left_with_its_best_epoch(graph: LayerGraph, data: Data) ->
     assert training.best.validation_loss == min(losses) < losses[-1]
     outputs = np.asarray(model(contrary.validation.images))
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=QUICK.label_smoothing)
-    assert float(loss(np.eye(10)[contrary.validation.labels], outputs)) == pytest.approx(training.best.validation_loss, rel=1e-4)
+    assert float(loss(np.eye(10)[contrary.validation.labels], outputs)) == pytest.approx(
+        training.best.validation_loss, rel=1e-4
+    )
     assert (outputs.argmax(axis=1) == contrary.validation.labels).mean() == pytest.approx(training.best.accuracy)
 
 

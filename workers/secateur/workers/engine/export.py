@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 import string
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import keras
@@ -22,26 +24,60 @@ REPRESENTATIVE_IMAGES: Final = 200
 """Training images from which the ranges of the int8 activations are taken."""
 
 
-def export(model: keras.Model, images: NDArray[np.float32]) -> dict[ArtifactFormat, bytes]:
-    """Converts a trained model to every delivered format.
+_LETTERS: Final = re.compile(r"[a-zA-Z]+")
+_NUMBERED: Final = re.compile(r"_\d+$")
 
-    Float32 keeps the model's numbers. Int8 is full integer: int8 input and output, int8 kernels with a scale per output
-    channel, int32 biases, activation ranges from the first `REPRESENTATIVE_IMAGES` of `images`. The batch is fixed at 1,
-    which TensorFlow Lite Micro needs to plan its memory.
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A network as LiteRT files.
+
+    Args:
+        files: The bytes of a .tflite file per format.
+        layers: Layer of the network by name of a node, of those that the names of tensors are made of; layers come in
+            execution order.
+    """
+
+    files: Mapping[ArtifactFormat, bytes]
+    layers: Mapping[str, str]
+
+    def layer_of(self, tensor: str) -> str:
+        """Returns the layer that computes a tensor of a file, the last one where several are folded; empty if unknown.
+
+        Args:
+            tensor: Its name: the names of all nodes that were folded, "X_1;W_1;L_1", numbered where the converter made two.
+        """
+        nodes = {match[0] for part in tensor.split(";") if (match := _LETTERS.match(part))}
+        order = {layer: position for position, layer in enumerate(self.layers.values())}
+        return max((self.layers[node] for node in nodes if node in self.layers), key=order.__getitem__, default="")
+
+
+def export(model: keras.Model, images: NDArray[np.float32]) -> Exported:
+    """Converts a trained model to every format of LiteRT.
+
+    Float32 keeps the model's numbers. Float16 halves the file: it stores weights rounded to float16, which are widened before
+    they are used. Int8 is full integer: int8 input and output, int8 kernels with a scale per output channel, int32 biases,
+    activation ranges from the first `REPRESENTATIVE_IMAGES` of `images`. The batch is fixed at 1, which TensorFlow Lite Micro
+    needs to plan its memory.
 
     Args:
         model: TensorFlow-backed Keras model with one input and one output.
         images: Images of the training split, shape (n, height, width, channels).
-
-    Returns:
-        The bytes of a .tflite file per format.
     """
     with _quiet():
-        frozen = _freeze(model)
-        return {
-            ArtifactFormat.LITERT_FLOAT32: _convert(frozen, None),
-            ArtifactFormat.LITERT_INT8: _convert(frozen, images[:REPRESENTATIVE_IMAGES]),
+        frozen, layers = _freeze(model)
+        files = {
+            ArtifactFormat.LITERT_FLOAT32: bytes(_converter(frozen).convert()),
+            ArtifactFormat.LITERT_FLOAT16: _float16(frozen),
+            ArtifactFormat.LITERT_INT8: _int8(frozen, images[:REPRESENTATIVE_IMAGES]),
         }
+    return Exported(files, layers)
+
+
+def export_int8(model: keras.Model, images: NDArray[np.float32]) -> bytes:
+    """Converts a trained model to the int8 file alone; see `export`."""
+    with _quiet():
+        return _int8(_freeze(model)[0], images[:REPRESENTATIVE_IMAGES])
 
 
 def export_untrained(model: keras.Model, images: NDArray[np.float32]) -> bytes:
@@ -56,7 +92,7 @@ def export_untrained(model: keras.Model, images: NDArray[np.float32]) -> bytes:
         images: Images of the training split, shape (n, height, width, channels). One is enough for the size.
     """
     with _disturbed(model), _quiet():
-        return _convert(_freeze(model), images[:1])
+        return _int8(_freeze(model)[0], images[:1])
 
 
 @contextmanager
@@ -71,25 +107,28 @@ def _disturbed(model: keras.Model) -> Iterator[None]:
         model.set_weights(fresh)
 
 
-def _freeze(model: keras.Model) -> Any:
-    """Returns the model as a concrete function of one image, its variables turned into constants.
+def _freeze(model: keras.Model) -> tuple[Any, dict[str, str]]:
+    """Returns the model as a concrete function of one image, its variables turned into constants, and its nodes' layers.
 
     The converter accepts unfrozen variables for float32, but fails on them when it calibrates int8. Going through a
     SavedModel gives the same file in four times the time.
     """
     signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
     function = tf.function(lambda images: model(images, training=False)).get_concrete_function(signature)
-    return _with_short_names(convert_variables_to_constants_v2(function))
+    frozen = convert_variables_to_constants_v2(function)
+    nodes = frozen.graph.as_graph_def()
+    names = {node.name: _letters(index) for index, node in enumerate(nodes.node)}
+    layers = _layers_of(model, names)
+    layers[names[frozen.outputs[0].op.name]] = model.output_names[0]  # a node that stands outside of all layers
+    return _renamed(frozen, nodes, names), layers
 
 
-def _with_short_names(frozen: Any) -> Any:
+def _renamed(frozen: Any, nodes: Any, names: Mapping[str, str]) -> Any:
     """Renames every node to a few letters.
 
     The converter writes the names into the file, where nothing on a device reads them: 8 kB of the 80 kB of a small
     ResNet-20. They also change with how often the model was called before, and equal models should give equal files.
     """
-    nodes = frozen.graph.as_graph_def()
-    names = {node.name: _letters(index) for index, node in enumerate(nodes.node)}
 
     def renamed(reference: str) -> str:
         """Renames within "^name" (a control input) and "name:1" (an output)."""
@@ -106,20 +145,43 @@ def _with_short_names(frozen: Any) -> Any:
     return imported.prune(*ends)
 
 
+def _layers_of(model: keras.Model, names: Mapping[str, str]) -> dict[str, str]:
+    """Returns the layer of every node by its short name, from the long one: "model_1/conv_1/convolution" is of "conv".
+
+    TensorFlow numbers the scopes of layers once a model was called before; then it numbers all of them.
+    """
+    layers = {layer.name: position for position, layer in enumerate(model.layers)}
+    scopes = {node: node.split("/")[1] for node in names if node.count("/") > 1}
+    numbered = any(scope not in layers for scope in scopes.values())
+    found = {names[node]: _NUMBERED.sub("", scope) if numbered else scope for node, scope in scopes.items()}
+    known = {node: layer for node, layer in found.items() if layer in layers}
+    return dict(sorted(known.items(), key=lambda pair: layers[pair[1]]))
+
+
 def _letters(number: int) -> str:
     """Returns a short name: "a" to "z" and "A" to "Z", then two letters, and so on."""
     rest, last = divmod(number, len(string.ascii_letters))
     return (_letters(rest - 1) if rest else "") + string.ascii_letters[last]
 
 
-def _convert(frozen: Any, representative: NDArray[np.float32] | None) -> bytes:
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
-    if representative is not None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ([image[np.newaxis]] for image in representative)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = tf.int8
+def _float16(frozen: Any) -> bytes:
+    converter = _converter(frozen)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
     return bytes(converter.convert())
+
+
+def _int8(frozen: Any, representative: NDArray[np.float32]) -> bytes:
+    converter = _converter(frozen)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image[np.newaxis]] for image in representative)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    return bytes(converter.convert())
+
+
+def _converter(frozen: Any) -> Any:
+    return tf.lite.TFLiteConverter.from_concrete_functions([frozen])
 
 
 @contextmanager

@@ -65,7 +65,7 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]
 
     def _shifted(self, images: Any, most: int) -> Any:
         """Shifts by up to `most` pixels along both sides; what comes in is black. The same as padding and cropping."""
-        count, height, width, channels = ops.shape(images)
+        count, height, width, _ = ops.shape(images)
         padded = ops.pad(images, ((0, 0), (most, most), (most, most), (0, 0)))
         across = self._offsets(count, 2 * most + 1) + ops.arange(width)[None]
         down = self._offsets(count, 2 * most + 1) + ops.arange(height)[None]

@@ -6,14 +6,14 @@ would else come to light after the training.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import keras
 
 from secateur.core.devices import Runtime
 from secateur.core.planning import BudgetInfeasible, Plan, predicted, tighten
-from secateur.core.reports import ArtifactFormat, Measurement
+from secateur.core.reports import ArtifactFormat, Attempt, Measurement, Tightening
 from secateur.core.resources import Budget, Compliance, Resource
 from secateur.workers.engine.export import export_untrained
 from secateur.workers.engine.measure import peak_resident_bytes
@@ -59,12 +59,10 @@ class Candidate:
     Args:
         proposal: The proposal.
         compliance: Every limit but accuracy.
-        plans_tried: Proposals made so far, this one included.
     """
 
     proposal: Proposal
     compliance: tuple[Compliance, ...]
-    plans_tried: int
 
     @property
     def fits(self) -> bool:
@@ -86,8 +84,13 @@ class Fitting:
         self._budget = asked
         self._profile = task.profile
         self._untrained: dict[str, Sizes] = {}
-        self._plans_tried = 0
+        self._attempts: list[Attempt] = []
         self._tightenings = 0
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Every proposal made so far and how it came out."""
+        return tuple(self._attempts)
 
     def next(self, source: Source) -> Candidate:
         """Returns the first proposal whose untrained export fits; if none does, the nearest point, which does not fit.
@@ -96,10 +99,10 @@ class Fitting:
             source: Where proposals come from. What measurements of another source's have shown is kept.
         """
         while True:
-            self._plans_tried += 1
             proposal = self._proposal(source)
             compliance = self.untrained_compliance(proposal.plan, proposal.model)
-            candidate = Candidate(proposal, compliance, self._plans_tried)
+            self._attempts.append(Attempt(proposal.plan.digest, trained=False, compliance=compliance))
+            candidate = Candidate(proposal, compliance)
             if candidate.fits or proposal.is_smallest or not self.tighten(proposal.plan, compliance):
                 return candidate
 
@@ -111,14 +114,18 @@ class Fitting:
             model: The network. A plan is exported once: its sizes do not depend on the weights.
         """
         if plan.digest not in self._untrained:
-            self._untrained[plan.digest] = self.sizes_of(export_untrained(model, self._task.data.train.images))
+            self._untrained[plan.digest] = self.sizes_of(export_untrained(model, self._task.data.train.first(1)))
         return self.compliance(plan, self._untrained[plan.digest])
+
+    def trained(self, compliance: tuple[Compliance, ...]) -> None:
+        """Takes down what came of the last proposal now that it is trained."""
+        self._attempts[-1] = replace(self._attempts[-1], trained=True, compliance=compliance)
 
     def tighten(self, plan: Plan, compliance: tuple[Compliance, ...]) -> bool:
         """Makes the next plan allow for what was measured of this one.
 
         Args:
-            plan: A plan that was proposed.
+            plan: The plan that was proposed last.
             compliance: What was measured of it; at least one limit is missed.
 
         Returns:
@@ -137,12 +144,15 @@ class Fitting:
                 predicted=expected[limit.resource],
                 measured=limit.achieved,
             )
+        now = self._budget.asked()
+        tightened = tuple(Tightening(limit.resource, now[limit.resource]) for limit in missed)
+        self._attempts[-1] = replace(self._attempts[-1], tightened=tightened)
         return True
 
     def sizes_of(self, file: bytes) -> Sizes:
         """Measures what an int8 file takes."""
         arena = measure_arena(file)
-        ram = arena.smallest if self._runtime is Runtime.TFLM else peak_resident_bytes(file, self._task.data.train.images[:1])
+        ram = arena.smallest if self._runtime is Runtime.TFLM else peak_resident_bytes(file, self._task.data.train.first(1))
         return Sizes(len(file), ram, arena)
 
     def compliance(self, plan: Plan, sizes: Sizes, accuracy: float | None = None) -> tuple[Compliance, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.core import recipes
+from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobStage
 from secateur.core.planning import ALPHAS, BudgetInfeasible, Plan, Planner, groups_to_score
 from secateur.core.planning.hybrid_scores import Scores
@@ -80,21 +81,15 @@ class Hybrid:
     def _trained(self) -> Unpruned:
         if self._unpruned is None:
             # An unsuitable criterion is refused before anything is trained.
-            self._score(self._task.fresh(), images=1)
+            scored(self._task, self._task.fresh(), self._task.graph, images=1)
             self._unpruned = self._task.unpruned()
         return self._unpruned
 
     def _scored(self, model: keras.Model) -> Scores:
         if self._scores is None:
             self._task.on_stage(JobStage.PLANNING, f"Scoring channels by {self._policy.criterion}")
-            self._scores = self._score(model, images=SCORING_IMAGES)
+            self._scores = scored(self._task, model, self._task.graph)
         return self._scores
-
-    def _score(self, model: keras.Model, *, images: int) -> Scores:
-        graph, spec = self._task.graph, self._task.spec
-        groups = groups_to_score(graph, spec.policy.residual)
-        some = self._task.data.train.first(images)
-        return channel_scores(self._policy.criterion, model, graph, groups, images=some, seed=spec.seed)
 
     def _plans(self, budget: Budget, alphas: tuple[float, ...], scores: Scores) -> dict[float, Plan]:
         """Returns the plan of every base of depth that keeps the budget; one plan once."""
@@ -126,6 +121,25 @@ class Hybrid:
             f"Dropped {len(plan.dropped)} blocks, kept {kept:,} of {full:,} channels of the others by {self._policy.criterion} "
             f"(alpha {best.alpha:g}) with their weights, and fine-tuned."
         )
+
+
+def scored(task: Task, model: keras.Model, graph: LayerGraph, *, images: int = SCORING_IMAGES) -> Scores:
+    """Scores the channels of a trained network by the criterion of a job.
+
+    Args:
+        task: A target of the job.
+        model: The network.
+        graph: Its layer graph.
+        images: Training images for criteria that need some.
+
+    Raises:
+        InvalidArgument: CRITERION_UNSUITABLE.
+    """
+    policy = task.spec.policy
+    groups = groups_to_score(graph, policy.residual)
+    return channel_scores(
+        policy.hybrid.criterion, model, graph, groups, images=task.data.train.first(images), seed=task.spec.seed
+    )
 
 
 def _figure_before(unpruned: Unpruned) -> Measurement:

@@ -5,6 +5,7 @@ Loads neither Keras nor TensorFlow, so that a process that only measures stays a
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,12 @@ class LiteRt:
         self._interpreter.invoke()
         output: NDArray[Any] = self._interpreter.get_tensor(self._output["index"])[0]
         return output
+
+    def time_ns(self) -> int:
+        """Runs the model on whatever its inputs hold and returns what that took, without copies in and out, in nanoseconds."""
+        start = time.perf_counter_ns()
+        self._interpreter.invoke()
+        return time.perf_counter_ns() - start
 
     def outputs(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns the real-valued outputs, shape (n, classes)."""

@@ -9,6 +9,8 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -16,52 +18,136 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.core.reports import ARENA_BYTES, PROCESS_PEAK_BYTES, ArtifactFormat, Measurement
+from secateur.core.cost import Cost
+from secateur.core.cost.energy import horowitz, paper
+from secateur.core.reports import (
+    ARENA_BYTES,
+    PROCESS_PEAK_BYTES,
+    ArtifactFormat,
+    Measurement,
+    OperatorProfile,
+    OperatorTime,
+)
 from secateur.core.serial import from_data
 from secateur.workers.engine.datasets import Split
 from secateur.workers.engine.litert import LiteRt
+from secateur.workers.engine.operators import operators_of
 from secateur.workers.engine.probe import Probe
-from secateur.workers.engine.tflm import Arena, classify_on_tflm
 from secateur.workers.engine.records import Training
+from secateur.workers.engine.tflm import Arena, outputs_on_tflm
 
 LATENCY_IMAGES: Final = 100
+"""Images of an inference run, as in seed A, section 4.3; each is a sample of the latency."""
+TFLM_IMAGES: Final = 500
+"""Images that TensorFlow Lite Micro classifies at most."""
+_ESTIMATED_FOR: Final = "estimated for 45 nm at 0.9 V"
+_HOROWITZ: Final = "4.6 pJ per 32-bit MAC, 0.23 pJ at 8 bit, 640 pJ per 32-bit word of DRAM; weights and outputs moved once"
+_PAPER: Final = "the constants of seed A's tool: 2.3 pJ per MAC, 640 pJ per MB"
 _PROBE_SECONDS: Final = 300
 
 
-def measure_file(file: bytes, kind: ArtifactFormat, test: Split, reference: NDArray[np.float32]) -> tuple[Measurement, ...]:
-    """Measures one artifact on this machine.
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured of one file on LiteRT.
+
+    Args:
+        figures: Its size, how well it does what the Keras model does, its time and memory.
+        operators: Where its time goes.
+    """
+
+    figures: tuple[Measurement, ...]
+    operators: OperatorProfile
+
+
+def measure_file(
+    file: bytes,
+    kind: ArtifactFormat,
+    test: Split,
+    reference: NDArray[np.float32],
+    layer_of: Callable[[str], str] = lambda _: "",
+) -> Measured:
+    """Measures one LiteRT file on this machine.
 
     Args:
         file: Bytes of the .tflite file.
         kind: What it is.
         test: The test split.
         reference: Outputs of the Keras model on the test split, shape (n, classes).
-
-    Returns:
-        File size, accuracy, agreement with the Keras model, latency, load time and memory use.
+        layer_of: Returns the layer of the network that computes a tensor of the file, given the tensor's name.
     """
 
     def figure(name: str, value: float, unit: str, method: str, samples: tuple[float, ...] = ()) -> Measurement:
         return Measurement(name, float(value), unit, method, machine(), kind, samples)
 
-    outputs = LiteRt(file).outputs(test.images)
-    labels = outputs.argmax(axis=1)
-    images = f"LiteRT, 1 thread, {len(test)} images of the test split"
-    probe = _probe(file, test.images[:LATENCY_IMAGES])
+    operators = operators_of(file)
+    probe = _probe(file, test.first(LATENCY_IMAGES), [operator.file for operator in operators])
     p50, p90, p99 = np.percentile(probe.latency_ms, (50, 90, 99))
-    runs = f"LiteRT, 1 thread, {len(probe.latency_ms)} runs after warm-up in a process of its own"
+    count = len(probe.latency_ms)
+    runs = f"LiteRT, 1 thread, {count} runs after warm-up in a process of its own"
     alone = "a fresh process that only loads and runs this file on LiteRT"
-    return (
+    row = f"{count} images one after the other; {alone}"
+    figures = (
         figure("flash_bytes", len(file), "bytes", "bytes of the file"),
-        figure("accuracy", (labels == test.labels).mean(), "", images),
-        figure("keras_agreement", (labels == reference.argmax(axis=1)).mean(), "", f"share of equal labels; {images}"),
-        figure("keras_max_difference", np.abs(outputs - reference).max(), "", f"largest difference of any output; {images}"),
+        *comparison(LiteRt(file).outputs(test.images), kind, test, reference, method="LiteRT, 1 thread"),
         figure("latency_ms", p50, "ms", f"median; {runs}", probe.latency_ms),
         figure("latency_p90_ms", p90, "ms", f"90th percentile; {runs}"),
         figure("latency_p99_ms", p99, "ms", f"99th percentile; {runs}"),
         figure("load_ms", probe.load_ms, "ms", f"from the bytes to the first result; {alone}"),
         figure(PROCESS_PEAK_BYTES, probe.peak_bytes, "bytes", f"peak resident memory (VmHWM); {alone}"),
         figure("process_baseline_bytes", probe.baseline_bytes, "bytes", f"the same before the file is loaded; {alone}"),
+        figure("run_ms", probe.run_ms, "ms", f"wall time of {row}"),
+        figure("processor_ms", probe.processor_ms, "ms", f"processor time of {row}"),
+        figure(
+            "processor_share",
+            probe.processor_ms / probe.run_ms / _cores(),
+            "",
+            f"processor time of all {_cores()} cores; {row}",
+        ),
+        figure("memory_share", probe.resident_bytes / _memory_bytes(), "", f"resident memory of the machine's RAM; {row}"),
+    )
+    times = tuple(
+        OperatorTime(operator.name, layer_of(operator.output), operator.output_shape, milliseconds)
+        for operator, milliseconds in zip(operators, probe.operators_ms, strict=True)
+    )
+    method = "Median of each operator alone, in a file of its own: LiteRT, 1 thread, weights and inputs in the cache."
+    return Measured(figures, OperatorProfile(kind, method, machine(), times))
+
+
+def comparison(
+    outputs: NDArray[np.float32], kind: ArtifactFormat, test: Split, reference: NDArray[np.float32], *, method: str
+) -> tuple[Measurement, ...]:
+    """Returns the accuracy of an artifact, and how far its outputs are from those of the Keras model.
+
+    Args:
+        outputs: Its outputs on the first images of the test split, shape (n, classes).
+        kind: What it is.
+        test: The test split.
+        reference: Outputs of the Keras model on the test split.
+        method: How the outputs were obtained, for people.
+    """
+    count = len(outputs)
+    labels, difference = outputs.argmax(axis=1), np.abs(outputs - reference[:count])
+    part = f"{count}" if count == len(test) else f"the first {count}"
+    images = f"{method}, {part} images of the test split"
+    figures = (
+        ("accuracy", (labels == test.labels[:count]).mean(), images),
+        ("keras_agreement", (labels == reference[:count].argmax(axis=1)).mean(), f"share of equal labels; {images}"),
+        ("keras_max_difference", difference.max(), f"largest difference of any output; {images}"),
+        ("keras_mean_difference", difference.mean(), f"mean difference of all outputs; {images}"),
+    )
+    return tuple(Measurement(name, float(value), "", how, machine(), kind) for name, value, how in figures)
+
+
+def energy_figures(cost: Cost) -> tuple[Measurement, ...]:
+    """Returns the estimated energy of an inference of every LiteRT file, under both models."""
+    estimates = (
+        ("energy_horowitz_uj", ArtifactFormat.LITERT_FLOAT32, horowitz(cost.macs, cost.memory_bytes), _HOROWITZ),
+        ("energy_horowitz_uj", ArtifactFormat.LITERT_FLOAT16, horowitz(cost.macs, cost.memory_bytes), _HOROWITZ),
+        ("energy_horowitz_uj", ArtifactFormat.LITERT_INT8, horowitz(cost.macs, cost.memory_bytes, int8=True), _HOROWITZ),
+        ("energy_paper_uj", None, paper(cost.macs, cost.memory_bytes), _PAPER),
+    )
+    return tuple(
+        Measurement(name, energy.total, "µJ", method, _ESTIMATED_FOR, kind) for name, kind, energy, method in estimates
     )
 
 
@@ -80,17 +166,18 @@ def arena_figures(arena: Arena) -> tuple[Measurement, ...]:
     )
 
 
-def tflm_accuracy(file: bytes, arena: Arena, test: Split) -> Measurement:
-    """Measures the accuracy of the int8 file on TensorFlow Lite Micro, in exactly the arena that was found for it."""
-    labels = classify_on_tflm(file, test.images, arena_bytes=arena.smallest)
-    return Measurement(
-        "tflm_accuracy",
-        float((labels == test.labels).mean()),
-        "",
-        f"TensorFlow Lite Micro reference kernels, {len(test)} images of the test split",
-        machine(),
-        ArtifactFormat.LITERT_INT8,
-    )
+def tflm_figures(file: bytes, arena: Arena, test: Split, reference: NDArray[np.float32]) -> tuple[Measurement, ...]:
+    """Measures the file that a C++ source holds on TensorFlow Lite Micro, in exactly the arena that the source declares.
+
+    Args:
+        file: The int8 file as read back from the source.
+        arena: The arena that was found for it.
+        test: The test split; its reference kernels are slow, so only the first `TFLM_IMAGES` count.
+        reference: Outputs of the Keras model on the test split.
+    """
+    outputs = outputs_on_tflm(file, test.first(TFLM_IMAGES), arena_bytes=arena.smallest)
+    method = "TensorFlow Lite Micro's reference kernels"
+    return comparison(outputs, ArtifactFormat.TFLM_SOURCE, test, reference, method=method)
 
 
 def figure_of(measurements: tuple[Measurement, ...], name: str, kind: ArtifactFormat | None = None) -> float:
@@ -100,7 +187,7 @@ def figure_of(measurements: tuple[Measurement, ...], name: str, kind: ArtifactFo
 
 def peak_resident_bytes(file: bytes, images: NDArray[np.float32]) -> int:
     """Returns the peak memory of a process that does nothing but run `file` on `images` with LiteRT."""
-    return _probe(file, images).peak_bytes
+    return _probe(file, images, []).peak_bytes
 
 
 def training_figures(training: Training) -> tuple[Measurement, ...]:
@@ -116,17 +203,27 @@ def training_figures(training: Training) -> tuple[Measurement, ...]:
 def machine() -> str:
     """Returns the machine that this runs on, for people: "x86_64, 2 cores, AMD EPYC"."""
     model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    cores = len(os.sched_getaffinity(0))
-    return ", ".join([platform.machine(), f"{cores} cores" if cores > 1 else "1 core", *([model[1]] if model else [])])
+    cores = f"{_cores()} cores" if _cores() > 1 else "1 core"
+    return ", ".join([platform.machine(), cores, *([model[1]] if model else [])])
 
 
-def _probe(file: bytes, images: NDArray[np.float32]) -> Probe:
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _probe(file: bytes, images: NDArray[np.float32], operators: Sequence[bytes]) -> Probe:
     with tempfile.TemporaryDirectory() as folder:
         model_path, images_path = Path(folder, "model.tflite"), Path(folder, "images.npy")
-        model_path.write_bytes(file)
+        operator_paths = [Path(folder, f"operator{number}.tflite") for number in range(len(operators))]
+        for path, data in zip((model_path, *operator_paths), (file, *operators), strict=True):
+            path.write_bytes(data)
         np.save(images_path, images)
         done = subprocess.run(  # noqa: S603 -- our own module on our own files
-            [sys.executable, "-m", "secateur.workers.engine.probe", str(model_path), str(images_path)],
+            [sys.executable, "-m", "secateur.workers.engine.probe", *map(str, (model_path, images_path, *operator_paths))],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             check=True,

@@ -22,7 +22,8 @@ class Operator:
         name: Its name in the file format, for example "CONV_2D".
         output: Name of the tensor that it writes.
         output_shape: Shape of that tensor, batch included.
-        file: A .tflite file of this operator alone, its weights included. It takes the tensors that the operator reads.
+        file: A .tflite file of this operator alone, its weights included, and what widens those that are stored as float16. It
+            takes the other tensors that the operator reads.
     """
 
     name: str
@@ -45,18 +46,20 @@ def tensors_at_the_ends(file: bytes) -> tuple[str, str]:
 
 
 def operators_of(file: bytes) -> tuple[Operator, ...]:
-    """Returns every operator of a file in execution order."""
+    """Returns every operator of a file in execution order, but those that only widen weights: they run once, at the start."""
     model = _read(file)
     graph = model.subgraphs[0]
-    return tuple(
-        Operator(
-            _name(model, operator),
-            graph.tensors[operator.outputs[0]].name.decode(),
-            tuple(map(int, graph.tensors[operator.outputs[0]].shape)),
-            _alone(model, operator),
-        )
-        for operator in graph.operators
-    )
+    widened: dict[int, Any] = {}
+    found = []
+    for operator in graph.operators:
+        if all(_is_constant(model, index) for index in operator.inputs):
+            widened[operator.outputs[0]] = operator
+            continue
+        output = graph.tensors[operator.outputs[0]]
+        before = [widened[index] for index in operator.inputs if index in widened]
+        alone = _file_of(model, [*before, operator])
+        found.append(Operator(_name(model, operator), output.name.decode(), tuple(map(int, output.shape)), alone))
+    return tuple(found)
 
 
 def _read(file: bytes) -> Any:
@@ -65,7 +68,8 @@ def _read(file: bytes) -> Any:
 
 def _name(model: Any, operator: Any) -> str:
     code = model.operatorCodes[operator.opcodeIndex]
-    return _OPERATORS[max(code.builtinCode, code.deprecatedBuiltinCode)]
+    number: int = max(code.builtinCode, code.deprecatedBuiltinCode)
+    return _OPERATORS[number]
 
 
 def _described(tensor: Any) -> str:
@@ -75,32 +79,37 @@ def _described(tensor: Any) -> str:
     return f"{text}, real = {tensor.quantization.scale[0]:.9g} * (value - {tensor.quantization.zeroPoint[0]})"
 
 
-def _alone(model: Any, operator: Any) -> bytes:
-    graph = model.subgraphs[0]
-    used = list(dict.fromkeys(int(index) for index in (*operator.inputs, *operator.outputs) if index >= 0))
+def _is_constant(model: Any, index: int) -> bool:
+    data = model.buffers[model.subgraphs[0].tensors[index].buffer].data
+    return index < 0 or (data is not None and len(data) > 0)
+
+
+def _file_of(model: Any, operators: list[Any]) -> bytes:
+    """Returns a file of some operators, the last of which writes what the file returns."""
+    used = list(dict.fromkeys(int(index) for each in operators for index in (*each.inputs, *each.outputs) if index >= 0))
     place = {index: position for position, index in enumerate(used)} | {-1: -1}
-    buffers = [schema.BufferT()]  # the first is empty, by convention
-    tensors = []
+    graph = schema.SubGraphT()
+    result = schema.ModelT()
+    result.version, result.subgraphs, result.operatorCodes = _VERSION, [graph], model.operatorCodes
+    result.buffers = [schema.BufferT()]  # the first is empty, by convention
+    graph.tensors, graph.operators = [], []
     for index in used:
-        tensor = _copied(graph.tensors[index])
+        tensor = _copied(model.subgraphs[0].tensors[index])
         data = model.buffers[tensor.buffer]
         tensor.buffer = 0
-        if data.data is not None and len(data.data):
-            tensor.buffer = len(buffers)
-            buffers.append(data)
-        tensors.append(tensor)
-    lone = _copied(operator)
-    lone.opcodeIndex = 0
-    lone.inputs = [place[int(index)] for index in operator.inputs]
-    lone.outputs = [place[int(index)] for index in operator.outputs]
-    only = schema.SubGraphT()
-    only.tensors, only.operators = tensors, [lone]
-    only.inputs = sorted({index for index in lone.inputs if index >= 0 and tensors[index].buffer == 0})
-    only.outputs = lone.outputs
-    result = schema.ModelT()
-    result.version = _VERSION
-    result.operatorCodes = [model.operatorCodes[operator.opcodeIndex]]
-    result.subgraphs, result.buffers = [only], buffers
+        if _is_constant(model, index):
+            tensor.buffer = len(result.buffers)
+            result.buffers.append(data)
+        graph.tensors.append(tensor)
+    for each in operators:
+        operator = _copied(each)
+        operator.inputs = [place[int(index)] for index in each.inputs]
+        operator.outputs = [place[int(index)] for index in each.outputs]
+        graph.operators.append(operator)
+    written = {index for operator in graph.operators for index in operator.outputs}
+    read = {index for operator in graph.operators for index in operator.inputs if index >= 0}
+    graph.inputs = sorted(index for index in read - written if graph.tensors[index].buffer == 0)
+    graph.outputs = graph.operators[-1].outputs
     builder = flatbuffers.Builder()
     builder.Finish(result.Pack(builder), _IDENTIFIER)
     return bytes(builder.Output())

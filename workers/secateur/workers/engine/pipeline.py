@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from secateur.core.cost import cost_of
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobStage
 from secateur.core.planning import effective_budget
-from secateur.core.reports import ArtifactFormat, ArtifactReport, Measurement, TargetReport
+from secateur.core.reports import ArtifactFormat, ArtifactReport, Measurement, OperatorProfile, TargetReport
 from secateur.core.resources import Compliance
 from secateur.core.specs import JobSpec, PlanMode
 from secateur.workers.engine.checkpoints import Checkpoints, Memory
 from secateur.workers.engine.datasets import DatasetSources, load_for
-from secateur.workers.engine.export import export
+from secateur.workers.engine.delivery import Files, files_of, measure, quantize
+from secateur.workers.engine.export import REPRESENTATIVE_IMAGES, export
 from secateur.workers.engine.fitting import Candidate, Fitting
 from secateur.workers.engine.hybrid import Hybrid
-from secateur.workers.engine.measure import arena_figures, figure_of, measure_file, tflm_accuracy, training_figures
+from secateur.workers.engine.iterative import Iterative
+from secateur.workers.engine.measure import TFLM_IMAGES, figure_of, training_figures
 from secateur.workers.engine.proposals import Planned, ProgressListener, Proposal, Source, StageListener, Task
 from secateur.workers.engine.search import Search
 
@@ -64,8 +64,9 @@ def run_target(
 class _Outcome:
     """A trained candidate and everything that was measured of it."""
 
-    files: dict[ArtifactFormat, bytes]
+    files: Files
     measurements: tuple[Measurement, ...]
+    operators: tuple[OperatorProfile, ...]
     compliance: tuple[Compliance, ...]
 
     @property
@@ -107,41 +108,44 @@ class _Run:
         """Returns where plans come from: the last makes what is trained, those before show in seconds whether anything fits."""
         policy = self.task.spec.policy
         if policy.mode is PlanMode.HYBRID:
-            return Planned(self.task), Hybrid(self.task)
+            return Planned(self.task), Iterative(self.task) if policy.hybrid.rounds > 1 else Hybrid(self.task)
         return (Search(self.task, policy.search, self.fitting) if policy.search else Planned(self.task),)
 
     def _train_and_measure(self, proposal: Proposal) -> _Outcome:
-        work = "Fine-tuning" if proposal.plan.indices else "Training"
-        self.task.on_stage(JobStage.TRAINING, f"{work} for {proposal.recipe.epochs} epochs")
-        training = self.task.train(proposal.model, proposal.recipe, start=proposal.plan.digest)
-        self.task.on_stage(JobStage.EXPORTING, "Converting to LiteRT float32 and int8")
-        files = export(proposal.model, self.task.data.train.images)
-        self.task.on_stage(JobStage.MEASURING, "Measuring both files")
-        int8, test = files[ArtifactFormat.LITERT_INT8], self.task.data.test
-        sizes = self.fitting.sizes_of(int8)
-        reference = np.asarray(proposal.model.predict(test.images, verbose=0))
+        task, model, plan = self.task, proposal.model, proposal.plan
+        work = "Fine-tuning" if plan.indices else "Training"
+        task.on_stage(JobStage.TRAINING, f"{work} for {proposal.recipe.epochs} epochs")
+        training = task.train(model, proposal.recipe, start=plan.digest)
+        task.on_stage(JobStage.EXPORTING, "Converting to LiteRT, C++ source and Keras")
+        exported = export(model, task.data.train.first(REPRESENTATIVE_IMAGES))
+        quantized = quantize(task, plan, model, exported.files[ArtifactFormat.LITERT_INT8], proposal.recipe)
+        sizes = self.fitting.sizes_of(quantized.file)
+        files = files_of(model, exported, quantized, sizes.arena)
+        task.on_stage(JobStage.MEASURING, "Measuring every file")
+        figures, operators = measure(files, model, plan, sizes.arena, task.data.test)
         measurements = (
             *proposal.measurements,
             *training_figures(training),
-            *(figure for kind, file in files.items() for figure in measure_file(file, kind, test, reference)),
-            *arena_figures(sizes.arena),
-            tflm_accuracy(int8, sizes.arena, test),
-            *self.fitting.latency_figures(proposal.plan),
+            *figures,
+            *self.fitting.latency_figures(plan),
         )
         accuracy = figure_of(measurements, "accuracy", ArtifactFormat.LITERT_INT8)
-        return _Outcome(files, measurements, self.fitting.compliance(proposal.plan, sizes, accuracy))
+        compliance = self.fitting.compliance(plan, sizes, accuracy)
+        self.fitting.trained(compliance)
+        return _Outcome(files, measurements, operators, compliance)
 
     def _trained(self, candidate: Candidate, outcome: _Outcome) -> TargetReport:
         verdict = "Every limit holds." if outcome.met else f"{_worst(outcome.compliance)} This model is the nearest point."
+        tests = len(self.task.data.test)
         artifacts = tuple(
             ArtifactReport(
                 format=kind,
                 sha256=self.put(file),
                 size_bytes=len(file),
                 accuracy=figure_of(outcome.measurements, "accuracy", kind),
-                test_images=len(self.task.data.test),
+                test_images=min(TFLM_IMAGES, tests) if kind is ArtifactFormat.TFLM_SOURCE else tests,
             )
-            for kind, file in outcome.files.items()
+            for kind, file in outcome.files.by_format().items()
         )
         return TargetReport(
             target_index=self.task.index,
@@ -150,16 +154,18 @@ class _Run:
             compliance=outcome.compliance,
             artifacts=artifacts,
             measurements=outcome.measurements,
-            message=" ".join(filter(None, (verdict, candidate.proposal.note))),
-            plans_tried=candidate.plans_tried,
+            message=" ".join(filter(None, (verdict, outcome.files.quantized.note, candidate.proposal.note))),
+            plans_tried=len(self.fitting.attempts),
             candidates=candidate.proposal.candidates,
+            operator_profiles=outcome.operators,
+            attempts=self.fitting.attempts,
         )
 
     def _untrained(self, candidate: Candidate) -> TargetReport:
         reach = (
             "No pruned network comes nearer"
             if candidate.proposal.is_smallest
-            else f"{candidate.plans_tried} plans came no nearer"
+            else f"{len(self.fitting.attempts)} plans came no nearer"
         )
         return TargetReport(
             target_index=self.task.index,
@@ -167,8 +173,9 @@ class _Run:
             unpruned_cost=cost_of(self.task.graph),
             compliance=candidate.compliance,
             message=f"{_worst(candidate.compliance)} {reach}, so nothing was trained.",
-            plans_tried=candidate.plans_tried,
+            plans_tried=len(self.fitting.attempts),
             candidates=candidate.proposal.candidates,
+            attempts=self.fitting.attempts,
         )
 
 

@@ -1,7 +1,8 @@
-"""A fresh process that only loads and runs one model: `python -m secateur.workers.engine.probe MODEL IMAGES`.
+"""A fresh process that only loads and runs one model: `python -m secateur.workers.engine.probe MODEL IMAGES [OPERATOR ...]`.
 
 What a worker process holds (frameworks, data, the model in training) would drown these figures, so they are taken here.
-MODEL is a .tflite file, IMAGES a .npy file of shape (n, height, width, channels). Writes one JSON object on stdout.
+MODEL is a .tflite file, IMAGES a .npy file of shape (n, height, width, channels), every OPERATOR a .tflite file of a single
+operator, which is timed after everything else. Writes one JSON object on stdout.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ import numpy as np
 from secateur.workers.engine.litert import LiteRt
 
 _WARM_UP: Final = 20
+_OPERATOR_WARM_UP: Final = 5
+_OPERATOR_RUNS: Final = 30
+_NANOSECONDS: Final = 1e6
+"""In a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +34,28 @@ class Probe:
         load_ms: From the bytes of the file to the first result.
         latency_ms: Time of every inference after the warm-up, input and output copies included.
         baseline_bytes: Peak resident memory of the process before the model was loaded.
-        peak_bytes: Peak resident memory of the process at its end.
+        peak_bytes: Peak resident memory of the process once it has run the model on all images.
+        resident_bytes: Resident memory of the process at that time.
+        run_ms: Wall time of running the model on all images, one after the other, after the warm-up.
+        processor_ms: Time that processors spent on it, of all threads together.
+        operators_ms: Median time of every operator on its own.
     """
 
     load_ms: float
     latency_ms: tuple[float, ...]
     baseline_bytes: int
     peak_bytes: int
+    resident_bytes: int
+    run_ms: float
+    processor_ms: float
+    operators_ms: tuple[float, ...]
 
 
-def main(model_path: str, images_path: str) -> Probe:
-    """Measures the model at `model_path` on every image of `images_path`."""
+def main(model_path: str, images_path: str, *operator_paths: str) -> Probe:
+    """Measures the model at `model_path` on every image of `images_path`, then the operators."""
     images = np.load(images_path)
     model = Path(model_path).read_bytes()
-    baseline = _peak_resident_bytes()
+    baseline = _memory("VmHWM")
     start = time.perf_counter_ns()
     interpreter = LiteRt(model)
     encoded = interpreter.encode(images)[:, np.newaxis]
@@ -51,17 +64,37 @@ def main(model_path: str, images_path: str) -> Probe:
     for index in range(_WARM_UP):
         interpreter.invoke(encoded[index % len(encoded)])
     samples = []
+    began, processor_began = time.perf_counter_ns(), time.process_time_ns()
     for image in encoded:
         start = time.perf_counter_ns()
         interpreter.invoke(image)
-        samples.append((time.perf_counter_ns() - start) / 1e6)
-    return Probe(load / 1e6, tuple(samples), baseline, _peak_resident_bytes())
+        samples.append((time.perf_counter_ns() - start) / _NANOSECONDS)
+    run, processor = time.perf_counter_ns() - began, time.process_time_ns() - processor_began
+    return Probe(
+        load_ms=load / _NANOSECONDS,
+        latency_ms=tuple(samples),
+        baseline_bytes=baseline,
+        peak_bytes=_memory("VmHWM"),
+        resident_bytes=_memory("VmRSS"),
+        run_ms=run / _NANOSECONDS,
+        processor_ms=processor / _NANOSECONDS,
+        operators_ms=tuple(_operator_ms(Path(path).read_bytes()) for path in operator_paths),
+    )
 
 
-def _peak_resident_bytes() -> int:
-    # Not getrusage: its figure survives exec, so here it would be that of the worker that started this process.
-    match = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    assert match, "Linux lists the peak resident memory of every process"
+def _operator_ms(model: bytes) -> float:
+    interpreter = LiteRt(model)
+    samples = [interpreter.time_ns() for _ in range(_OPERATOR_WARM_UP + _OPERATOR_RUNS)]
+    return float(np.median(samples[_OPERATOR_WARM_UP:])) / _NANOSECONDS
+
+
+def _memory(entry: str) -> int:
+    """Returns an entry of the kernel's account of this process, in bytes.
+
+    Not getrusage: its peak survives exec, so here it would be that of the worker that started this process.
+    """
+    match = re.search(rf"^{entry}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert match, "Linux lists the memory of every process"
     return int(match[1]) * 1024
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from tflite_micro import runtime
 
 from secateur.core.errors import FailedPrecondition
-from secateur.workers.engine.quantize import encode
+from secateur.workers.engine.quantize import decode, encode
 from secateur.workers.engine.streams import captured_stderr
 
 _ALIGNMENT: Final = 16
@@ -44,8 +44,8 @@ class Arena:
     tail: int
 
 
-def classify_on_tflm(model: bytes, images: NDArray[np.float32], *, arena_bytes: int | None = None) -> NDArray[np.int64]:
-    """Returns the label of every image, shape (n,), as TensorFlow Lite Micro's reference kernels compute it.
+def outputs_on_tflm(model: bytes, images: NDArray[np.float32], *, arena_bytes: int | None = None) -> NDArray[np.float32]:
+    """Returns the real-valued outputs, shape (n, classes), as TensorFlow Lite Micro's reference kernels compute them.
 
     Args:
         model: Bytes of a .tflite file with batch 1.
@@ -56,15 +56,18 @@ def classify_on_tflm(model: bytes, images: NDArray[np.float32], *, arena_bytes: 
         RuntimeError: If the arena is too small.
     """
     interpreter = runtime.Interpreter.from_bytes(model, arena_size=arena_bytes)
-    details = interpreter.get_input_details(0)
-    parameters = details["quantization_parameters"]
-    quantized = len(parameters["scales"]) > 0
-    scale, zero_point = (parameters["scales"][0], parameters["zero_points"][0]) if quantized else (1.0, 0)
-    labels = np.empty(len(images), np.int64)
-    for index, image in enumerate(encode(images, details["dtype"], scale, zero_point)):
+    given, returned = interpreter.get_input_details(0), interpreter.get_output_details(0)
+    raw = []
+    for image in encode(images, given["dtype"], *_quantization(given)):
         interpreter.set_input(image[np.newaxis], 0)
         interpreter.invoke()
-        labels[index] = interpreter.get_output(0)[0].argmax()
+        raw.append(interpreter.get_output(0)[0].copy())
+    return decode(np.stack(raw), *_quantization(returned))
+
+
+def classify_on_tflm(model: bytes, images: NDArray[np.float32], *, arena_bytes: int | None = None) -> NDArray[np.int64]:
+    """Returns the label of every image, shape (n,); see `outputs_on_tflm`."""
+    labels: NDArray[np.int64] = outputs_on_tflm(model, images, arena_bytes=arena_bytes).argmax(axis=1)
     return labels
 
 
@@ -86,6 +89,12 @@ def measure_arena(model: bytes) -> Arena:
     with captured_stderr():  # every arena that is too small is reported there
         smallest = _smallest_between(model, recorded["total"] // _ALIGNMENT - 1, enough // _ALIGNMENT)
     return Arena(smallest * _ALIGNMENT, recorded["total"], recorded["head"], recorded["tail"])
+
+
+def _quantization(details: dict[str, Any]) -> tuple[float, int]:
+    """Returns scale and zero point of an input or output; of float ones, which have none, 1 and 0."""
+    parameters = details["quantization_parameters"]
+    return (parameters["scales"][0], parameters["zero_points"][0]) if len(parameters["scales"]) else (1.0, 0)
 
 
 def _enough_for(model: bytes) -> int | None:

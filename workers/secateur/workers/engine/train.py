@@ -131,11 +131,11 @@ class _Run:
             return self._ended(checkpoint.epochs, checkpoint.best)
         keras.utils.set_random_seed(self.seed)
         train, validation = len(data.train), len(data.validation)
-        labels = np.eye(self.model.output_shape[-1], dtype=np.float32)[np.concatenate([data.train.labels, data.validation.labels])]
+        labels = np.eye(self.model.output_shape[-1], dtype=np.float32)[
+            np.concatenate([data.train.labels, data.validation.labels])
+        ]
         batches = _Batches(labels[:train], recipe.batch_size, self.seed, done=len(checkpoint.epochs) if checkpoint else 0)
-        images = feeder(
-            np.concatenate([data.train.pixels, data.validation.pixels]), recipe.augmentation, seed=self.seed
-        )
+        images = feeder(np.concatenate([data.train.pixels, data.validation.pixels]), recipe.augmentation, seed=self.seed)
         trainee = self._trainee(images)
         optimizer = optimizer_of(
             recipe,
@@ -270,7 +270,8 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
             loss=loss,
             images_per_second=self._images_per_second(done),
             learning_rate=float(self.model.optimizer.learning_rate),
-            eta_seconds=epochs_left * (self._typical_seconds() or self._steps * self._batch_size / self._images_per_second(done)),
+            eta_seconds=epochs_left
+            * (self._typical_seconds() or self._steps * self._batch_size / self._images_per_second(done)),
             before=self.epochs[-1] if self.epochs else None,
         )
         self._run.on_step(step)

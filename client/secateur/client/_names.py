@@ -1,0 +1,34 @@
+"""Which resource a short name means: "stm32f746" and "digits" are built in, "my-board" and "my-set" the project's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+
+class ShortNames:
+    """Completes short names of one kind of resource. Which ones are built in it asks the service, and remembers.
+
+    Args:
+        parent: Resource name of the project.
+        collection: What the names of the kind start with, for example "datasets".
+        built_in: Reads the resource names of the built-in ones.
+    """
+
+    def __init__(self, parent: str, collection: str, built_in: Callable[[], AsyncIterator[str]]) -> None:
+        self._parent = parent
+        self._collection = collection
+        self._read = built_in
+        self._built_in: frozenset[str] = frozenset()
+
+    async def complete(self, name: str) -> str:
+        """Returns a resource name; a full name or an empty one stays as it is.
+
+        Raises:
+            SecateurError: If the service fails for good.
+        """
+        if not name or "/" in name:
+            return name
+        built_in = f"{self._collection}/{name}"
+        if built_in not in self._built_in:
+            self._built_in = frozenset([each async for each in self._read()])
+        return built_in if built_in in self._built_in else f"{self._parent}/{built_in}"
