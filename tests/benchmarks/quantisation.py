@@ -100,7 +100,7 @@ def accuracy(file: Path, images: int, epochs: int) -> dict[str, Any]:
     arena = measure_arena(quantized.file)
     files = files_of(model, exported, quantized, arena)
     figures, _ = measure(files, model, chosen, arena, data.test)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for kind, content in files.by_format().items():
         names = ("accuracy", "keras_agreement", "keras_max_difference", "keras_mean_difference")
         rows.append({"format": kind.value, "bytes": len(content)} | {name: figure_of(figures, name, kind) for name in names})
