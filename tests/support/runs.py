@@ -13,16 +13,16 @@ from secateur.workers.engine.pipeline import run_target
 
 
 class Run:
-    """One run of the first target of a job."""
+    """One run of one target of a job, the first unless told otherwise."""
 
-    def __init__(self, graph: LayerGraph, spec: JobSpec, checkpoints: Checkpoints | None = None) -> None:
+    def __init__(self, graph: LayerGraph, spec: JobSpec, checkpoints: Checkpoints | None = None, *, index: int = 0) -> None:
         self.blobs: dict[str, bytes] = {}
         self.steps: list[tuple[JobStage, str]] = []
         self.progress: list[Progress] = []
         self.report = run_target(
             graph,
             spec,
-            0,
+            index,
             put=self._put,
             checkpoints=checkpoints,
             on_stage=lambda stage, message: self.steps.append((stage, message)),

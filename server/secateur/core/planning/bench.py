@@ -62,6 +62,9 @@ class Bench:
     def set_widths(self, widths: Mapping[str, int]) -> None:
         """Changes the widths of all groups."""
         self._loads.clear()
+        if widths is self.full:
+            self._model.reset()
+            return
         for name, width in widths.items():
             if self._model.widths[name] != width:
                 self._model.set_width(name, width)

@@ -35,7 +35,7 @@ FLOORS: Final = (0.0, 0.1, 0.25)
 
 _STEP: Final = 0.35
 """Least share of a group that one step removes: coarse steps make plans that differ more, and a fraction of the work."""
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 6
 """Steps between two looks at limits and shares."""
 _SHALLOW_SHARE: Final = 0.25
 """Share of the draws that go to networks without some of their blocks."""

@@ -11,6 +11,7 @@ import keras
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from secateur.core.cost import cost_of, layer_costs
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph, read_keras_json, zoo
 from secateur.workers.engine.build import build_model
@@ -80,8 +81,14 @@ def test_shapes_are_those_of_keras(make: Callable[[], keras.Model]) -> None:
 def test_zoo_survives_a_round_trip_through_keras(name: str) -> None:
     graph = zoo.build(name, (32, 32, 3), 10)
     model = build_model(graph, for_devices=False)
+    assert model.output_shape == (None, 10)
     assert [layer.name for layer in model.layers] == [layer.name for layer in graph]
     assert read_keras_json(model.to_json()) == graph
+    # Parameters are counted here, too, so that every network is built once.
+    assert {layer.name: layer.count_params() for layer in model.layers} == {
+        name: cost.parameters for name, cost in layer_costs(graph).items()
+    }
+    assert model.count_params() == cost_of(graph).parameters
 
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
