@@ -31,7 +31,7 @@ up: install  ## Start redis, server and worker; then `.venv/bin/secateur ...` wo
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/honcho start --procfile deploy/local/Procfile
 
 test: install  ## Run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: install  ## Lint, types, import contracts, proto drift, migrations drift
 	$(BIN)/ruff check .

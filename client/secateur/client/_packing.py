@@ -89,16 +89,24 @@ def packed(path: Path) -> Iterator[Packed]:
 
 def _listed(root: Path) -> tuple[tuple[str, ...], dict[str, list[_Labelled]]]:
     """Returns the names of the classes and the images of each split."""
-    parts = {"train": root / "train", "test": root / "test"} if (root / "train").is_dir() else {"train": root}
-    folders = {part: _folders(path) for part, path in parts.items() if path.is_dir()}
+    top = _folders(root)
+    if "train" in top:
+        for name in top.keys() - {"train", "test"}:
+            raise _folder_invalid(
+                "Beside train and test there may be no folder: a job keeps a validation split itself", top[name]
+            )
+        folders = {part: _folders(folder) for part, folder in top.items()}
+    else:
+        folders = {"train": top}
     names = tuple(folders["train"])
     for name, folder in folders.get("test", {}).items():
         if name not in names:
-            raise _folder_invalid(f"Every class has images to train on, but {name} has none in {parts['train']}", folder)
+            raise _folder_invalid(f"Every class has images to train on, but {name} has none in {root / 'train'}", folder)
     label_of = {name: label for label, name in enumerate(names)}
     images = {
-        part: [_Labelled(path, label_of[name]) for name, folder in found.items() for path in _images(folder)]
-        for part, found in folders.items()
+        part: [_Labelled(path, label_of[name]) for name, folder in folders[part].items() for path in _images(folder)]
+        for part in ("train", "test")
+        if part in folders
     }
     return names, images
 

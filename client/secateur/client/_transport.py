@@ -186,7 +186,7 @@ class Transport:
                     async for request in requests:
                         async with asyncio.timeout(self.timeout):
                             await call.write(request)
-                            wanted = wanted or _ACCEPTED in (await call.initial_metadata())
+                            wanted = wanted or _ACCEPTED in tuple(await call.initial_metadata())
                         if not wanted:
                             break
                     else:

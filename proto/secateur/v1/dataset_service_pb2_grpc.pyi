@@ -42,9 +42,10 @@ class DatasetServiceStub:
     def __new__(cls, channel: _aio.Channel) -> DatasetServiceAsyncStub: ...
     UploadDataset: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.UploadDatasetRequest, _dataset_service_pb2.Dataset]
     """Uploads a data set: one `spec` message, then the bytes of the file from `spec.write_offset` on. The server sends the
-    initial metadata `x-upload: accepted` once it knows that it wants the bytes; wait for it, so that none are sent in vain. What arrives is kept for a
-    week, so that an upload that breaks off goes on where it was, on whatever server. The same file under the same id with the
-    same facts is the data set that is there already, so a lost answer costs nothing. Errors: ALREADY_EXISTS (DATASET_EXISTS),
+    initial metadata `x-upload: accepted` once it knows that it wants the bytes; wait for it, so that none are sent in vain.
+    What arrives is kept for a week, so that an upload that breaks off goes on where it was, on whatever server. The same file
+    under the same id with the same facts is the data set that is there already, so a lost answer costs nothing.
+    Errors: ALREADY_EXISTS (DATASET_EXISTS),
     FAILED_PRECONDITION (WRITE_OFFSET_INVALID, with metadata `committed_size`), INVALID_ARGUMENT with reason DATASET_TRUNCATED
     (with metadata `committed_size`), DATASET_DIGEST_MISMATCH, DATASET_TOO_LARGE, DATASET_MALFORMED, DATASET_ARRAYS_INVALID,
     DATASET_DTYPE_INVALID, DATASET_SHAPE_INVALID, DATASET_LENGTH_MISMATCH, DATASET_LABEL_INVALID, DATASET_CLASS_MISSING,
@@ -71,9 +72,10 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     UploadDataset: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.UploadDatasetRequest, _dataset_service_pb2.Dataset]  # type: ignore[assignment]
     """Uploads a data set: one `spec` message, then the bytes of the file from `spec.write_offset` on. The server sends the
-    initial metadata `x-upload: accepted` once it knows that it wants the bytes; wait for it, so that none are sent in vain. What arrives is kept for a
-    week, so that an upload that breaks off goes on where it was, on whatever server. The same file under the same id with the
-    same facts is the data set that is there already, so a lost answer costs nothing. Errors: ALREADY_EXISTS (DATASET_EXISTS),
+    initial metadata `x-upload: accepted` once it knows that it wants the bytes; wait for it, so that none are sent in vain.
+    What arrives is kept for a week, so that an upload that breaks off goes on where it was, on whatever server. The same file
+    under the same id with the same facts is the data set that is there already, so a lost answer costs nothing.
+    Errors: ALREADY_EXISTS (DATASET_EXISTS),
     FAILED_PRECONDITION (WRITE_OFFSET_INVALID, with metadata `committed_size`), INVALID_ARGUMENT with reason DATASET_TRUNCATED
     (with metadata `committed_size`), DATASET_DIGEST_MISMATCH, DATASET_TOO_LARGE, DATASET_MALFORMED, DATASET_ARRAYS_INVALID,
     DATASET_DTYPE_INVALID, DATASET_SHAPE_INVALID, DATASET_LENGTH_MISMATCH, DATASET_LABEL_INVALID, DATASET_CLASS_MISSING,
@@ -103,9 +105,10 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_service_pb2.Dataset, _abc.Awaitable[_dataset_service_pb2.Dataset]]:
         """Uploads a data set: one `spec` message, then the bytes of the file from `spec.write_offset` on. The server sends the
-        initial metadata `x-upload: accepted` once it knows that it wants the bytes; wait for it, so that none are sent in vain. What arrives is kept for a
-        week, so that an upload that breaks off goes on where it was, on whatever server. The same file under the same id with the
-        same facts is the data set that is there already, so a lost answer costs nothing. Errors: ALREADY_EXISTS (DATASET_EXISTS),
+        initial metadata `x-upload: accepted` once it knows that it wants the bytes; wait for it, so that none are sent in vain.
+        What arrives is kept for a week, so that an upload that breaks off goes on where it was, on whatever server. The same file
+        under the same id with the same facts is the data set that is there already, so a lost answer costs nothing.
+        Errors: ALREADY_EXISTS (DATASET_EXISTS),
         FAILED_PRECONDITION (WRITE_OFFSET_INVALID, with metadata `committed_size`), INVALID_ARGUMENT with reason DATASET_TRUNCATED
         (with metadata `committed_size`), DATASET_DIGEST_MISMATCH, DATASET_TOO_LARGE, DATASET_MALFORMED, DATASET_ARRAYS_INVALID,
         DATASET_DTYPE_INVALID, DATASET_SHAPE_INVALID, DATASET_LENGTH_MISMATCH, DATASET_LABEL_INVALID, DATASET_CLASS_MISSING,

@@ -19,7 +19,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class Relay:
-    """Sends queue messages after the commit that owes them.
+    """Sends queue messages after the commit that owes them, each to the queue named after what its job needs.
 
     A message is marked as sent once the broker has it. A crash in between sends it twice, which does no harm: the job's row
     decides who runs. While the broker is away, messages stay owed.
@@ -57,7 +57,7 @@ class Relay:
         sent: list[int] = []
         try:
             for message in owed:
-                self._celery.send_task(COMPRESS_TASK, args=[message.job_id], retry=False)
+                self._celery.send_task(COMPRESS_TASK, args=[message.job_id], queue=message.need.value, retry=False)
                 sent.append(message.id)
             if sent:
                 self._broker_lost = False

@@ -12,6 +12,7 @@ from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobStage, JobState
 from secateur.core.profiles import ProfileName
 from secateur.core.reports import Progress, TargetReport
+from secateur.core.routing import Need
 from secateur.core.specs import JobSpec
 
 T = TypeVar("T")
@@ -118,10 +119,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class OutboxRecord:
-    """A message that the queue is owed: the id of a job that waits."""
+    """A message that a queue is owed: the id of a job that waits. What the job needs says which queue."""
 
     id: int
     job_id: str
+    need: Need
     create_time: datetime
 
 

@@ -45,7 +45,7 @@ class Snapshot:
         self.device_profiles = DeviceProfileRepository(session, clock, requests)
         self.jobs = JobRepository(session, self.journal, requests)
         self.models = ModelRepository(session)
-        self.outbox = OutboxRepository(session)
+        self.outbox = OutboxRepository(session, self.datasets)
 
 
 class UnitOfWork(Snapshot):

@@ -13,9 +13,12 @@ import pytest
 import redis
 
 from migrations.upgrade import upgrade
+from secateur.core import recipes
 from secateur.core.cost import cost_of
+from secateur.core.datasets import Dataset, content
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import COMPRESS_TASK, JobState
+from secateur.core.routing import Need
 from secateur.server.reaper import Reaper
 from secateur.server.relay import Relay
 from secateur.server.settings import ServerSettings
@@ -25,10 +28,10 @@ from tests.support.server import Api, make_settings
 from tests.support.store import PROJECT, a_graph, create, owed, read, redis_server
 
 
-def messages(redis_url: str) -> list[tuple[str, list[str]]]:
-    """Returns task name and arguments of every message in Celery's queue, oldest first."""
+def messages(redis_url: str, need: Need = Need.CPU) -> list[tuple[str, list[str]]]:
+    """Returns task name and arguments of every message in the queue of a need, oldest first."""
     with redis.Redis.from_url(redis_url) as client:
-        bodies = [json.loads(raw) for raw in reversed(client.lrange("celery", 0, -1))]
+        bodies = [json.loads(raw) for raw in reversed(client.lrange(need.value, 0, -1))]
     return [(body["headers"]["task"], json.loads(base64.b64decode(body["body"]))[0]) for body in bodies]
 
 
@@ -60,6 +63,25 @@ def test_owed_messages_are_sent_once_in_order_with_nothing_but_the_id(
         relay.close()
 
         assert messages(redis_url) == [(COMPRESS_TASK, [job.id]) for job in jobs]
+        assert owed(own_store) == []
+
+
+def test_every_job_goes_to_the_queue_of_what_it_needs(tmp_path: Path, own_store: Store, graph: LayerGraph) -> None:
+    uploaded = Dataset("large", "Large", (8, 8, 1), 10, 10_000_000, 1_000)
+    with own_store.unit_of_work() as work:
+        work.datasets.put(PROJECT, uploaded, digest="a" * 64, size_bytes=1)
+        work.commit()
+    small = create(own_store, graph)
+    large = create(own_store, graph, dataset=content("a" * 64), dataset_id="large")
+    many = create(own_store, graph, recipe=recipes.resolve(epochs=2_000))
+    unknown = create(own_store, graph, dataset="of-a-newer-version")
+    with redis_server(tmp_path) as redis_url:
+        relay = Relay(own_store, make_settings(tmp_path).celery_broker_url)
+        relay.send_owed()
+        relay.close()
+
+        assert messages(redis_url, Need.CPU) == [(COMPRESS_TASK, [job.id]) for job in (small, unknown)]
+        assert messages(redis_url, Need.GPU) == [(COMPRESS_TASK, [job.id]) for job in (large, many)]
         assert owed(own_store) == []
 
 

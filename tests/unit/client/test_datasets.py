@@ -148,6 +148,8 @@ def test_folders_of_another_form_are_refused_by_name(pictures: Path, tmp_path: P
     (tmp_path / "train").rename(pictures / "train")
     save_images(pictures / "test" / "fox", 1)
     assert reason(pictures / "test" / "fox") == "DATASET_FOLDER_INVALID"
+    (pictures / "test").rename(pictures / "val")
+    assert reason(pictures / "val") == "DATASET_FOLDER_INVALID"
 
 
 def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:

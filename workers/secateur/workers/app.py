@@ -82,9 +82,10 @@ def main() -> None:
     configure_logs()
     settings = WorkerSettings()
     store = Store(settings.database_url, wakeups=Wakeups(settings.redis_url))
-    with ChildPool() as children:
+    with ChildPool(settings.worker_device) as children:
         worker = Worker(settings, JobLedger(store), children)
         app = create_app(settings.celery_broker_url, worker)
         # One job at a time per worker: a thread, because the parent only waits, and the main thread must stay responsive.
         options = ["--pool=threads", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=WARNING"]
-        app.worker_main(["--quiet", "worker", *options, *sys.argv[1:]])
+        queues = f"--queues={','.join(settings.worker_queues)}"
+        app.worker_main(["--quiet", "worker", queues, *options, *sys.argv[1:]])

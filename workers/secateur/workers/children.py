@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import subprocess
 import sys
 import threading
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from secateur.workers.protocol import Job, Message, Ready, decode, encode
 
+_GROW: Final = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+"""Has TensorFlow and JAX take GPU memory as they need it. Under the JAX backend both run in one child: TensorFlow exports."""
+
 
 class Child:
-    """One spawned child process. It imports the framework at once and then waits for its only job."""
+    """One spawned child process. It imports the framework at once and then waits for its only job.
 
-    def __init__(self) -> None:
+    Args:
+        device: GPU that it sees, as `CUDA_VISIBLE_DEVICES` names it; empty for none. None for those that the worker sees.
+    """
+
+    def __init__(self, device: str | None = None) -> None:
+        chosen = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "secateur.workers.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "secateur.workers.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**_GROW, **os.environ, **chosen},
         )
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, name=f"child-{self.pid}", daemon=True).start()
@@ -80,25 +92,30 @@ class Child:
 
 
 class ChildPool:
-    """Keeps one child warm and hands it out."""
+    """Keeps one child warm and hands it out.
 
-    def __init__(self) -> None:
+    Args:
+        device: GPU of every child, see `Child`.
+    """
+
+    def __init__(self, device: str | None = None) -> None:
+        self._device = device
         self._lock = threading.Lock()
-        self._spare: Child | None = Child()
+        self._spare: Child | None = Child(device)
 
     def take(self) -> Child:
         """Returns the warm child, or a new one if it has died or been taken."""
         with self._lock:
             child, self._spare = self._spare, None
         if child is None or not child.is_alive:
-            return Child()
+            return Child(self._device)
         return child
 
     def warm(self) -> None:
         """Starts the next child, unless one is waiting already."""
         with self._lock:
             if self._spare is None or not self._spare.is_alive:
-                self._spare = Child()
+                self._spare = Child(self._device)
 
     def close(self) -> None:
         """Ends the waiting child."""

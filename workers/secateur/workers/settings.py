@@ -5,10 +5,17 @@ from __future__ import annotations
 import socket
 from os import getpid
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
+from secateur.core.routing import Need
 from secateur.store.settings import Settings
+
+
+def _split(names: object) -> object:
+    return names.replace(" ", "").split(",") if isinstance(names, str) else names
 
 
 class WorkerSettings(Settings):
@@ -20,12 +27,17 @@ class WorkerSettings(Settings):
         max_run_seconds: How long one attempt may run before the job ends EXPIRED.
         datasets_dir: Folder in which `{name}.npz` of a registered data set is looked for before Keras downloads it; None for
             none.
+        worker_queues: What the jobs that it takes may need, separated by commas. All of it, unless others take the rest.
+        worker_device: GPU that it trains on, as `CUDA_VISIBLE_DEVICES` names it; empty for none. None leaves that variable as
+            it is.
     """
 
     worker_name: str = Field(default_factory=lambda: f"{socket.gethostname()}/{getpid()}")
     poll_seconds: float = Field(default=1.0, gt=0)
     max_run_seconds: float = Field(default=24 * 3600.0, gt=0)
     datasets_dir: Path | None = None
+    worker_queues: Annotated[tuple[Need, ...], NoDecode, BeforeValidator(_split)] = Field(default=tuple(Need), min_length=1)
+    worker_device: str | None = None
 
     @property
     def cache_dir(self) -> Path:

@@ -87,9 +87,12 @@ def _operator_table(profile: OperatorProfile) -> Table:
 
 
 def _how(row: Mapping[str, Measurement], machine: str) -> str:
-    """Returns how a figure was obtained, in the words of its first file where they differ between files."""
-    first = next(iter(row.values()))
-    return first.method if first.machine in {"", machine} else f"{first.method}, {first.machine}"
+    """Returns how a figure was obtained; where that differs between files, each way with the first file that it is of."""
+    ways: dict[str, str] = {}
+    for kind, each in row.items():
+        ways.setdefault(each.method if each.machine in {"", machine} else f"{each.method}, {each.machine}", kind)
+    first, *others = ways
+    return ". ".join([first, *(f"{ways[other]}: {other}" for other in others)])
 
 
 def _counts(cost: Cost) -> Mapping[str, int]:

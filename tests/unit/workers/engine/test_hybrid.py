@@ -14,6 +14,7 @@ from secateur.core.jobs import JobStage
 from secateur.core.planning import Plan
 from secateur.core.resources import Budget
 from secateur.core.specs import Criterion, HybridPolicy, JobSpec, Order, PlanMode, PlanPolicy, Target
+from secateur.workers.engine.checkpoints import Memory
 from secateur.workers.engine.measure import figure_of
 from secateur.workers.engine.pipeline import run_target
 from tests.support.runs import Run
@@ -41,7 +42,8 @@ def plan_of(run: Run) -> Plan:
 @pytest.fixture(scope="module")
 def pair() -> list[Run]:
     spec = job(HALF, Budget.of(flash_bytes=9_000, ram_bytes=5_000))
-    return [Run(GRAPH, spec, index) for index in (0, 1)]
+    kept = Memory()
+    return [Run(GRAPH, spec, kept, index=index) for index in (0, 1)]
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +122,23 @@ def test_an_infeasible_target_trains_nothing_and_names_the_limit() -> None:
     assert not run.blobs
     assert run.report.message.startswith("flash_bytes is ")
     assert "at most 1,000" in run.report.message
+
+
+def test_several_rounds_prune_little_by_little() -> None:
+    run = Run(GRAPH, job(Budget.fractions(flops=0.4), hybrid=HybridPolicy(rounds=2)))
+    plan = plan_of(run)
+    assert not plan.dropped
+    assert {group: len(kept) for group, kept in plan.indices.items()} == dict(plan.widths)
+    assert all(len(set(kept)) == len(kept) and max(kept) < plan.unpruned_widths[group] for group, kept in plan.indices.items())
+    work = [message for message in run.messages if "ine-tuning" in message or "Training" in message]
+    assert [message.split(" for ")[0] for message in work] == ["Training the unpruned network", "Fine-tuning", "Fine-tuning"]
+    assert figure_of(run.report.measurements, "validation_accuracy") > 0.5
+
+
+def test_several_rounds_leave_layers_alone() -> None:
+    assert HybridPolicy(rounds=2).alpha == 1
+    with pytest.raises(InvalidArgument, match="alpha=1.2") as refused:
+        HybridPolicy(rounds=2, alpha=1.2)
+    assert (refused.value.reason, refused.value.field) == ("POLICY_INVALID", "policy.hybrid.alpha")
+    with pytest.raises(InvalidArgument, match="rounds lies between"):
+        HybridPolicy(rounds=21)

@@ -48,7 +48,7 @@ def model_of(graph: LayerGraph, seed: int = 0) -> keras.Model:
 
 def drawn(shape: tuple[int, ...], count: int = BATCHES * BATCH_SIZE) -> Split:
     draw = np.random.default_rng(0)
-    return Split(draw.random((count, *shape), np.float32), draw.integers(0, 3, count))
+    return Split(draw.integers(0, 256, (count, *shape), np.uint8), draw.integers(0, 3, count))
 
 
 def test_the_flow_of_a_chain_is_its_product_once_per_layer() -> None:

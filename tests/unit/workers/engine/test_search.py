@@ -129,7 +129,7 @@ def test_with_one_finalist_the_ranking_decides() -> None:
     assert not finalists(run)
     (chosen,) = [row for row in run.report.candidates if row.chosen]
     assert chosen.rank == min(row.rank or math.inf for row in ranked(run))
-    assert [stage for stage in run.stages if stage is JobStage.TRAINING] == [JobStage.TRAINING]
+    assert [message for message in run.messages if message.startswith("Training")] == ["Training for 1 epochs"]
 
 
 def test_an_infeasible_target_trains_nothing() -> None:

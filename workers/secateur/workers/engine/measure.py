@@ -101,9 +101,11 @@ def measure_file(
             "processor_share",
             probe.processor_ms / probe.run_ms / _cores(),
             "",
-            f"processor time of all {_cores()} cores; {row}",
+            f"processor time as a share of {_cores()} cores; {row}",
         ),
-        figure("memory_share", probe.resident_bytes / _memory_bytes(), "", f"resident memory of the machine's RAM; {row}"),
+        figure(
+            "memory_share", probe.resident_bytes / _memory_bytes(), "", f"resident memory as a share of the machine's; {row}"
+        ),
     )
     times = tuple(
         OperatorTime(operator.name, layer_of(operator.output), operator.output_shape, milliseconds)

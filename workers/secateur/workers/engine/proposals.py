@@ -134,7 +134,9 @@ class Task:
         """
         recipe = replace(self.spec.recipe, distillation=0.0)
         model = self.fresh()
-        self.on_stage(JobStage.TRAINING, f"Training the unpruned network for {recipe.epochs} epochs")
+        known = self._checkpoint(self._key(recipe, UNPRUNED))
+        if known is None or not known.finished:
+            self.on_stage(JobStage.TRAINING, f"Training the unpruned network for {recipe.epochs} epochs")
         return Unpruned(model, self.train(model, recipe, start=UNPRUNED))
 
     def _key(self, recipe: Recipe, start: str) -> str:
