@@ -1,7 +1,7 @@
 """The tables of the papers, on real data: every row trained, exported, measured, and scored once on the test split.
 
 `python -m tests.benchmarks.paper_tables --table T [--seeds N] [--recipe R] [--epochs E] [--images N] [--test-images N]
-[--only TEXT] [--folder DIR] [--backend jax]` runs the rows of a table (see `paper_cells`) that docs/results/tables/T.json does
+[--only TEXT ...] [--folder DIR] [--backend jax]` runs the rows of a table (see `paper_cells`) that docs/results/tables/T.json does
 not have yet under the same settings, and goes on inside a training that was cut off. T is 1 to 6, `equal` or `tradeoff`.
 `--images` trains on the first so many images of a stratified draw, `--test-images` scores on as many; the result says so.
 `--folder` holds cifar10.npz and the like; without it Keras downloads them. Seed s decides plan, initialisation, validation
@@ -175,7 +175,7 @@ def _of_plan(plan: Any) -> dict[str, Any]:
     return {"parameters": cost.parameters, "flops": cost.flops, "memory_bytes": cost.memory_bytes, "plan": plan.digest[:16]}
 
 
-def run_table(name: str, settings: Settings, seeds: int, only: str) -> None:
+def run_table(name: str, settings: Settings, seeds: int, only: list[str]) -> None:
     """Runs what is missing of a table and writes it after every row."""
     import keras
 
@@ -189,7 +189,7 @@ def run_table(name: str, settings: Settings, seeds: int, only: str) -> None:
         for cell in TABLES[name].cells:
             key = {"network": cell.network, "dataset": cell.dataset, "how": cell.label, "asked": cell.asked, "seed": seed}
             key |= settings.told | {"backend": backend}
-            if only not in f"{cell.network} {cell.dataset} {cell.label} {cell.asked}":
+            if not all(text in f"{cell.network} {cell.dataset} {cell.label} {cell.asked}" for text in only):
                 continue
             if any(key.items() <= row.items() for row in rows):
                 continue
@@ -301,7 +301,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--images", type=int)
     parser.add_argument("--test-images", type=int)
-    parser.add_argument("--only", default="", help="Run rows whose network, data set, way or budget has this text.")
+    parser.add_argument("--only", nargs="*", default=[], help="Run rows that have all of these texts somewhere.")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--backend", choices=("tensorflow", "jax"), default="tensorflow")
     given = parser.parse_args()

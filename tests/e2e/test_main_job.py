@@ -9,14 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-from sklearn.datasets import load_digits
-
 from secateur.client import Target
 from secateur.workers.engine.datasets import load
 from secateur.workers.engine.tflm import classify_on_tflm
-from tests.e2e.conftest import DATASET, NETWORK, TARGET, submit
+from tests.e2e.conftest import DATASET, NETWORK, submit
 from tests.support.stack import Stack, until
 
 NEVER_ENDING = 1000
@@ -54,24 +50,6 @@ def test_a_job_ends_with_a_model_that_fits_and_the_device_gets_it(shared_stack: 
     on_device = float((classify_on_tflm(content, test.images) == test.labels).mean())
     assert on_device > 0.85
     assert abs(on_device - resolution.artifact.accuracy) <= 1 / len(test)
-
-
-def test_a_job_trains_on_images_that_were_uploaded_as_a_folder(shared_stack: Stack, tmp_path: Path) -> None:
-    digits = load_digits()
-    for number, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
-        folder = tmp_path / f"digit {label}"
-        folder.mkdir(exist_ok=True)
-        Image.fromarray((image * 15.9).astype(np.uint8)).save(folder / f"{number}.png")
-
-    with shared_stack.client() as client:
-        dataset = client.upload_dataset("my-digits", tmp_path)
-        assert (dataset.classes, dataset.class_names[3], dataset.test_images) == (10, "digit 3", 359)
-        job = client.submit(NETWORK, dataset="my-digits", targets=[TARGET], epochs=2, seed=1).wait(timeout=240)
-        assert (job.state, job.snapshot.dataset) == ("SUCCEEDED", dataset.name)
-        (model,) = job.models()
-        assert {artifact.test_images for artifact in model.artifacts} == {359}
-        assert max(artifact.accuracy for artifact in model.artifacts) > 0.4
-        assert client.resolve(job.architecture, "my-digits", budget=Target(profile="stm32f746")).model.name == model.name
 
 
 def test_several_targets_get_a_model_each(shared_stack: Stack) -> None:

@@ -103,7 +103,7 @@ def _listed(root: Path) -> tuple[tuple[str, ...], dict[str, list[_Labelled]]]:
         if name not in names:
             raise _folder_invalid(f"Every class has images to train on, but {name} has none in {root / 'train'}", folder)
     label_of = {name: label for label, name in enumerate(names)}
-    images = {
+    images: dict[str, list[_Labelled]] = {
         part: [_Labelled(path, label_of[name]) for name, folder in folders[part].items() for path in _images(folder)]
         for part in ("train", "test")
         if part in folders

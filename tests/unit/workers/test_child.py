@@ -12,13 +12,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
+from secateur.core.datasets import content, drawn_test_images
 from secateur.core.graph import LayerGraph, zoo
 from secateur.core.resources import Budget
 from secateur.core.specs import JobSpec, Recipe, Target
 from secateur.store.blobs import BlobStore
-from secateur.workers.protocol import Done, Failed, Job, Message, ProgressMade, Ready, StageChanged, TargetDone, decode, encode
+from secateur.workers.protocol import (
+    Done,
+    Failed,
+    Folders,
+    Job,
+    Message,
+    ProgressMade,
+    Ready,
+    StageChanged,
+    TargetDone,
+    decode,
+    encode,
+)
+from tests.support.datasets import npz
 from tests.support.training import QUICK, quick_job, small_network
 
 BUDGET = Budget.of(flash_bytes=12_000)
@@ -55,11 +71,18 @@ def _child() -> Iterator[Child]:
 
 
 def _job(folder: Path, spec: JobSpec, graph: LayerGraph) -> bytes:
-    return encode(Job.of("job1", spec, graph, folder.as_uri()))
+    return encode(Job.of("job1", spec, graph, folder.as_uri(), folders=Folders(cache=folder / "cache")))
 
 
-def test_a_job_is_run_target_by_target(tmp_path: Path) -> None:
-    spec = quick_job(BUDGET, recipe=replace(QUICK, epochs=2))
+def _uploaded_digits(folder: Path) -> str:
+    """Puts the digits into the blob store, as a project uploads them, and returns what a spec calls them."""
+    digits = load_digits()
+    pixels = (digits.images * 15.9375).astype(np.uint8)
+    return content(BlobStore(folder.as_uri()).put(npz({"x_train": pixels, "y_train": digits.target})))
+
+
+def test_a_job_on_an_uploaded_data_set_is_run_target_by_target(tmp_path: Path) -> None:
+    spec = replace(quick_job(BUDGET, recipe=replace(QUICK, epochs=2)), dataset=_uploaded_digits(tmp_path))
     spec = replace(spec, targets=(*spec.targets, Target(budget=Budget.of(flash_bytes=1_000))))
     with _child() as child:
         assert child.receive() == Ready()
@@ -76,6 +99,8 @@ def test_a_job_is_run_target_by_target(tmp_path: Path) -> None:
     blobs = BlobStore(tmp_path.as_uri())
     for artifact in reports[0].artifacts:
         assert blobs.size(artifact.sha256) == artifact.size_bytes
+        assert artifact.test_images == drawn_test_images(1_797)
+    assert max(artifact.accuracy for artifact in reports[0].artifacts) > 0.5
 
 
 def test_the_child_dies_with_its_worker_in_mid_training(tmp_path: Path) -> None:
