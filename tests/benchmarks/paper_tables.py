@@ -20,7 +20,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,8 @@ class Runner:
         from secateur.workers.engine.datasets import DatasetSources
 
         dataset = datasets.get(cell.dataset)
+        if self._settings.images is not None:  # which decides how large batches are
+            dataset = replace(dataset, train_images=self._settings.images)
         graph = zoo.build(cell.network, dataset.input_shape, dataset.classes)
         recipe = recipes.resolve(self._settings.recipe, dataset, epochs=self._settings.epochs)
         spec = JobSpec(graph.digest, self._dataset(cell.dataset), (Target(budget=cell.budget),), recipe, cell.policy, seed)
