@@ -1,9 +1,9 @@
 """The tables of the papers, on real data: every row trained, exported, measured, and scored once on the test split.
 
 `python -m tests.benchmarks.paper_tables --table T [--seeds N] [--recipe R] [--epochs E] [--images N] [--test-images N]
-[--only TEXT ...] [--folder DIR] [--backend jax]` runs the rows of a table (see `paper_cells`) that docs/results/tables/T.json does
-not have yet under the same settings, and goes on inside a training that was cut off. T is 1 to 6, `equal` or `tradeoff`.
-`--images` trains on the first so many images of a stratified draw, `--test-images` scores on as many; the result says so.
+[--only TEXT ...] [--folder DIR] [--backend jax]` runs the rows of a table (see `paper_cells`) that docs/results/tables/T.json
+does not have yet under the same settings, and goes on inside a training that was cut off. T is 1 to 6, `equal` or `tradeoff`.
+`--images` trains on so many images, a stratified draw, and `--test-images` scores on as many; the result says so.
 `--folder` holds cifar10.npz and the like; without it Keras downloads them. Seed s decides plan, initialisation, validation
 split and order. With the JAX backend nothing is exported, so those columns stay empty.
 
@@ -104,7 +104,7 @@ class Runner:
         from secateur.workers.engine.datasets import DatasetSources, load
 
         whole = load(name, seed=0, validation_fraction=0.01, sources=DatasetSources(self._settings.folder))
-        arrays = {}
+        arrays: dict[str, Any] = {}
         parts = (("train", whole.train, self._settings.images), ("test", whole.test, self._settings.test_images))
         for part, split, count in parts:
             rows = np.arange(len(split))

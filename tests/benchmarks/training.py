@@ -27,6 +27,7 @@ from secateur.core.graph import LayerGraph, zoo
 from secateur.core.planning import Budget, plan
 from secateur.core.specs import Recipe
 from secateur.workers.engine.build import build_model
+from secateur.workers.engine.checkpoints import Checkpoint
 from secateur.workers.engine.datasets import Data, Split
 from secateur.workers.engine.measure import machine
 from secateur.workers.engine.train import train
@@ -96,13 +97,12 @@ class Clock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no t
 def ours(graph: LayerGraph, data: Data, recipe: Recipe) -> list[float]:
     """Seconds of every epoch of `train`, from the end of one to the end of the next: with its checkpoint."""
     ends = [time.perf_counter()]
-    train(
-        build_model(graph),
-        data,
-        recipe,
-        seed=0,
-        on_checkpoint=lambda checkpoint: checkpoint.write() and ends.append(time.perf_counter()),  # type: ignore[func-returns-value]
-    )
+
+    def keep(checkpoint: Checkpoint) -> None:
+        checkpoint.write()
+        ends.append(time.perf_counter())
+
+    train(build_model(graph), data, recipe, seed=0, on_checkpoint=keep)
     return [end - begin for begin, end in itertools.pairwise(ends)]
 
 

@@ -125,8 +125,8 @@ class Planning(TypedDict, total=False):
         hybrid: How mode "hybrid" decides what stays; for that mode only.
         search: Draw many plans in a job and choose among them. Not with "uniform", "stock" and "hybrid", which draw nothing;
             a quote shows the first plan.
-        literal: Follow the paper to the letter: no smallest width, no rounding, and the last step may overshoot. For "parameters",
-            "flops", "memory" and "activation".
+        literal: Follow the paper to the letter: no smallest width, no rounding, and the last step may overshoot. For
+            "parameters", "flops", "memory" and "activation".
     """
 
     mode: str | None

@@ -6,23 +6,27 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+from PIL import Image
 
+from secateur.client import AlreadyExists, Client
 from secateur.core.datasets import DATASETS, content
 from secateur.core.specs import Augmentation
 from secateur.server.datasets.archive import MAX_FILE_BYTES
+from secateur.server.settings import ServerSettings
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.uploads import PART_BYTES
 from secateur.v1 import dataset_service_pb2 as pb
 from secateur.v1 import job_service_pb2 as jobs
 from secateur.v1 import model_service_pb2 as models
-from tests.support.datasets import arrays, npz
-from tests.support.server import Api, Refusal, refusal, train
+from tests.support.datasets import arrays, images, npz
+from tests.support.server import Api, Refusal, refusal, running, train
 from tests.support.stack import until
 
 CHUNK = 2**20
@@ -261,6 +265,28 @@ def test_a_job_is_known_by_the_content_of_its_data_set(api: Api, store: Store, b
     assert api.models.ResolveModel(resolve).model.name == model.name
     resolve.dataset = "datasets/digits"
     assert refusal(lambda: api.models.ResolveModel(resolve)).reason == "FAMILY_EMPTY"
+
+
+def test_the_sdk_uploads_a_folder_of_images_and_goes_on_with_an_upload(
+    api: Api, settings: ServerSettings, tmp_path: Path
+) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number, pixels in enumerate(images(13)):
+            Image.fromarray(pixels[..., 0]).save(tmp_path / "pets" / name / f"{number}.png")
+    (tmp_path / "large.npz").write_bytes(LARGE)
+    refused(api, LARGE, until=CHUNK)
+    told: list[int] = []
+
+    with running(settings) as server, Client(server.address, api.project) as client:
+        pets = client.upload_dataset("pets", tmp_path / "pets", flip=True)
+        client.upload_dataset("large", tmp_path / "large.npz", on_progress=lambda sent, _: told.append(sent))
+        with pytest.raises(AlreadyExists):
+            client.upload_dataset("pets", tmp_path / "large.npz")
+        assert client.dataset("pets") == pets
+
+    assert (pets.class_names, pets.input_shape, pets.train_images, pets.test_images) == (("cat", "dog"), (8, 8, 1), 21, 5)
+    assert (told[0], told[-1]) == (CHUNK, len(LARGE))
 
 
 def test_a_network_that_does_not_fit_is_refused(api: Api) -> None:

@@ -188,8 +188,8 @@ class Plans:
         bool,
         typer.Option(
             "--literal",
-            help="Follow the paper to the letter: no smallest width, no rounding, overshooting. Of the modes parameters, flops, "
-            "memory and activation.",
+            help="Follow the paper to the letter: no smallest width, no rounding, overshooting. Of the modes parameters, "
+            "flops, memory and activation.",
             rich_help_panel=_PLAN,
         ),
     ] = False

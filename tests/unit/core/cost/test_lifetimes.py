@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from secateur.core.cost import cost_of
@@ -22,14 +22,12 @@ def alive(tensors: list[Tensor], step: int) -> set[str]:
     return {tensor.layer for tensor in tensors if tensor.first <= step <= tensor.last}
 
 
-
 @given(schedules())
 def test_peak_is_the_worst_step(schedule: tuple[list[Tensor], dict[str, int]]) -> None:
     tensors, sizes = schedule
     worst = max(sum(sizes[name] for name in alive(tensors, step)) for step in range(len(tensors)))
     found, names = peak(steps_of(tensors), sizes)
     assert found == worst == sum(sizes[name] for name in names)
-
 
 
 @given(schedules())

@@ -137,7 +137,7 @@ def test_several_rounds_prune_little_by_little() -> None:
 
 def test_several_rounds_leave_layers_alone() -> None:
     assert HybridPolicy(rounds=2).alpha == 1
-    with pytest.raises(InvalidArgument, match="alpha=1.2") as refused:
+    with pytest.raises(InvalidArgument, match=r"alpha=1\.2") as refused:
         HybridPolicy(rounds=2, alpha=1.2)
     assert (refused.value.reason, refused.value.field) == ("POLICY_INVALID", "policy.hybrid.alpha")
     with pytest.raises(InvalidArgument, match="rounds lies between"):
