@@ -155,8 +155,8 @@ def main() -> None:
         "seconds_per_operator": host.seconds_per_operator,
     }
     print(
-        f"secateur profiles add this-machine ... --macs {host.macs_per_second:.3g} --bandwidth {host.bytes_per_second:.3g} "
-        f"--overhead {1e6 * host.seconds_per_operator:.3g}us --runtime litert"
+        f"secateur profiles add this-machine ... --runtime litert --macs {host.macs_per_second / 1e6:.0f}M "
+        f"--bandwidth {host.bytes_per_second / 1e6:.0f}MB --overhead {1e6 * host.seconds_per_operator:.2f}us"
     )
     how = f"smallest of {ROUNDS} runs on LiteRT, 1 thread, int8; all networks in turn"
     RESULTS.write_text(

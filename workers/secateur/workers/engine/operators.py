@@ -10,7 +10,9 @@ from ai_edge_litert import schema_py_generated as schema
 
 _IDENTIFIER: Final = b"TFL3"
 _VERSION: Final = 3
-_OPERATORS: Final = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+_OPERATORS: Final[dict[int, str]] = {
+    value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
+}
 _TYPES: Final = {value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
 
 
