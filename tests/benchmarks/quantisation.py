@@ -28,7 +28,7 @@ from sklearn.model_selection import train_test_split
 from secateur.core import datasets, recipes
 from secateur.core.graph import LayerGraph, zoo
 from secateur.core.planning import Budget, plan
-from secateur.core.reports import ArtifactFormat
+from secateur.core.reports import ArtifactFormat, Progress
 from secateur.core.specs import JobSpec, Target
 from secateur.workers.engine.datasets import Data, DatasetSources, Split, load
 from secateur.workers.engine.delivery import files_of, measure, quantize
@@ -84,13 +84,17 @@ def subset(data: Data, images: int, seed: int) -> Data:
     return Data(part(data.train, images), part(data.validation, max(images // 9, 1_000)), data.test)
 
 
+def shown(progress: Progress) -> None:
+    print(f"epoch {progress.epoch} of {progress.epochs}, step {progress.step}: loss {progress.loss:.3f}", flush=True)
+
+
 def accuracy(file: Path, images: int, epochs: int) -> dict[str, Any]:
     graph = network("resnet20")
     recipe = recipes.resolve("fast", CIFAR, epochs=epochs)
     chosen = plan(graph, QUARTER)
     folder = DatasetSources(file.parent)
     data = subset(load("cifar10", seed=0, validation_fraction=recipe.validation_fraction, sources=folder), images, 0)
-    task = Task(graph, JobSpec(graph.digest, "cifar10", (Target(budget=QUARTER),), recipe), 0, data)
+    task = Task(graph, JobSpec(graph.digest, "cifar10", (Target(budget=QUARTER),), recipe), 0, data, on_progress=shown)
     model = task.fresh(chosen)
     start = time.perf_counter()
     training = task.train(model, recipe, start=chosen.digest)
@@ -127,8 +131,8 @@ def accuracy(file: Path, images: int, epochs: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cifar10", type=Path, help="decoded set; its name is cifar10.npz")
-    parser.add_argument("--images", type=int, default=10_000, help="training images of CIFAR-10")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--images", type=int, default=6_000, help="training images of CIFAR-10")
+    parser.add_argument("--epochs", type=int, default=6)
     arguments = parser.parse_args()
     rows = sizes()
     worst = {what: max(abs(row[f"{what}_error"]) for row in rows) for what in ("flash", "arena")}
