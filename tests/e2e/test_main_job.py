@@ -129,7 +129,7 @@ def test_kill_9_of_the_child_costs_one_attempt(shared_stack: Stack) -> None:
             child.kill()
         assert job.wait(timeout=240).state == "SUCCEEDED"
         assert job.attempt == 2
-        epochs = [event.progress.epoch for event in job.watch() if event.progress is not None]
+        epochs = [event.progress.epoch for event in job.watch() if event.progress is not None and not event.progress.step]
         assert epochs.count(1) == 1, "the second attempt went on from a checkpoint"
         assert sorted(set(epochs)) == list(range(1, 13))
 
