@@ -53,6 +53,10 @@ bench: install  ## Run the benchmarks; each prints its table and writes JSON
 	$(BIN)/python -m tests.benchmarks.overhead
 	$(BIN)/python -m tests.benchmarks.planning
 	$(BIN)/python -m tests.benchmarks.applications
+	$(BIN)/python -m tests.benchmarks.sizes
+	$(BIN)/python -m tests.benchmarks.inheritance
+	$(BIN)/python -m tests.benchmarks.latency
+	$(BIN)/python -m tests.benchmarks.training
 
 clean:  ## Remove .venv, caches and the local stack's data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis $(SECATEUR_DATA_DIR)

@@ -2,7 +2,7 @@
 
 `python -m tests.benchmarks.overhead [--epochs E] [--pairs N]` runs N pairs in turn, each pair with a seed of its own: once
 through redis, server, worker and a warm child, from submit to the terminal state as the SDK sees it; once as a call of
-`run_target` in a process that has imported everything already. Target: service <= 1.10 x direct + 2 s. Prints the table and
+`run_target` in a process that has imported everything already. Target: service <= 1.05 x direct + 1 s. Prints the table and
 writes docs/results/overhead.json.
 """
 
@@ -58,7 +58,7 @@ def through_service(client: Client, seed: int, epochs: int) -> float:
         epochs=epochs,
         seed=seed,
     )
-    job.wait(timeout=600)
+    job.wait(timeout=900)
     assert job.state == "SUCCEEDED", job
     return time.monotonic() - begin
 
@@ -75,7 +75,7 @@ def directly(process: subprocess.Popen[str], seed: int, epochs: int, folder: Pat
 def main() -> None:
     """Runs the pairs, prints the table, writes the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--pairs", type=int, default=3)
     arguments = parser.parse_args()
     rows = []
@@ -103,13 +103,13 @@ def main() -> None:
             direct.kill()
             stack.down()
     ratio = statistics.median(row["service_s"] / row["direct_s"] for row in rows)
-    excess = statistics.median(row["service_s"] - 1.10 * row["direct_s"] for row in rows)
+    excess = statistics.median(row["service_s"] - 1.05 * row["direct_s"] for row in rows)
     print(f"{'seed':>4}  {'service s':>9}  {'direct s':>8}  {'ratio':>5}")
     for row in rows:
         print(
             f"{row['seed']:>4}  {row['service_s']:>9.2f}  {row['direct_s']:>8.2f}  {row['service_s'] / row['direct_s']:>5.2f}"
         )
-    print(f"median ratio {ratio:.3f}; service - 1.10 x direct = {excess:+.2f} s (target: at most +2 s)")
+    print(f"median ratio {ratio:.3f}; service - 1.05 x direct = {excess:+.2f} s (target: at most +1 s)")
     machine = f"{platform.machine()}, {psutil.cpu_count()} cores"
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(
@@ -120,8 +120,8 @@ def main() -> None:
                 "epochs": arguments.epochs,
                 "rows": rows,
                 "median_ratio": round(ratio, 3),
-                "median_excess_over_1.10x_s": round(excess, 2),
-                "target": "service <= 1.10 x direct + 2 s",
+                "median_excess_over_1.05x_s": round(excess, 2),
+                "target": "service <= 1.05 x direct + 1 s",
             },
             indent=2,
         )
