@@ -39,7 +39,9 @@ def _migrate(connection: Connection) -> None:
 
 @contextmanager
 def _postgresql_ready(connection: Connection) -> Iterator[None]:
-    connection.exec_driver_sql(f"SELECT pg_advisory_lock({_ADVISORY_LOCK})")  # before the time-out: the first one may take long
+    connection.exec_driver_sql("SET lock_timeout = 0")  # whoever migrates now may take long
+    connection.exec_driver_sql("SET statement_timeout = 0")
+    connection.exec_driver_sql(f"SELECT pg_advisory_lock({_ADVISORY_LOCK})")
     connection.exec_driver_sql(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
     connection.exec_driver_sql(f"SET statement_timeout = '{_STATEMENT_TIMEOUT}'")
     connection.commit()

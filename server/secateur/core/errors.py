@@ -51,5 +51,9 @@ class Infeasible(FailedPrecondition):
     """No plan meets the budget. The metadata names the limit that binds and the smallest reachable value."""
 
 
+class Unavailable(SecateurError):
+    """A part of the service cannot answer now; the same request may be sent again."""
+
+
 class Conflict(SecateurError):
     """Somebody else changed the same thing first; read again and retry."""

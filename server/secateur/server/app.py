@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from pydantic import ValidationError
 from sqlalchemy import inspect, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from secateur.server.architectures.service import ArchitectureService
 from secateur.server.datasets.service import DatasetService
@@ -100,7 +101,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
     check_migrated(settings.database_url)
     with (
         closing(Wakeups(settings.redis_url)) as wakeups,
-        closing(Store(settings.database_url, wakeups=wakeups)) as store,
+        closing(Store(settings.database_url, timeouts=settings.database_timeouts, wakeups=wakeups)) as store,
         closing(Relay(store, settings.celery_broker_url)) as relay,
         closing(Threads(settings.handler_threads)) as threads,
     ):
@@ -136,15 +137,20 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
 
 
 def check_migrated(database_url: str) -> None:
-    """Refuses a database without our tables.
+    """Refuses a database that cannot be reached or lacks our tables.
 
     Raises:
-        StartError: Naming the database and how to migrate it.
+        StartError: Naming the database and what to do.
     """
-    engine = make_engine(database_url)
+    try:
+        engine = make_engine(database_url)
+    except (ValueError, ArgumentError) as error:
+        raise StartError(str(error)) from error
     try:
         with engine.connect() as connection:
             found = set(inspect(connection).get_table_names())
+    except OperationalError as error:
+        raise StartError(f"The database cannot be reached: {str(error.orig).strip()}") from error
     finally:
         engine.dispose()
     missing = {*Base.metadata.tables, "alembic_version"} - found

@@ -17,6 +17,7 @@ from secateur.core.errors import (
     NotFound,
     QuotaExceeded,
     SecateurError,
+    Unavailable,
 )
 
 DOMAIN: Final = "secateur"
@@ -37,10 +38,6 @@ class RequestInvalid(InvalidArgument):
         message = "; ".join(f"{path}: {description}" for path, description in violations)
         super().__init__("REQUEST_INVALID", message, field=violations[0][0])
         self.violations = tuple(violations)
-
-
-class Unavailable(SecateurError):
-    """The server cannot answer now; the same request may be sent again."""
 
 
 STATUS_CODES: Final[dict[type[SecateurError], grpc.StatusCode]] = {

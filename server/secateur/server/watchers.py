@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager, suppress
 
-from secateur.server.errors import Unavailable
+from secateur.core.errors import Unavailable
 from secateur.store.wakeups import Wakeups
 
 

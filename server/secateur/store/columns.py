@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Enum, Integer
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Enum, Integer, String
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 _E = TypeVar("_E", bound=StrEnum)
 
@@ -17,6 +17,31 @@ JsonData: Final = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True),
 
 SerialKey: Final = BigInteger().with_variant(Integer(), "sqlite")
 """Key that the database counts up; SQLite does so only for a column of type INTEGER."""
+
+
+def key(length: int) -> TypeEngine[str]:
+    """Returns the column type of text that names something. Its order is that of the code points, as in Python and on SQLite.
+
+    Without the collation PostgreSQL would order by the language of the database, and differently after an upgrade of the
+    operating system.
+    """
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+class FreeText(TypeDecorator[str]):
+    """Text for people of whatever origin, for example what a library said about a file whose name is no text.
+
+    Neither database keeps half a character (a lone surrogate), and PostgreSQL no NUL: both are replaced.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Replaces what cannot be kept."""
+        if value is None:
+            return None
+        return value.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 class UtcDateTime(TypeDecorator[datetime]):

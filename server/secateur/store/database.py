@@ -3,33 +3,58 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, bindparam, create_engine, event, func, make_url, select
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
 
 _READ_ONLY: Final = "secateur_read_only"
-_BUSY_TIMEOUT_S: Final = 30.0
+_SQLITE_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
-def make_engine(database_url: str) -> Engine:
+@dataclass(frozen=True)
+class Timeouts:
+    """How long a database is waited for.
+
+    Args:
+        lock_seconds: For a row that another transaction holds; on SQLite for the one write lock. PostgreSQL ends a transaction
+            in which nothing happens for half of that, as its process may be paused or cut off: those who wait for it get on.
+        statement_seconds: For one statement. PostgreSQL only. 0 means for ever.
+    """
+
+    lock_seconds: float = 30.0
+    statement_seconds: float = 60.0
+
+
+def make_engine(database_url: str, timeouts: Timeouts = Timeouts()) -> Engine:
     """Returns an engine for a SQLite file or a PostgreSQL database; the folder of a SQLite file is created.
 
     On SQLite every transaction that may write takes the write lock when it begins (BEGIN IMMEDIATE). A row that has been
     read in it cannot change before the commit, as a row read FOR UPDATE cannot on PostgreSQL.
+
+    Args:
+        database_url: SQLAlchemy URL; `postgresql://` means psycopg.
+        timeouts: How long the database is waited for.
+
+    Raises:
+        ValueError: If the URL names another kind of database.
     """
     url = make_url(database_url)
-    # NaN is not JSON: PostgreSQL would refuse it, so SQLite does too.
-    serializer = partial(json.dumps, allow_nan=False)
-    if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, json_serializer=serializer)
-    if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S}, json_serializer=serializer)
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
+    match url.get_backend_name():
+        case "sqlite":
+            return _sqlite(url, timeouts)
+        case "postgresql":
+            return _postgresql(url, timeouts)
+    raise ValueError(
+        "The store runs on SQLite and on PostgreSQL; give a URL that begins with sqlite:/// or postgresql://. "
+        f"Received: {url.render_as_string(hide_password=True)}"
+    )
 
 
 def read_only(engine: Engine) -> Engine:
@@ -37,6 +62,50 @@ def read_only(engine: Engine) -> Engine:
     if engine.dialect.name == "sqlite":
         return engine.execution_options(**{_READ_ONLY: True})
     return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def exclude_others(session: Session, key: str) -> None:
+    """Waits until no other transaction holds the key, and holds it until this one ends. For what no row stands for.
+
+    On SQLite a transaction that may write excludes all others anyway.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        number = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big", signed=True)
+        session.execute(select(func.pg_advisory_xact_lock(bindparam("key", number))))
+
+
+def is_passing(error: DBAPIError) -> bool:
+    """Returns whether the same may succeed later: a lock or the server was not to be had, the code is not to blame."""
+    if isinstance(error.orig, sqlite3.Error):
+        # Absent where the driver itself, not the database, has found the error.
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_BUSY
+    return error.connection_invalidated or isinstance(error, OperationalError)
+
+
+# NaN is not JSON: PostgreSQL would refuse it, so SQLite does too.
+_to_json: Final = partial(json.dumps, allow_nan=False)
+
+
+def _postgresql(url: URL, timeouts: Timeouts) -> Engine:
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    limits = {
+        "lock_timeout": timeouts.lock_seconds,
+        "statement_timeout": timeouts.statement_seconds,
+        "idle_in_transaction_session_timeout": timeouts.lock_seconds / 2,
+    }
+    options = " ".join(f"-c {name}={round(seconds * 1000)}" for name, seconds in limits.items())
+    # Whoever opens transactions bounds them (the server by its threads): no second bound that could be lower.
+    return create_engine(url, connect_args={"options": options}, json_serializer=_to_json, pool_pre_ping=True, max_overflow=-1)
+
+
+def _sqlite(url: URL, timeouts: Timeouts) -> Engine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": timeouts.lock_seconds}, json_serializer=_to_json)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ARG001 - SQLAlchemy's signature

@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from secateur.core.devices import DeviceProfile
 from secateur.core.errors import AlreadyExists, NotFound, QuotaExceeded
 from secateur.core.profiles import MAX_PROFILES_PER_PROJECT
 from secateur.core.serial import from_data, to_data
+from secateur.store.database import exclude_others
 from secateur.store.requests import RequestKeys
 from secateur.store.tables import DeviceProfileRow
 
@@ -48,26 +48,19 @@ class DeviceProfileRepository:
             InvalidArgument: REQUEST_ID_REUSED, if the key was used for another request.
             NotFound: DEVICE_PROFILE_NOT_FOUND, if what the key made was deleted since.
         """
+        # One creation at a time per project: each sees all that there are.
+        exclude_others(self._session, f"device_profiles/{profile.project}")
         made = self._requests.answer(profile.project, _CREATE, request_id, fingerprint)
         if made is not None:
             return self.get(profile.project, made)
         if self._session.get(DeviceProfileRow, (profile.project, profile.id)) is not None:
             raise _exists(profile)
         self._check_quota(profile.project)
-        try:
-            with self._session.begin_nested():
-                self._session.add(
-                    DeviceProfileRow(
-                        project=profile.project, id=profile.id, profile=to_data(profile), create_time=self._clock()
-                    )
-                )
-                self._requests.remember(profile.project, _CREATE, request_id, fingerprint, profile.id)
-        except IntegrityError:
-            # Somebody else committed the same id or the same key a moment ago. Theirs counts.
-            made = self._requests.answer(profile.project, _CREATE, request_id, fingerprint)
-            if made is None:
-                raise _exists(profile) from None
-            return self.get(profile.project, made)
+        self._session.add(
+            DeviceProfileRow(project=profile.project, id=profile.id, profile=to_data(profile), create_time=self._clock())
+        )
+        self._requests.remember(profile.project, _CREATE, request_id, fingerprint, profile.id)
+        self._session.flush()
         return profile
 
     def get(self, project: str, profile_id: str) -> DeviceProfile:
@@ -105,7 +98,6 @@ class DeviceProfileRepository:
         return row
 
     def _check_quota(self, project: str) -> None:
-        # PostgreSQL lets several creations count at once, so that a project may come to have a few more: no harm.
         count = self._session.scalar(
             select(func.count()).select_from(DeviceProfileRow).where(DeviceProfileRow.project == project)
         )

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
 from secateur.core.errors import NotFound
@@ -16,6 +15,7 @@ from secateur.core.jobs import JobState
 from secateur.core.reports import Progress, SearchCandidate, TargetReport
 from secateur.core.serial import from_data, to_data
 from secateur.core.specs import JobSpec
+from secateur.store.database import exclude_others
 from secateur.store.journal import Journal
 from secateur.store.paging import read_page
 from secateur.store.reaper import RESEND_AFTER, reap
@@ -65,21 +65,15 @@ class JobRepository:
         Raises:
             InvalidArgument: REQUEST_ID_REUSED, if the key was used for another request.
         """
+        # One creation at a time per request and per work, always in this order: the second sees what the first has made.
+        self._requests.hold(project, _CREATE, request_id)
+        exclude_others(self._session, f"jobs/{project}/{work_key}")
         job_id = self._requests.answer(project, _CREATE, request_id, fingerprint)
         if job_id is None:
-            try:
-                with self._session.begin_nested():
-                    job = self._live(project, work_key) or self._new(project, spec, work_key, display_name, labels or {})
-                    job_id = job.id
-                    self._requests.remember(project, _CREATE, request_id, fingerprint, job_id)
-            except IntegrityError:
-                # Somebody else committed the same work or the same key a moment ago. Theirs counts.
-                job_id = self._requests.answer(project, _CREATE, request_id, fingerprint)
-                if job_id is None:
-                    live = self._live(project, work_key)
-                    if live is None:
-                        raise
-                    job_id = live.id
+            job = self._live(project, work_key) or self._new(project, spec, work_key, display_name, labels or {})
+            job_id = job.id
+            self._requests.remember(project, _CREATE, request_id, fingerprint, job_id)
+            self._session.flush()
         return self.get(project, job_id)
 
     def requested(self, project: str, request_id: str, fingerprint: str) -> JobRecord | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from secateur.core.jobs import MAX_ATTEMPTS, JobStage, JobState, check_move
@@ -39,6 +39,16 @@ class Journal:
     def lock(self, job_id: str) -> JobRow | None:
         """Returns the job as it now is, and keeps everybody else from changing it until the transaction ends."""
         return self._session.get(JobRow, job_id, populate_existing=True, with_for_update=True)
+
+    def take(self, job_id: str) -> JobRow | None:
+        """Returns the job, locked, if it is QUEUED and nobody else is just moving it; never waits for somebody who is.
+
+        On SQLite the transaction's write lock stands for the row's, and on both the version of the row is compared when it is
+        written: the second of two would be refused.
+        """
+        return self._session.scalars(
+            select(JobRow).where(JobRow.id == job_id, JobRow.state == JobState.QUEUED).with_for_update(skip_locked=True)
+        ).one_or_none()
 
     def open(self, job: JobRow) -> None:
         """Adds a new job, its first event and its queue message."""

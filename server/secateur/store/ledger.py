@@ -39,12 +39,13 @@ class JobLedger:
             lease_seconds: How long the claim holds without a heartbeat.
 
         Returns:
-            The claim; None if the job does not wait: the message was a duplicate, or the job was cancelled.
+            The claim; None if the job does not wait: the message was a duplicate, or the job was cancelled, or somebody is just
+            claiming or cancelling it. Should they not get that done, the reaper announces the job again.
         """
         with self._store.unit_of_work() as work:
-            job = work.journal.lock(job_id)
-            if job is None or job.state is not JobState.QUEUED:
-                _log.info("claim_refused", job=job_id, worker=worker, state=job.state.value if job is not None else "absent")
+            job = work.journal.take(job_id)
+            if job is None:
+                _log.info("claim_refused", job=job_id, worker=worker)
                 return None
             now = work.journal.now()
             job.attempt += 1

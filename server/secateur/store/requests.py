@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from secateur.core.errors import InvalidArgument
+from secateur.store.database import exclude_others
 from secateur.store.tables import RequestRow
 
 
@@ -22,6 +23,11 @@ class RequestKeys:
     def __init__(self, session: Session, clock: Callable[[], datetime]) -> None:
         self._session = session
         self._clock = clock
+
+    def hold(self, project: str, method: str, request_id: str) -> None:
+        """Waits until nobody else answers a request with this key, and keeps others waiting until the transaction ends."""
+        if request_id:
+            exclude_others(self._session, f"requests/{project}/{method}/{request_id}")
 
     def answer(self, project: str, method: str, request_id: str, fingerprint: str) -> str | None:
         """Returns the id of the resource that a request with this key was answered with; None if there was none.

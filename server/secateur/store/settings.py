@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from secateur.store.database import Timeouts
+
 
 def _under_data_dir(pattern: str) -> Any:
     return Field(default_factory=lambda known: pattern.format(known["data_dir"]))
@@ -18,7 +20,9 @@ class Settings(BaseSettings):
 
     Args:
         data_dir: Folder of everything that has no URL of its own.
-        database_url: SQLAlchemy URL.
+        database_url: SQLAlchemy URL of a SQLite file or a PostgreSQL database.
+        lock_timeout_seconds: How long a transaction waits for what another one holds.
+        statement_timeout_seconds: How long a statement may run on PostgreSQL; 0 for ever.
         redis_url: Redis for the queue and the wake-ups; `unix://` for a socket.
         blob_url: Folder of the blob store as fsspec writes it.
         lease_seconds: How long a worker may stay silent before its job goes to another.
@@ -30,9 +34,16 @@ class Settings(BaseSettings):
         default=Path("~/.local/share/secateur"), validate_default=True
     )
     database_url: str = _under_data_dir("sqlite:///{}/secateur.db")
+    lock_timeout_seconds: float = Field(default=Timeouts.lock_seconds, gt=0)
+    statement_timeout_seconds: float = Field(default=Timeouts.statement_seconds, ge=0)
     redis_url: str = _under_data_dir("unix://{}/redis.sock")
     blob_url: str = _under_data_dir("file://{}/blobs")
     lease_seconds: float = Field(default=30.0, gt=0)
+
+    @property
+    def database_timeouts(self) -> Timeouts:
+        """How long the database is waited for."""
+        return Timeouts(self.lock_timeout_seconds, self.statement_timeout_seconds)
 
     @property
     def celery_broker_url(self) -> str:

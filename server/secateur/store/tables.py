@@ -10,11 +10,12 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from secateur.core.jobs import JobStage, JobState
 from secateur.core.reports import ArtifactFormat
-from secateur.store.columns import JsonData, SerialKey, UtcDateTime, enum_by_value
+from secateur.store.columns import FreeText, JsonData, SerialKey, UtcDateTime, enum_by_value, key
 
-Project = String(63)
-Identifier = String(63)
-Digest = String(64)
+Project = key(63)
+Identifier = key(63)
+Digest = key(64)
+Title = String(63)
 
 _UNSENT = text("sent_time IS NULL")
 
@@ -50,7 +51,7 @@ class ArchitectureRow(Base):
     project: Mapped[str] = mapped_column(Project, primary_key=True)
     id: Mapped[str] = mapped_column(Identifier, primary_key=True)
     digest: Mapped[str] = mapped_column(Digest)
-    display_name: Mapped[str] = mapped_column(Identifier)
+    display_name: Mapped[str] = mapped_column(Title)
     graph: Mapped[dict[str, Any]]
     cost: Mapped[dict[str, Any]]
     create_time: Mapped[datetime]
@@ -96,7 +97,7 @@ class JobRow(Base):
     # What was asked; never changed
     id: Mapped[str] = mapped_column(Identifier, primary_key=True)
     project: Mapped[str] = mapped_column(Project)
-    display_name: Mapped[str] = mapped_column(Identifier)
+    display_name: Mapped[str] = mapped_column(Title)
     labels: Mapped[dict[str, Any]]
     architecture: Mapped[str] = mapped_column(Digest)
     spec: Mapped[dict[str, Any]]
@@ -109,7 +110,7 @@ class JobRow(Base):
     progress: Mapped[dict[str, Any] | None]
     cancel_requested: Mapped[bool]
     error_reason: Mapped[str] = mapped_column(String(63))
-    error_message: Mapped[str]
+    error_message: Mapped[str] = mapped_column(FreeText)
     start_time: Mapped[datetime | None]
     end_time: Mapped[datetime | None]
 
@@ -142,7 +143,7 @@ class JobEventRow(Base):
     state: Mapped[JobState]
     stage: Mapped[JobStage | None]
     attempt: Mapped[int]
-    message: Mapped[str]
+    message: Mapped[str] = mapped_column(FreeText)
     progress: Mapped[dict[str, Any] | None]
 
 
@@ -231,8 +232,8 @@ class RequestRow(Base):
     __tablename__ = "requests"
 
     project: Mapped[str] = mapped_column(Project, primary_key=True)
-    method: Mapped[str] = mapped_column(String(63), primary_key=True)
-    request_id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    method: Mapped[str] = mapped_column(Identifier, primary_key=True)
+    request_id: Mapped[str] = mapped_column(Identifier, primary_key=True)
     fingerprint: Mapped[str] = mapped_column(Digest)
     resource_id: Mapped[str] = mapped_column(Identifier)
     create_time: Mapped[datetime]

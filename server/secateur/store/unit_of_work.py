@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+import structlog
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from secateur.core.errors import Unavailable
 from secateur.store.architectures import ArchitectureRepository
-from secateur.store.database import make_engine, read_only
+from secateur.store.database import Timeouts, is_passing, make_engine, read_only
 from secateur.store.datasets import DatasetRepository
 from secateur.store.device_profiles import DeviceProfileRepository
 from secateur.store.jobs import JobRepository
@@ -18,6 +21,8 @@ from secateur.store.models import ModelRepository
 from secateur.store.outbox import OutboxRepository
 from secateur.store.requests import RequestKeys
 from secateur.store.wakeups import Wakeups
+
+_log = structlog.get_logger(__name__)
 
 
 def utc_now() -> datetime:
@@ -73,28 +78,57 @@ class Store:
 
     Args:
         database_url: SQLAlchemy URL of a migrated SQLite file or PostgreSQL database.
+        timeouts: How long the database is waited for.
         wakeups: Told about changed jobs after each commit; None if nobody watches.
         clock: Returns the current time, aware.
     """
 
-    def __init__(self, database_url: str, *, wakeups: Wakeups | None = None, clock: Callable[[], datetime] = utc_now) -> None:
-        self._engine = make_engine(database_url)
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
+        wakeups: Wakeups | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._engine = make_engine(database_url, timeouts)
         self._read_engine = read_only(self._engine)
         self._wakeups = wakeups
         self._clock = clock
 
     @contextmanager
     def unit_of_work(self) -> Iterator[UnitOfWork]:
-        """Opens a transaction; call `commit` in it to keep what it did. It excludes other writers where that is needed."""
-        with Session(self._engine, expire_on_commit=False) as session:
+        """Opens a transaction; call `commit` in it to keep what it did. It excludes other writers where that is needed.
+
+        Raises:
+            Unavailable: DATABASE_UNAVAILABLE, also for what happens in it; see `secateur.store.database.Timeouts`.
+        """
+        with _available(), Session(self._engine, expire_on_commit=False) as session:
             yield UnitOfWork(session, self._clock, self._wakeups)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
-        """Opens a transaction that only reads: it sees one unchanging moment and never waits for a writer."""
-        with Session(self._read_engine) as session:
+        """Opens a transaction that only reads: it sees one unchanging moment and never waits for a writer.
+
+        Raises:
+            Unavailable: DATABASE_UNAVAILABLE, also for what happens in it.
+        """
+        with _available(), Session(self._read_engine) as session:
             yield Snapshot(session, self._clock)
 
     def close(self) -> None:
         """Closes all connections."""
         self._engine.dispose()
+
+
+@contextmanager
+def _available() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if not is_passing(error):
+            raise
+        _log.warning("database_unavailable", error=str(error.orig))
+        raise Unavailable(
+            "DATABASE_UNAVAILABLE", "The database did not answer in time or cannot be reached; send the same request again"
+        ) from error

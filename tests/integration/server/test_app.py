@@ -99,6 +99,20 @@ def test_a_database_that_was_not_migrated_is_refused_by_name(tmp_path: Path) -> 
     check_migrated(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("postgresql://me:secret@/secateur?host=/nowhere", "cannot be reached"),
+        ("mysql://me:secret@db/secateur", "runs on SQLite and on PostgreSQL"),
+        ("me:secret", "parse"),
+    ],
+)
+def test_a_database_that_is_not_there_is_refused_without_its_password(url: str, problem: str) -> None:
+    with pytest.raises(StartError, match=problem) as caught:
+        check_migrated(url)
+    assert "secret" not in str(caught.value)
+
+
 @contextmanager
 def server_process(**settings: object) -> Iterator[subprocess.Popen[str]]:
     """Runs `secateur-server` as a process, and ends it whatever happens."""

@@ -23,7 +23,10 @@ from secateur.v1 import job_service_pb2 as pb
 from secateur.v1 import plan_service_pb2 as plans
 from secateur.v1 import resources_pb2 as resources
 from secateur.v1.dataset_service_pb2 import Augmentation
+from tests.support.postgres import ON_BOTH_DATABASES
 from tests.support.server import Api, Refusal, limit, refusal, target, train
+
+pytestmark = ON_BOTH_DATABASES
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 

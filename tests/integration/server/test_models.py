@@ -15,7 +15,10 @@ from secateur.store.blobs import BlobStore
 from secateur.store.files import CHUNK_BYTES
 from secateur.v1 import model_service_pb2 as pb
 from secateur.v1 import resources_pb2 as resources
+from tests.support.postgres import ON_BOTH_DATABASES
 from tests.support.server import DATASET, Api, limit, refusal, train
+
+pytestmark = ON_BOTH_DATABASES
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 FLASH = resources.RESOURCE_FLASH_BYTES

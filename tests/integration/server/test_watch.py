@@ -13,7 +13,10 @@ from secateur.core.reports import Progress
 from secateur.store import Store
 from secateur.store.ledger import JobLedger
 from secateur.v1 import job_service_pb2 as pb
+from tests.support.postgres import ON_BOTH_DATABASES
 from tests.support.server import Api
+
+pytestmark = ON_BOTH_DATABASES
 
 REPORTS = 40
 

@@ -7,7 +7,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from secateur.core import errors as core
-from secateur.server.errors import STATUS_CODES, RequestInvalid, Unavailable, code_of, status_of
+from secateur.server.errors import STATUS_CODES, RequestInvalid, code_of, status_of
 
 ROWS = [
     (core.InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT),
@@ -17,7 +17,7 @@ ROWS = [
     (core.FailedPrecondition, grpc.StatusCode.FAILED_PRECONDITION),
     (core.Infeasible, grpc.StatusCode.FAILED_PRECONDITION),
     (core.Conflict, grpc.StatusCode.ABORTED),
-    (Unavailable, grpc.StatusCode.UNAVAILABLE),
+    (core.Unavailable, grpc.StatusCode.UNAVAILABLE),
 ]
 
 

@@ -36,3 +36,21 @@ def test_a_missing_message_is_told() -> None:
         check(job_service_pb2.CreateJobRequest(parent="projects/default"))
 
     assert caught.value.violations == (("job", "value is required"),)
+
+
+def test_a_nul_is_found_wherever_text_may_be() -> None:
+    job = job_service_pb2.Job(
+        display_name="a\0b",
+        architecture="projects/default/architectures/0123456789abcdef",
+        dataset="datasets/digits",
+        targets=[plan_service_pb2.Target(device_profile="deviceProfiles/stm32f746")],
+        labels={"site": "\0", "team": "edge"},
+    )
+
+    with pytest.raises(RequestInvalid) as caught:
+        check(job_service_pb2.CreateJobRequest(parent="projects/default", job=job))
+
+    assert caught.value.violations == (
+        ("job.display_name", "must not contain NUL"),
+        ("job.labels['site']", "must not contain NUL"),
+    )

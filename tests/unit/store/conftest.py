@@ -1,4 +1,4 @@
-"""A store on a real database file for each test, and the same suite for every kind of database."""
+"""A store on a real database of its own for each test, and the same suite for every kind of database."""
 
 from __future__ import annotations
 
@@ -14,27 +14,60 @@ from secateur.core.graph import LayerGraph
 from secateur.core.planning import Plan
 from secateur.store import Store
 from secateur.store.ledger import JobLedger
+from tests.support.postgres import DATABASES, Postgres
 from tests.support.store import PROJECT, Clock, a_graph, a_plan
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory, graph: LayerGraph) -> Path:
-    """A migrated database that holds one architecture; copying it is faster than migrating anew."""
-    path = tmp_path_factory.mktemp("template") / "secateur.db"
-    upgrade(f"sqlite:///{path}")
-    store = Store(f"sqlite:///{path}", clock=Clock())
+def fill(url: str, graph: LayerGraph) -> None:
+    """Migrates a database and puts one architecture into it. Copying such a one is faster than migrating anew."""
+    upgrade(url)
+    store = Store(url, clock=Clock())
     with store.unit_of_work() as work:
         work.architectures.put(PROJECT, graph, cost_of(graph), display_name="ResNet-20")
         work.commit()
     store.close()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory, graph: LayerGraph) -> Path:
+    path = tmp_path_factory.mktemp("template") / "secateur.db"
+    fill(f"sqlite:///{path}", graph)
     return path
 
 
-@pytest.fixture(params=["sqlite"])
-def database_url(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> str:
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Postgres, graph: LayerGraph) -> str:
+    name = postgres.create()
+    fill(postgres.url(name), graph)
+    return name
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    return f"sqlite:///{shutil.copy(sqlite_template, tmp_path)}"
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres, postgres_template: str) -> Iterator[str]:
+    with postgres.database(postgres_template) as url:
+        yield url
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest) -> str:
     """URL of the test's own copy of the template; one parameter per kind of database."""
-    assert request.param == "sqlite"
-    return f"sqlite:///{shutil.copy(template, tmp_path)}"
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    return url
+
+
+@pytest.fixture(params=DATABASES)
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a database without anything in it."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/empty.db"
+    else:
+        with request.getfixturevalue("postgres").database() as url:
+            yield url
 
 
 @pytest.fixture

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
 from threading import Barrier
 from typing import TypeVar
 
+import pytest
+
 from secateur.core import devices
 from secateur.core.cost import cost_of
-from secateur.core.errors import AlreadyExists, Conflict
+from secateur.core.devices import DeviceProfile
+from secateur.core.errors import AlreadyExists, Conflict, QuotaExceeded
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
+from secateur.core.profiles import MAX_PROFILES_PER_PROJECT
 from secateur.store import Store
 from secateur.store.ledger import JobLedger
 from tests.support.store import PROJECT, Clock, a_graph, a_spec, claim, create, events, owed, read
@@ -39,6 +43,21 @@ def test_one_of_many_workers_gets_the_job(store: Store, graph: LayerGraph) -> No
         claims = at_once(*[lambda job=job: JobLedger(store).claim(job.id, worker="w", lease_seconds=9)] * 4)
         assert [held.attempt for held in claims if held is not None] == [1]
         assert len(events(store, job)) == 2
+
+
+def test_two_workers_share_a_queue_and_claim_each_job_once(database_url: str, store: Store, graph: LayerGraph) -> None:
+    jobs = [create(store, graph, seed=seed) for seed in range(12)]
+
+    def work(name: str) -> list[str]:
+        own = Store(database_url)  # a process of its own has connections of its own
+        ledger = JobLedger(own)
+        claims = [ledger.claim(job.id, worker=name, lease_seconds=30) for job in jobs]
+        own.close()
+        return [held.job_id for held in claims if held is not None]
+
+    claimed = at_once(partial(work, "one"), partial(work, "two"))
+    assert sorted(claimed[0] + claimed[1]) == sorted(job.id for job in jobs)
+    assert [len(events(store, job)) for job in jobs] == [2] * len(jobs)
 
 
 def test_equal_work_created_at_once_is_one_job(store: Store, graph: LayerGraph) -> None:
@@ -133,3 +152,26 @@ def test_one_id_added_twice_at_once_is_one_profile(store: Store) -> None:
     with store.snapshot() as work:
         (kept,) = work.device_profiles.list(PROJECT)
     assert sorted(map(str, outcomes)) == sorted([str(kept.ram_bytes), "DEVICE_PROFILE_EXISTS", "DEVICE_PROFILE_EXISTS"])
+
+
+def test_profiles_created_at_once_stay_within_the_quota(store: Store) -> None:
+    def a_profile(number: int) -> DeviceProfile:
+        return replace(devices.get("stm32f746"), id=f"p{number}", project=PROJECT)
+
+    def add_one_too_many() -> None:
+        with store.unit_of_work() as work:
+            work.device_profiles.create(a_profile(MAX_PROFILES_PER_PROJECT))
+            work.commit()
+
+    with store.unit_of_work() as work:
+        for number in range(MAX_PROFILES_PER_PROJECT - 1):
+            work.device_profiles.create(a_profile(number))
+        work.commit()
+    with ThreadPoolExecutor(1) as pool, store.unit_of_work() as work:
+        work.device_profiles.create(a_profile(MAX_PROFILES_PER_PROJECT - 1))
+        other = pool.submit(add_one_too_many)
+        wait([other], timeout=0.5)  # as long as this one is not committed, the other must neither count nor create
+        assert not other.done()
+        work.commit()
+    with pytest.raises(QuotaExceeded):
+        other.result()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from secateur.store.database import Timeouts
 from secateur.store.settings import Settings
 
 
@@ -33,6 +34,13 @@ def test_each_part_may_have_its_own_url(monkeypatch: pytest.MonkeyPatch) -> None
     assert settings.database_url == "postgresql+psycopg://db/secateur"
     assert settings.redis_url == settings.celery_broker_url == "rediss://queue:6379/1"
     assert settings.blob_url == "s3://bucket/blobs"
+
+
+def test_how_long_the_database_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().database_timeouts == Timeouts()
+    monkeypatch.setenv("SECATEUR_LOCK_TIMEOUT_SECONDS", "2.5")
+    monkeypatch.setenv("SECATEUR_STATEMENT_TIMEOUT_SECONDS", "0")
+    assert Settings().database_timeouts == Timeouts(lock_seconds=2.5, statement_seconds=0)
 
 
 def test_the_default_folder_is_in_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

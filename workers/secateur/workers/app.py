@@ -81,7 +81,7 @@ def main() -> None:
     """Runs a worker until it is told to stop. Entry point of `secateur-worker`."""
     configure_logs()
     settings = WorkerSettings()
-    store = Store(settings.database_url, wakeups=Wakeups(settings.redis_url))
+    store = Store(settings.database_url, timeouts=settings.database_timeouts, wakeups=Wakeups(settings.redis_url))
     with ChildPool(settings.worker_device) as children:
         worker = Worker(settings, JobLedger(store), children)
         app = create_app(settings.celery_broker_url, worker)

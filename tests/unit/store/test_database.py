@@ -1,0 +1,126 @@
+"""What one kind of database has and the other has not: row locks, time-outs in the server, connections that break."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from migrations import check
+from secateur.core.errors import Unavailable
+from secateur.core.graph import LayerGraph
+from secateur.core.jobs import JobState
+from secateur.store import Store
+from secateur.store.database import Timeouts, is_passing, make_engine
+from secateur.store.ledger import JobLedger
+from tests.support.store import PROJECT, claim, create, read
+
+
+@pytest.fixture
+def store(postgres_url: str) -> Iterator[Store]:
+    store = Store(postgres_url)
+    yield store
+    store.close()
+
+
+def test_a_job_that_somebody_holds_stalls_neither_worker_nor_reaper(store: Store, ledger: JobLedger, graph: LayerGraph) -> None:
+    held, free = create(store, graph), create(store, graph, seed=1)
+    started = time.monotonic()
+    with store.unit_of_work() as holder:
+        holder.jobs.cancel(PROJECT, held.id)  # and the process that does it stands still
+        assert ledger.claim(held.id, worker="w", lease_seconds=9) is None
+        assert claim(store, free).job_id == free.id
+        with store.unit_of_work() as reaper:
+            reaper.jobs.reap(datetime.now(UTC))
+    assert time.monotonic() - started < Timeouts.lock_seconds
+    assert claim(store, held).attempt == 1  # nothing was committed: the job still waits
+
+
+def test_a_transaction_that_stands_still_loses_what_it_holds(store: Store, postgres_url: str, graph: LayerGraph) -> None:
+    job = create(store, graph)
+    paused = Store(postgres_url, timeouts=Timeouts(lock_seconds=0.4))
+
+    def cancel_slowly() -> None:
+        with paused.unit_of_work() as work:
+            work.jobs.cancel(PROJECT, job.id)
+            assert claim_once_free(store, job.id)
+            work.commit()
+
+    with pytest.raises(Unavailable):
+        cancel_slowly()
+    assert read(store, job).state is JobState.RUNNING
+    paused.close()
+
+
+def claim_once_free(store: Store, job_id: str) -> bool:
+    """Claims a job as soon as nobody holds it; False if that takes long."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if JobLedger(store).claim(job_id, worker="w", lease_seconds=9) is not None:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_statement_that_takes_too_long_is_ended(postgres_url: str) -> None:
+    engine = make_engine(postgres_url, Timeouts(statement_seconds=0.1))
+    with engine.connect() as connection, pytest.raises(DBAPIError, match="statement timeout") as caught:
+        connection.execute(text("SELECT pg_sleep(20)"))
+    assert is_passing(caught.value)
+    engine.dispose()
+
+
+def test_a_database_that_was_away_is_used_again(store: Store, postgres_url: str, graph: LayerGraph) -> None:
+    job = create(store, graph)
+
+    def cancel_while_it_goes_away() -> None:
+        with store.unit_of_work() as work:
+            work.jobs.cancel(PROJECT, job.id)
+            cut_all_connections(postgres_url)
+            work.commit()
+
+    with pytest.raises(Unavailable):
+        cancel_while_it_goes_away()
+    assert read(store, job) == job
+
+
+def cut_all_connections(url: str) -> None:
+    """Does what a restart of the server does to its clients."""
+    engine = make_engine(url)
+    with engine.connect() as connection:
+        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
+    engine.dispose()
+
+
+def test_a_mistake_in_a_statement_does_not_pass_with_time(sqlite_url: str, postgres_url: str) -> None:
+    for url in (sqlite_url, postgres_url):
+        engine = make_engine(url)
+        with engine.connect() as connection, pytest.raises(DBAPIError) as caught:
+            connection.execute(text("SELECT nothing FROM nowhere"))
+        assert not is_passing(caught.value)
+        engine.dispose()
+
+
+def test_text_in_another_order_is_drift(postgres_url: str) -> None:
+    engine = make_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.execute(text('ALTER TABLE device_profiles ALTER COLUMN id TYPE VARCHAR(63) COLLATE "default"'))
+    engine.dispose()
+    assert check.differences(postgres_url) == [("modify_collation", "device_profiles", "id", "C")]
+
+
+def test_a_url_without_a_driver_means_ours(postgres_url: str) -> None:
+    engine = make_engine(postgres_url.replace("postgresql+psycopg://", "postgresql://"))
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+    engine.dispose()
+
+
+def test_another_kind_of_database_is_refused_without_its_password() -> None:
+    with pytest.raises(ValueError, match=r"SQLite and on PostgreSQL.*Received: mysql://me:\*\*\*@db/secateur"):
+        make_engine("mysql://me:secret@db/secateur")
