@@ -3,7 +3,8 @@
 `python -m tests.benchmarks.training [--images N] [--rounds R]` trains each network on drawn images of the size of CIFAR-10,
 three ways in turn: by bare `model.fit` on float32 arrays with Keras's own SGD; by `train` with the same work to do (no
 augmentation, no averaging of weights) and a checkpoint after every epoch; and by `train` with the recipe "fast" as a CIFAR-10
-job gets it. Each round compiles anew and its first epoch is not counted. Target: bare / ours >= 0.95 for the same work. Run it
+job gets it. Each round compiles anew and its first epoch is not counted. Times are processor times of all threads, user and
+system: other work on the machine changes them least. Target: bare / ours >= 0.95 for the same work. Run it
 with KERAS_BACKEND=jax for the other backend. Prints the table and writes docs/results/training-{backend}.json.
 """
 
@@ -88,19 +89,19 @@ class Clock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no t
         self.seconds: list[float] = []
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._began = time.perf_counter()
+        self._began = time.process_time()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.seconds.append(time.perf_counter() - self._began)
+        self.seconds.append(time.process_time() - self._began)
 
 
 def ours(graph: LayerGraph, data: Data, recipe: Recipe) -> list[float]:
     """Seconds of every epoch of `train`, from the end of one to the end of the next: with its checkpoint."""
-    ends = [time.perf_counter()]
+    ends = [time.process_time()]
 
     def keep(checkpoint: Checkpoint) -> None:
         checkpoint.write()
-        ends.append(time.perf_counter())
+        ends.append(time.process_time())
 
     train(build_model(graph), data, recipe, seed=0, on_checkpoint=keep)
     return [end - begin for begin, end in itertools.pairwise(ends)]

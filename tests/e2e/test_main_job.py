@@ -132,6 +132,8 @@ def test_kill_9_of_the_child_costs_one_attempt(shared_stack: Stack) -> None:
         epochs = [event.progress.epoch for event in job.watch() if event.progress is not None and not event.progress.step]
         assert epochs.count(1) == 1, "the second attempt went on from a checkpoint"
         assert sorted(set(epochs)) == list(range(1, 13))
+        kept = Path(shared_stack.settings.blob_url.removeprefix("file://"), "checkpoints")
+        until(lambda: kept.is_dir() and not [*kept.iterdir()], "the checkpoints of the job are gone")
 
 
 def test_kill_9_of_server_and_worker_loses_nothing_and_the_watch_goes_on(stack: Stack) -> None:

@@ -91,7 +91,9 @@ def test_a_child_sees_the_device_of_its_worker_alone_and_takes_memory_as_it_grow
     overruled = Child("2")
 
     children = (warm, cold, any_device, none, overruled)
-    found = [psutil.Process(child.pid).environ() for child in children]
+    processes = [psutil.Process(child.pid) for child in children]
+    until(lambda: all(process.environ() for process in processes), "the kernel shows what the children were started with")
+    found = [process.environ() for process in processes]
     for child in children:
         child.kill()
     assert [environment["CUDA_VISIBLE_DEVICES"] for environment in found] == ["2", "2", "0,1,2", "", "2"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from secateur.client import Budget, Client, Infeasible, Retry, Target, Unavailable, UsageError, Zoo, aio
+from secateur.client import Budget, Client, DeadlineExceeded, Infeasible, Retry, Target, Unavailable, UsageError, Zoo, aio
 from secateur.v1 import architecture_service_pb2 as architectures_pb
 from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import model_service_pb2 as models_pb
@@ -110,7 +110,8 @@ def test_only_unavailable_is_retried(client: Client, remote: Service) -> None:
 def test_retries_end_with_the_wall_clock_bound(remote: Service) -> None:
     remote.faults.fail("GetJob", times=10_000)
     started = time.monotonic()
-    with Client(remote.address, timeout=0.3, retry=FAST) as client, pytest.raises(Unavailable):
+    # The bound may end a pause, which leaves the last failure, or a call.
+    with Client(remote.address, timeout=0.3, retry=FAST) as client, pytest.raises((Unavailable, DeadlineExceeded)):
         client.job("1")
     assert time.monotonic() - started < 1.0
     assert len(remote.faults.requests["GetJob"]) > 3

@@ -12,6 +12,7 @@ from secateur.core.jobs import JobStage
 from secateur.core.reports import ArtifactFormat, Progress, TargetReport
 from secateur.core.resources import Budget, Resource
 from secateur.core.serial import from_data, to_data
+from secateur.core.specs import ScratchBudget
 from secateur.store.checkpoints import CheckpointStore
 from secateur.workers.engine.c_source import read_c_source
 from secateur.workers.engine.datasets import Data
@@ -107,6 +108,21 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_files(finished: Run, grap
     assert Run(graph, quick_job(BUDGET), kept).progress == [], "what has been trained to its end is not trained again"
     kept.clear()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_the_unpruned_network_teaches_and_a_pruned_one_may_train_for_as_many_flops(graph: LayerGraph) -> None:
+    recipe = replace(QUICK, epochs=2, distillation=0.5, scratch=ScratchBudget.COMPUTE)
+    run = Run(graph, quick_job(Budget.fractions(macs=0.4), recipe=recipe))
+    assert run.report.plan is not None
+    longer = round(2 * run.report.unpruned_cost.macs / run.report.plan.cost.macs)
+    assert [message for message in run.messages if message.startswith("Training")][:2] == [
+        f"Training for {longer} epochs",
+        "Training the unpruned network for 2 epochs",
+    ]
+    assert [step.epochs for step in run.progress] == [2] * 2 + [longer] * longer
+    untaught = Run(graph, quick_job(Budget.fractions(macs=0.4), recipe=replace(recipe, distillation=0.0)))
+    assert untaught.report.plan == run.report.plan
+    assert untaught.blobs.keys().isdisjoint(run.blobs), "the teacher's answers change the weights"
 
 
 def test_an_infeasible_target_trains_nothing_and_names_the_limit(graph: LayerGraph) -> None:
