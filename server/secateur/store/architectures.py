@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from threading import Lock
+from typing import Any, Final
 
+from cachetools import LRUCache, cached
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -17,6 +20,9 @@ from secateur.core.serial import from_data, to_data
 from secateur.store.paging import read_page
 from secateur.store.records import ArchitectureRecord, Page
 from secateur.store.tables import ArchitectureRow
+
+_GRAPHS_KEPT: Final = 256
+"""Networks that are not read anew for every request; one takes up to a few MiB."""
 
 
 class ArchitectureRepository:
@@ -82,7 +88,7 @@ class ArchitectureRepository:
         data = self._session.scalars(
             select(ArchitectureRow.graph).where(ArchitectureRow.project == project, ArchitectureRow.digest == digest)
         ).one()
-        return graphs.from_data(data)
+        return _graph(digest, data)
 
     def list(self, project: str, *, page_size: int = 0, page_token: str = "") -> Page[ArchitectureRecord]:
         """Returns one page of a project's architectures, newest first; see `secateur.store.paging.read_page`."""
@@ -90,12 +96,17 @@ class ArchitectureRepository:
         return Page(tuple(_record(row) for row in rows), token)
 
 
+@cached(LRUCache(_GRAPHS_KEPT), key=lambda digest, data: (digest, data["name"]), lock=Lock())
+def _graph(digest: str, data: dict[str, Any]) -> LayerGraph:  # noqa: ARG001 -- the digest is the key, with what it leaves out
+    return graphs.from_data(data)
+
+
 def _record(row: ArchitectureRow) -> ArchitectureRecord:
     return ArchitectureRecord(
         project=row.project,
         digest=row.digest,
         display_name=row.display_name,
-        graph=graphs.from_data(row.graph),
+        graph=_graph(row.digest, row.graph),
         cost=from_data(Cost, row.cost),
         create_time=row.create_time,
     )

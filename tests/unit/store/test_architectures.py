@@ -44,3 +44,15 @@ def test_an_architecture_of_another_project_is_not_found(store: Store, graph: La
     with store.snapshot() as work, pytest.raises(NotFound) as caught:
         work.architectures.get("other", graph.digest[:16])
     assert caught.value.reason == "ARCHITECTURE_NOT_FOUND"
+
+
+def test_the_same_network_goes_by_another_name_in_another_project(store: Store, graph: LayerGraph) -> None:
+    renamed = replace(graph, name="renamed")
+    with store.unit_of_work() as work:
+        ours = work.architectures.put("ours", graph, cost_of(graph))
+        theirs = work.architectures.put("theirs", renamed, cost_of(graph))
+        work.commit()
+    assert ours.id == theirs.id
+    with store.snapshot() as work:
+        names = [work.architectures.get(project, ours.id).graph.name for project in ("ours", "theirs")]
+    assert names == [graph.name, "renamed"]

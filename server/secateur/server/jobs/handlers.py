@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any, Final
+
+from cachetools import LRUCache, cached
 
 from secateur.core import datasets, recipes
 from secateur.core.datasets import Dataset, DatasetName
@@ -15,7 +18,7 @@ from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
 from secateur.core.planning import TargetQuote
 from secateur.core.serial import digest_of, to_data
-from secateur.core.specs import JobSpec, PlanPolicy, Recipe, Target
+from secateur.core.specs import JobSpec, PlanMode, PlanPolicy, Recipe, Target
 from secateur.server.datasets.handlers import find_dataset
 from secateur.server.fields import under
 from secateur.server.plans.handlers import AskedTarget, quote_each, with_profiles
@@ -24,6 +27,8 @@ from secateur.store.records import JobRecord, Page
 
 TOOLCHAIN: Final = f"secateur {importlib.metadata.version('secateur-server')}"
 """Versions that may change the result of equal work."""
+_CHECKS_KEPT: Final = 4096
+"""Targets of a network that are not checked anew for every request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +173,7 @@ def _resolve(request: JobRequest, *, store: Store) -> JobSpec:
         dataset = find_dataset(request.dataset, request.project, work)
     datasets.check_fits(architecture.graph, dataset.dataset)
     recipe = _recipe(request.recipe, dataset.dataset)
-    _check_targets(architecture.graph, targets, request)
+    _check_targets(architecture.graph, targets, request.policy, request.seed)
     return JobSpec(
         architecture=architecture.digest,
         dataset=datasets.content(dataset.record.digest) if dataset.record else dataset.dataset.name,
@@ -187,8 +192,15 @@ def _recipe(choice: RecipeChoice, dataset: Dataset) -> Recipe:
     return recipe
 
 
-def _check_targets(graph: LayerGraph, targets: tuple[Target, ...], request: JobRequest) -> None:
-    for index, quote in enumerate(quote_each(graph, targets, request.policy, request.seed)):
+def _check_key(graph: LayerGraph, targets: tuple[Target, ...], policy: PlanPolicy, seed: int) -> tuple[Hashable, ...]:
+    # Whether the smallest network keeps the limits, and whether the unpruned one does, has nothing to do with the seed. Only in
+    # mode HYBRID the smallest network itself is drawn.
+    return graph.digest, targets, policy, seed if policy.mode is PlanMode.HYBRID else 0
+
+
+@cached(LRUCache(_CHECKS_KEPT), key=_check_key, lock=Lock())  # what is refused is not kept
+def _check_targets(graph: LayerGraph, targets: tuple[Target, ...], policy: PlanPolicy, seed: int) -> None:
+    for index, quote in enumerate(quote_each(graph, targets, policy, seed)):
         if not quote.feasible:
             raise _infeasible(index, quote)
         if quote.unchanged:

@@ -45,6 +45,14 @@ def test_is_the_plan_that_the_job_will_use(graph: LayerGraph) -> None:
     assert answer.plan == plan(graph, Budget.fractions(flops=0.5), mode="flops", seed=11, step=0.2, round_to=2, min_width=6)
 
 
+@pytest.mark.parametrize("mode", [mode for mode in PlanMode if mode is not PlanMode.HYBRID])
+def test_whether_there_is_a_plan_does_not_depend_on_the_seed(graph: LayerGraph, mode: PlanMode) -> None:
+    smallest = Quoter(graph, PlanPolicy(mode)).quote(Target(budget=Budget.fractions(flops=0.001))).limits[0].smallest_reachable
+    for asked in (smallest - 1, smallest, smallest + 1, cost_of(graph).flops - 1, cost_of(graph).flops):
+        answers = [quote(graph, Target(budget=Budget.of(flops=asked)), PlanPolicy(mode), seed) for seed in range(4)]
+        assert len({(answer.feasible, answer.unchanged) for answer in answers}) == 1
+
+
 def test_unchanged(graph: LayerGraph) -> None:
     answer = quote(graph, Target(devices.get("stm32f746")), PlanPolicy())
     assert answer.feasible
