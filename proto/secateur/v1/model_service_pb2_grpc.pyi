@@ -38,8 +38,9 @@ class ModelServiceStub:
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]
     """Lists models, newest first."""
     ResolveModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ResolveModelRequest, _model_service_pb2.ResolveModelResponse]
-    """Returns the most accurate model of a family that fits the device. Errors: NOT_FOUND (FAMILY_EMPTY) if the family has
-    no model, FAILED_PRECONDITION (NO_MODEL_FITS) naming the limit that binds and the smallest value on offer.
+    """Returns the most accurate model of a family that fits the device. A new model is seen within seconds. Errors: NOT_FOUND
+    (FAMILY_EMPTY) if the family has no model, FAILED_PRECONDITION (NO_MODEL_FITS) naming the limit that binds, the best value
+    on offer, the model that comes nearest and the margin by which it misses.
     """
     DownloadArtifact: _grpc.UnaryStreamMultiCallable[_model_service_pb2.DownloadArtifactRequest, _model_service_pb2.DownloadArtifactResponse]
     """Streams the bytes of an artifact from `read_offset` on."""
@@ -54,8 +55,9 @@ class ModelServiceAsyncStub(ModelServiceStub):
     ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists models, newest first."""
     ResolveModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ResolveModelRequest, _model_service_pb2.ResolveModelResponse]  # type: ignore[assignment]
-    """Returns the most accurate model of a family that fits the device. Errors: NOT_FOUND (FAMILY_EMPTY) if the family has
-    no model, FAILED_PRECONDITION (NO_MODEL_FITS) naming the limit that binds and the smallest value on offer.
+    """Returns the most accurate model of a family that fits the device. A new model is seen within seconds. Errors: NOT_FOUND
+    (FAMILY_EMPTY) if the family has no model, FAILED_PRECONDITION (NO_MODEL_FITS) naming the limit that binds, the best value
+    on offer, the model that comes nearest and the margin by which it misses.
     """
     DownloadArtifact: _aio.UnaryStreamMultiCallable[_model_service_pb2.DownloadArtifactRequest, _model_service_pb2.DownloadArtifactResponse]  # type: ignore[assignment]
     """Streams the bytes of an artifact from `read_offset` on."""
@@ -85,8 +87,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.ResolveModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.ResolveModelResponse, _abc.Awaitable[_model_service_pb2.ResolveModelResponse]]:
-        """Returns the most accurate model of a family that fits the device. Errors: NOT_FOUND (FAMILY_EMPTY) if the family has
-        no model, FAILED_PRECONDITION (NO_MODEL_FITS) naming the limit that binds and the smallest value on offer.
+        """Returns the most accurate model of a family that fits the device. A new model is seen within seconds. Errors: NOT_FOUND
+        (FAMILY_EMPTY) if the family has no model, FAILED_PRECONDITION (NO_MODEL_FITS) naming the limit that binds, the best value
+        on offer, the model that comes nearest and the margin by which it misses.
         """
 
     @_abc_1.abstractmethod
