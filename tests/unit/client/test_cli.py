@@ -306,6 +306,9 @@ def test_models_are_shown_and_downloaded(remote: Service, tmp_path: Path) -> Non
     assert (tmp_path / "litert-int8.tflite").read_bytes() == CONTENT["litert-int8"]
     found = run(remote, "models", "resolve", *NET, "--dataset", "digits", "--profile", "stm32f746", "--json")
     assert json.loads(found.stdout)["artifact"]["format"] == "litert-int8"
+    etag = json.loads(found.stdout)["etag"]
+    again = run(remote, "models", "resolve", *NET, "--dataset", "digits", "--profile", "stm32f746", "--etag", etag, "--json")
+    assert (again.exit_code, json.loads(again.stdout)) == (0, None)
 
 
 def test_a_figure_has_a_column_per_file_and_operators_their_share(remote: Service) -> None:
