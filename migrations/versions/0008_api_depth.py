@@ -1,4 +1,4 @@
-"""Figures of models to filter by, versions of families, and an index for jobs of one state.
+"""Figures of models to filter by, versions of families, and indexes for jobs of one state or label.
 
 Revision: 0008
 After: 0005
@@ -30,6 +30,7 @@ def upgrade() -> None:
     for name, kind in _FIGURES.items():
         op.add_column("models", sa.Column(name, kind(), nullable=True))
     op.create_index("ix_jobs_project_state_create_time_id", "jobs", ["project", "state", "create_time", "id"])
+    op.create_index("ix_jobs_labels", "jobs", ["labels"], postgresql_using="gin", postgresql_ops={"labels": "jsonb_path_ops"})
     op.create_table(
         "families",
         sa.Column("project", _key(63), nullable=False),
@@ -46,6 +47,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("families")
+    op.drop_index("ix_jobs_labels", "jobs")
     op.drop_index("ix_jobs_project_state_create_time_id", "jobs")
     with op.batch_alter_table("models") as models:
         for name in _FIGURES:

@@ -184,6 +184,7 @@ _OPERATOR: Final = re.compile(r"!=|<=|>=|[=<>:]")
 _BARE_VALUE: Final = re.compile(r"[^\s()\"',]+")
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"' + r"|'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+_WHOLE: Final = re.compile(r"[+-]?\d{1,30}")
 _LARGEST: Final = 2**63 - 1
 
 
@@ -215,6 +216,7 @@ class _Parser:
         return parts[0] if len(parts) == 1 else Some(tuple(parts))
 
     def _term(self, depth: int) -> Expression:
+        self._peek()
         if depth > MAX_DEPTH:
             raise self._refused(f"parentheses and NOT may be nested {MAX_DEPTH} deep")
         if self._word("NOT"):
@@ -349,10 +351,8 @@ class _Parser:
 def _number(text: str) -> float | None:
     if not _NUMBER.fullmatch(text):
         return None
-    value = float(text)
-    if not math.isfinite(value) or abs(value) > _LARGEST:
-        return None
-    return int(text) if re.fullmatch(r"[+-]?\d+", text) and abs(int(text)) <= _LARGEST else value
+    value = int(text) if _WHOLE.fullmatch(text) else float(text)
+    return value if math.isfinite(value) and abs(value) <= _LARGEST else None
 
 
 def _time(text: str) -> datetime | None:

@@ -15,7 +15,7 @@ from secateur.core.reports import ARENA_BYTES, LATENCY_MS, PROCESS_PEAK_BYTES, M
 from secateur.core.serial import from_data, to_data
 from secateur.core.specs import JobSpec
 from secateur.store.families import Family, FamilyRepository
-from secateur.store.paging import read_page
+from secateur.store.listings import MODELS
 from secateur.store.records import ModelRecord, Page
 from secateur.store.tables import ArtifactRow, JobRow, ModelRow
 
@@ -93,9 +93,11 @@ class ModelRepository:
             )
         return _record(row)
 
-    def list(self, project: str, *, page_size: int = 0, page_token: str = "") -> Page[ModelRecord]:
-        """Returns one page of a project's models, newest first; see `secateur.store.paging.read_page`."""
-        rows, token = read_page(self._session, ModelRow, project, page_size, page_token)
+    def list(
+        self, project: str, *, page_size: int = 0, page_token: str = "", filter_text: str = "", order_by: str = ""
+    ) -> Page[ModelRecord]:
+        """Returns one page of a project's models, newest first unless `order_by` says otherwise; see `Listing.read`."""
+        rows, token = MODELS.read(self._session, project, page_size, page_token, filter_text, order_by)
         return Page(tuple(_record(row) for row in rows), token)
 
 

@@ -93,6 +93,8 @@ class JobRow(Base):
         Index(None, "project", "create_time", "id"),
         Index(None, "project", "state", "create_time", "id"),
         Index(None, "state", "lease_expires"),
+        # For "has this label" on PostgreSQL. SQLite, where lists are short, makes an ordinary index of it and never uses it.
+        Index(None, "labels", postgresql_using="gin", postgresql_ops={"labels": "jsonb_path_ops"}),
     )
 
     # What was asked; never changed

@@ -218,6 +218,17 @@ def test_lists_are_read_page_by_page_as_needed(client: Client, remote: Service) 
     assert [job.snapshot.seed for job in client.jobs()] == [4, 3, 2, 1, 0]
 
 
+def test_lists_are_filtered_and_ordered_by_the_service(client: Client, remote: Service) -> None:
+    list(client.jobs("state = RUNNING", "end_time desc"))
+    list(client.models("accuracy > 0.9", order_by="flash_bytes"))
+    for method, asked in (
+        ("ListJobs", ("state = RUNNING", "end_time desc")),
+        ("ListModels", ("accuracy > 0.9", "flash_bytes")),
+    ):
+        (request,) = remote.faults.requests[method]
+        assert (getattr(request, "filter"), getattr(request, "order_by")) == asked  # noqa: B009 -- of one type or another
+
+
 def test_what_a_newer_service_says_survives(client: Client) -> None:
     profile = next(client.device_profiles())
     assert profile.runtime == "UNKNOWN(17)"

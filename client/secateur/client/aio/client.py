@@ -232,9 +232,18 @@ class Client(Catalogue):
         """Returns a job by its resource name, or by its id in this project."""
         return await Job.get(self._transport, self._in_project(name, "jobs"))
 
-    async def jobs(self) -> AsyncGenerator[Job, None]:
-        """Yields the project's jobs, newest first, page by page as needed."""
-        request = jobs_pb.ListJobsRequest(parent=self._parent)
+    async def jobs(self, filter: str = "", order_by: str = "") -> AsyncGenerator[Job, None]:  # noqa: A002 -- as in the API
+        """Yields the project's jobs, page by page as needed.
+
+        Args:
+            filter: Which ones, for example 'state = RUNNING AND labels.site = "a"'; empty for all.
+            order_by: What they are ordered by, for example 'end_time desc'; empty for the newest first.
+
+        Raises:
+            InvalidArgument: If the service cannot read one of them (FILTER_INVALID, ORDER_INVALID).
+            SecateurError: If the call fails for good in any other way.
+        """
+        request = jobs_pb.ListJobsRequest(parent=self._parent, filter=filter, order_by=order_by)
         async for row in self._rows(self._transport.jobs.ListJobs, request, lambda page: page.jobs):
             yield Job(self._transport, _job_mapping.job(row))
 
@@ -258,9 +267,18 @@ class Client(Catalogue):
         """Returns a model by its resource name, or by its id in this project."""
         return await Model.get(self._transport, self._in_project(name, "models"))
 
-    async def models(self) -> AsyncGenerator[Model, None]:
-        """Yields the project's models, newest first, page by page as needed."""
-        request = models_pb.ListModelsRequest(parent=self._parent)
+    async def models(self, filter: str = "", order_by: str = "") -> AsyncGenerator[Model, None]:  # noqa: A002 -- as in the API
+        """Yields the project's models, page by page as needed.
+
+        Args:
+            filter: Which ones, for example 'accuracy >= 0.9 AND flash_bytes < 300000'; empty for all.
+            order_by: What they are ordered by, for example 'accuracy desc'; empty for the newest first.
+
+        Raises:
+            InvalidArgument: If the service cannot read one of them (FILTER_INVALID, ORDER_INVALID).
+            SecateurError: If the call fails for good in any other way.
+        """
+        request = models_pb.ListModelsRequest(parent=self._parent, filter=filter, order_by=order_by)
         async for row in self._rows(self._transport.models.ListModels, request, lambda page: page.models):
             yield Model(self._transport, _mapping.model(row))
 

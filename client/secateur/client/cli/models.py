@@ -26,11 +26,13 @@ Name = Annotated[str, typer.Argument(help="Resource name or id of a model.", sho
 def list_models(
     ctx: typer.Context,
     limit: options.Rows = 20,
+    filter: options.Filter = "",  # noqa: A002 -- the option's name
+    order_by: options.OrderBy = "",
     json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
 ) -> None:
-    """List models, newest first."""
+    """List models, newest first unless asked otherwise."""
     session: Session = ctx.obj
-    with session.client() as client, closing(client.models()) as rows:
+    with session.client() as client, closing(client.models(filter, order_by)) as rows:
         models = list(islice(rows, limit))
     session.show([model.snapshot for model in models], model_table(models))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from secateur.core.errors import NotFound
 from secateur.core.reports import ArtifactReport
+from secateur.server.lists import ListRows
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.records import ModelRecord, Page
@@ -49,14 +50,20 @@ def get_model(project: str, model_id: str, *, store: Store) -> ModelRecord:
         return work.models.get(project, model_id)
 
 
-def list_models(project: str, page_size: int, page_token: str, *, store: Store) -> Page[ModelRecord]:
-    """Returns one page of a project's models, newest first.
+def list_models(query: ListRows, *, store: Store) -> Page[ModelRecord]:
+    """Returns one page of a project's models, newest first unless asked otherwise.
 
     Raises:
-        InvalidArgument: PAGE_TOKEN_INVALID.
+        InvalidArgument: FILTER_INVALID, ORDER_INVALID or PAGE_TOKEN_INVALID.
     """
     with store.snapshot() as work:
-        return work.models.list(project, page_size=page_size, page_token=page_token)
+        return work.models.list(
+            query.project,
+            page_size=query.page_size,
+            page_token=query.page_token,
+            filter_text=query.filter_text,
+            order_by=query.order_by,
+        )
 
 
 def open_artifact(query: ReadArtifact, *, store: Store, blobs: BlobStore) -> OpenArtifact:

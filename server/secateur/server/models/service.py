@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from secateur.server import names
+from secateur.server.lists import ListRows
 from secateur.server.models import handlers, mapping
 from secateur.server.models.resolver import Resolver
 from secateur.server.rpc import Context
@@ -47,9 +48,9 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     async def ListModels(
         self, request: model_service_pb2.ListModelsRequest, context: Context
     ) -> model_service_pb2.ListModelsResponse:
-        """Lists models, newest first."""
-        project = names.project_of(request.parent)
-        page = await self._threads.run(handlers.list_models, project, request.page_size, request.page_token, store=self._store)
+        """Lists models, newest first unless asked otherwise."""
+        query = ListRows.of(names.project_of(request.parent), request)
+        page = await self._threads.run(handlers.list_models, query, store=self._store)
         return mapping.page_to_proto(page)
 
     async def ResolveModel(
