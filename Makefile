@@ -9,7 +9,9 @@ REQUIREMENTS := client server workers dev
 export SECATEUR_DATA_DIR ?= $(CURDIR)/.secateur
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check lock proto bench clean
+.PHONY: help install demo up test fuzz check lock proto bench clean
+# Messages that `make fuzz` sends.
+MESSAGES ?= 200000
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
@@ -32,6 +34,9 @@ up: install  ## Start redis, server and worker; then `.venv/bin/secateur ...` wo
 
 test: install  ## Run every test
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+fuzz: install  ## Fuzz every RPC of a real server; MESSAGES=1000000 for more
+	$(BIN)/python -m tests.benchmarks.fuzz_rpcs --messages $(MESSAGES)
 
 check: install  ## Lint, types, import contracts, proto drift, migrations drift
 	$(BIN)/ruff check .

@@ -81,7 +81,17 @@ class Job(Facade[aio.Job], JobView):
 
 
 def _resolution(thread: LoopThread, resolution: Resolution[aio.Model]) -> Resolution[Model]:
-    return Resolution(Model(thread, resolution.model), resolution.artifact, resolution.compliance, resolution.fitting_models)
+    return Resolution(
+        Model(thread, resolution.model),
+        resolution.artifact,
+        resolution.compliance,
+        resolution.fitting_models,
+        resolution.etag,
+    )
+
+
+def _resolution_if_any(thread: LoopThread, resolution: Resolution[aio.Model] | None) -> Resolution[Model] | None:
+    return None if resolution is None else _resolution(thread, resolution)
 
 
 class Client(Facade[aio.Client]):
@@ -115,6 +125,7 @@ class Client(Facade[aio.Client]):
     upload = blocking(aio.Client.upload, same)
     quote = blocking(aio.Client.quote, same)
     resolve = blocking(aio.Client.resolve, _resolution)
+    resolve_if_changed = blocking(aio.Client.resolve_if_changed, _resolution_if_any)
     job = blocking(aio.Client.job, Job)
     jobs = iterating(aio.Client.jobs, Job)
     search_candidates = iterating(aio.Client.search_candidates, same)

@@ -308,9 +308,13 @@ class ModelSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Resolution(Generic[ModelT]):
-    """The answer to a device: the most accurate model that fits, its file, and every limit of the request against it."""
+    """The answer to a device: the most accurate model that fits, its file, and every limit of the request against it.
+
+    `etag` changes with the answer; `Client.resolve_if_changed` takes it.
+    """
 
     model: ModelT
     artifact: Artifact
     compliance: tuple[Compliance, ...]
     fitting_models: int
+    etag: str

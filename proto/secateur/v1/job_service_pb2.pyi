@@ -764,22 +764,36 @@ class ListJobsRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Project, `projects/{project}`."""
     page_size: _builtins.int
     """Most rows in one page; 0 means 50, more than 200 is read as 200."""
     page_token: _builtins.str
     """Token of an earlier answer; empty for the first page."""
+    filter: _builtins.str
+    """Which rows, a subset of AIP-160: `state = RUNNING AND labels.site = "hall 3" AND NOT create_time < 2026-01-01T00:00:00Z`.
+    Fields: `state`, `stage`, `display_name`, `labels`, `architecture`,
+    `attempt`, `error.reason`, `create_time`, `start_time`, `end_time`.
+    Errors: INVALID_ARGUMENT (FILTER_INVALID) with the position. An earlier token goes on with the same filter and order only.
+    """
+    order_by: _builtins.str
+    """What the rows are ordered by, numbers and times of the fields above: `end_time desc`. The newest first by default. What is
+    missing counts as the least. Errors: INVALID_ARGUMENT (ORDER_INVALID).
+    """
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -339,22 +339,37 @@ class ListModelsRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Project, `projects/{project}`."""
     page_size: _builtins.int
     """Most rows in one page; 0 means 50, more than 200 is read as 200."""
     page_token: _builtins.str
     """Token of an earlier answer; empty for the first page."""
+    filter: _builtins.str
+    """Which rows, a subset of AIP-160: `accuracy >= 0.9 AND flash_bytes < 300000`.
+    Fields: `job`, `target_index`, `architecture`, `dataset`,
+    `device_profile`, `create_time`, and of the file for the device `accuracy`, `flash_bytes`, `arena_bytes`,
+    `process_peak_bytes`, `latency_ms`, `parameters`, `macs`, `memory_bytes`, `activation_bytes`.
+    Errors: INVALID_ARGUMENT (FILTER_INVALID) with the position. An earlier token goes on with the same filter and order only.
+    """
+    order_by: _builtins.str
+    """What the rows are ordered by, numbers and times of the fields above: `accuracy desc, flash_bytes`. The newest first by default. What is
+    missing counts as the least. Errors: INVALID_ARGUMENT (ORDER_INVALID).
+    """
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -398,6 +413,7 @@ class ResolveModelRequest(_message.Message):
     DATASET_FIELD_NUMBER: _builtins.int
     DEVICE_PROFILE_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
+    IF_NONE_MATCH_FIELD_NUMBER: _builtins.int
     architecture: _builtins.str
     """Resource name of the architecture of the family; its project is the one searched."""
     dataset: _builtins.str
@@ -406,6 +422,8 @@ class ResolveModelRequest(_message.Message):
     """Resource name of the device's profile, a built-in one or one of the architecture's project, whose limits count too; empty
     for none.
     """
+    if_none_match: _builtins.str
+    """The `etag` of an earlier answer to this question: if it would be the same again, only `etag` and `not_modified` are sent."""
     @_builtins.property
     def budget(self) -> _resources_pb2.Budget:
         """The device's own limits; absolute values only."""
@@ -417,10 +435,11 @@ class ResolveModelRequest(_message.Message):
         dataset: _builtins.str = ...,
         device_profile: _builtins.str = ...,
         budget: _resources_pb2.Budget | None = ...,
+        if_none_match: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "budget", b"budget", "dataset", b"dataset", "device_profile", b"device_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "budget", b"budget", "dataset", b"dataset", "device_profile", b"device_profile", "if_none_match", b"if_none_match"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -436,8 +455,14 @@ class ResolveModelResponse(_message.Message):
     ARTIFACT_FIELD_NUMBER: _builtins.int
     COMPLIANCE_FIELD_NUMBER: _builtins.int
     FITTING_MODELS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    NOT_MODIFIED_FIELD_NUMBER: _builtins.int
     fitting_models: _builtins.int
     """How many models of the family fit."""
+    etag: _builtins.str
+    """Changes with the answer; pass it on as `if_none_match`."""
+    not_modified: _builtins.bool
+    """Whether the answer is still that of `if_none_match`; all other fields but `etag` are then unset."""
     @_builtins.property
     def model(self) -> Global___Model:
         """The model."""
@@ -457,10 +482,12 @@ class ResolveModelResponse(_message.Message):
         artifact: Global___Artifact | None = ...,
         compliance: _abc.Iterable[_resources_pb2.Compliance] | None = ...,
         fitting_models: _builtins.int = ...,
+        etag: _builtins.str = ...,
+        not_modified: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "compliance", b"compliance", "fitting_models", b"fitting_models", "model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "compliance", b"compliance", "etag", b"etag", "fitting_models", b"fitting_models", "model", b"model", "not_modified", b"not_modified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -69,15 +69,16 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Lists models, newest first.
+        """Lists models, newest first unless asked otherwise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResolveModel(self, request, context):
-        """Returns the most accurate model of a family that fits the device. Errors: NOT_FOUND (FAMILY_EMPTY) if the family has
-        no model, FAILED_PRECONDITION (NO_MODEL_FITS) naming the limit that binds and the smallest value on offer.
+        """Returns the most accurate model of a family that fits the device. A new model is seen within seconds. Errors: NOT_FOUND
+        (FAMILY_EMPTY) if the family has no model, FAILED_PRECONDITION (NO_MODEL_FITS) naming the limit that binds, the best value
+        on offer, the model that comes nearest and the margin by which it misses.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,10 +36,11 @@ class ModelServiceStub:
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.Model]
     """Returns one model."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]
-    """Lists models, newest first."""
+    """Lists models, newest first unless asked otherwise."""
     ResolveModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ResolveModelRequest, _model_service_pb2.ResolveModelResponse]
-    """Returns the most accurate model of a family that fits the device. Errors: NOT_FOUND (FAMILY_EMPTY) if the family has
-    no model, FAILED_PRECONDITION (NO_MODEL_FITS) naming the limit that binds and the smallest value on offer.
+    """Returns the most accurate model of a family that fits the device. A new model is seen within seconds. Errors: NOT_FOUND
+    (FAMILY_EMPTY) if the family has no model, FAILED_PRECONDITION (NO_MODEL_FITS) naming the limit that binds, the best value
+    on offer, the model that comes nearest and the margin by which it misses.
     """
     DownloadArtifact: _grpc.UnaryStreamMultiCallable[_model_service_pb2.DownloadArtifactRequest, _model_service_pb2.DownloadArtifactResponse]
     """Streams the bytes of an artifact from `read_offset` on."""
@@ -52,10 +53,11 @@ class ModelServiceAsyncStub(ModelServiceStub):
     GetModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.Model]  # type: ignore[assignment]
     """Returns one model."""
     ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """Lists models, newest first."""
+    """Lists models, newest first unless asked otherwise."""
     ResolveModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ResolveModelRequest, _model_service_pb2.ResolveModelResponse]  # type: ignore[assignment]
-    """Returns the most accurate model of a family that fits the device. Errors: NOT_FOUND (FAMILY_EMPTY) if the family has
-    no model, FAILED_PRECONDITION (NO_MODEL_FITS) naming the limit that binds and the smallest value on offer.
+    """Returns the most accurate model of a family that fits the device. A new model is seen within seconds. Errors: NOT_FOUND
+    (FAMILY_EMPTY) if the family has no model, FAILED_PRECONDITION (NO_MODEL_FITS) naming the limit that binds, the best value
+    on offer, the model that comes nearest and the margin by which it misses.
     """
     DownloadArtifact: _aio.UnaryStreamMultiCallable[_model_service_pb2.DownloadArtifactRequest, _model_service_pb2.DownloadArtifactResponse]  # type: ignore[assignment]
     """Streams the bytes of an artifact from `read_offset` on."""
@@ -77,7 +79,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.ListModelsResponse, _abc.Awaitable[_model_service_pb2.ListModelsResponse]]:
-        """Lists models, newest first."""
+        """Lists models, newest first unless asked otherwise."""
 
     @_abc_1.abstractmethod
     def ResolveModel(
@@ -85,8 +87,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.ResolveModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.ResolveModelResponse, _abc.Awaitable[_model_service_pb2.ResolveModelResponse]]:
-        """Returns the most accurate model of a family that fits the device. Errors: NOT_FOUND (FAMILY_EMPTY) if the family has
-        no model, FAILED_PRECONDITION (NO_MODEL_FITS) naming the limit that binds and the smallest value on offer.
+        """Returns the most accurate model of a family that fits the device. A new model is seen within seconds. Errors: NOT_FOUND
+        (FAMILY_EMPTY) if the family has no model, FAILED_PRECONDITION (NO_MODEL_FITS) naming the limit that binds, the best value
+        on offer, the model that comes nearest and the margin by which it misses.
         """
 
     @_abc_1.abstractmethod

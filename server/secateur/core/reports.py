@@ -16,6 +16,9 @@ ARENA_BYTES: Final = "arena_bytes"
 PROCESS_PEAK_BYTES: Final = "process_peak_bytes"
 """Measurement that tells the RAM a model takes on LiteRT under an operating system."""
 
+LATENCY_MS: Final = "latency_ms"
+"""Measurement that tells the time of one inference on the machine that measured."""
+
 
 class ArtifactFormat(StrEnum):
     """Format of a file that a model is delivered as.

@@ -21,6 +21,7 @@ from secateur.server.architectures.service import ArchitectureService
 from secateur.server.datasets.service import DatasetService
 from secateur.server.device_profiles.service import DeviceProfileService
 from secateur.server.jobs.service import JobService
+from secateur.server.models.resolver import Resolver
 from secateur.server.models.service import ModelService
 from secateur.server.periodic import Periodic
 from secateur.server.plans.service import PlanService
@@ -116,14 +117,16 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         device_profile_service_pb2_grpc.add_DeviceProfileServiceServicer_to_server(DeviceProfileService(store, threads), server)
         jobs = JobService(store=store, threads=threads, watchers=watchers, send_soon=sending.nudge)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
-        models = ModelService(store=store, blobs=blobs, threads=threads)
+        resolver: Resolver[model_service_pb2.ResolveModelResponse] = Resolver(store)
+        refreshing = Periodic(resolver.refresh, interval_seconds=settings.resolve_refresh_seconds, threads=threads)
+        models = ModelService(store=store, blobs=blobs, resolver=resolver, threads=threads)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
         plan_service_pb2_grpc.add_PlanServiceServicer_to_server(PlanService(store, threads), server)
         probes = await _add_probes(server)
         address = _listen(server, settings.listen_address)
         # A loop that dies takes the server down with it, loudly, for the process manager to start again.
         async with asyncio.TaskGroup() as background:
-            loops = [background.create_task(loop.run()) for loop in (watchers, sending, reaping)]
+            loops = [background.create_task(loop.run()) for loop in (watchers, sending, reaping, refreshing)]
             await server.start()
             _log.info("serving", address=address)
             try:

@@ -23,6 +23,17 @@ from secateur.core.errors import (
 DOMAIN: Final = "secateur"
 """`ErrorInfo.domain` of every error."""
 
+_CUT: Final = "…"
+
+MAX_MESSAGE_BYTES: Final = 1024
+"""Longest message, in UTF-8; it travels percent-encoded, which may treble it."""
+
+MAX_METADATA_BYTES: Final = 256
+"""Longest value of `ErrorInfo.metadata`, and longest field path and description of a violation."""
+
+MAX_STATUS_BYTES: Final = 3072
+"""Longest status. It travels in a header, in base64; with message and all a client takes 8 KiB by default."""
+
 INTERNAL_MESSAGE: Final = "Internal server error."
 """All that a caller learns of a defect, beside the request id."""
 
@@ -72,6 +83,7 @@ def status_of(error: Exception, *, request_id: str) -> status_pb2.Status:
         info = error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN, metadata={"request_id": request_id})
         return _status(grpc.StatusCode.INTERNAL, INTERNAL_MESSAGE, info)
     metadata = {**error.metadata, "field": error.field} if error.field else error.metadata
+    metadata = {name: _cut(value, MAX_METADATA_BYTES) for name, value in metadata.items()}
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
     violations = _violations(error)
     if not violations:
@@ -85,7 +97,9 @@ def _violations(error: SecateurError) -> list[error_details_pb2.BadRequest.Field
     else:
         found = [(error.field, error.message)] if error.field else []
     return [
-        error_details_pb2.BadRequest.FieldViolation(field=path, description=description, reason=error.reason)
+        error_details_pb2.BadRequest.FieldViolation(
+            field=_cut(path, MAX_METADATA_BYTES), description=_cut(description, MAX_METADATA_BYTES), reason=error.reason
+        )
         for path, description in found
     ]
 
@@ -93,9 +107,24 @@ def _violations(error: SecateurError) -> list[error_details_pb2.BadRequest.Field
 def _status(
     code: grpc.StatusCode, message: str, *details: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest
 ) -> status_pb2.Status:
-    status = status_pb2.Status(code=code.value[0], message=message)
+    status = status_pb2.Status(code=code.value[0], message=_cut(message, MAX_MESSAGE_BYTES))
     for detail in details:
-        packed = any_pb2.Any()
-        packed.Pack(detail)
+        packed = _packed(detail)
+        while isinstance(detail, error_details_pb2.BadRequest) and status.ByteSize() + packed.ByteSize() > MAX_STATUS_BYTES:
+            detail.field_violations.pop()
+            packed = _packed(detail)
         status.details.append(packed)
     return status
+
+
+def _packed(detail: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    return packed
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    encoded = text.encode(errors="replace")  # half a character cannot travel
+    if len(encoded) <= most_bytes:
+        return encoded.decode()
+    return encoded[: most_bytes - len(_CUT.encode())].decode(errors="ignore") + _CUT

@@ -15,9 +15,10 @@ from typing import Any, Final, TypeAlias
 import grpc
 import grpc.aio
 import structlog
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
+from secateur.core.errors import InvalidArgument
 from secateur.server import errors, validation
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -74,7 +75,7 @@ def _wrap(handler: Any, method: str) -> grpc.RpcMethodHandler[Any, Any]:
     factory: Any = _FACTORIES[handler.request_streaming, handler.response_streaming]
     wrapped: grpc.RpcMethodHandler[Any, Any] = factory(
         stream if handler.response_streaming else respond,
-        request_deserializer=handler.request_deserializer,
+        request_deserializer=_decoder(handler.request_deserializer),
         response_serializer=handler.response_serializer,
     )
     return wrapped
@@ -114,11 +115,27 @@ def _request_id(context: Context) -> str:
     return str(uuid.uuid4())
 
 
-def _checked(request: Message) -> Message:
+def _decoder(decode: Callable[[bytes], Message]) -> Callable[[bytes], Message | DecodeError]:
+    """Returns a decoder that hands on what is no message as the error it is: grpc would answer UNKNOWN, without a reason."""
+
+    def attempt(wire: bytes) -> Message | DecodeError:
+        try:
+            return decode(wire)
+        except DecodeError as error:
+            return error
+
+    return attempt
+
+
+def _checked(request: Message | DecodeError) -> Message:
+    if isinstance(request, DecodeError):
+        raise InvalidArgument(
+            "REQUEST_MALFORMED", "These bytes are not a message of this method; send what its .proto file says. Received: noise"
+        ) from request
     validation.check(request)
     return request
 
 
-async def _checked_stream(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
+async def _checked_stream(requests: AsyncIterator[Message | DecodeError]) -> AsyncIterator[Message]:
     async for request in requests:
         yield _checked(request)

@@ -41,6 +41,7 @@ class ServerSettings(Settings):
         grace_seconds: How long running calls may take to end once the server stops.
         relay_seconds: Longest wait before owed queue messages are sent.
         reap_seconds: Time between searches for lost workers.
+        resolve_refresh_seconds: Time between looks for new models, which ResolveModel answers from memory about.
         log_level: Least severity that is logged.
     """
 
@@ -50,4 +51,5 @@ class ServerSettings(Settings):
     grace_seconds: float = Field(default=10.0, ge=0)
     relay_seconds: float = Field(default=1.0, gt=0)
     reap_seconds: float = Field(default=5.0, gt=0)
+    resolve_refresh_seconds: float = Field(default=1.0, gt=0, le=3.0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

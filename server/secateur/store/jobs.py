@@ -17,7 +17,7 @@ from secateur.core.serial import from_data, to_data
 from secateur.core.specs import JobSpec
 from secateur.store.database import exclude_others
 from secateur.store.journal import Journal
-from secateur.store.paging import read_page
+from secateur.store.listings import JOBS
 from secateur.store.reaper import RESEND_AFTER, reap
 from secateur.store.records import EventRecord, JobRecord, Page, Reaped, TargetOutcome
 from secateur.store.requests import RequestKeys
@@ -96,9 +96,12 @@ class JobRepository:
             raise _not_found(project, job_id)
         return _record(row)
 
-    def list(self, project: str, *, page_size: int = 0, page_token: str = "") -> Page[JobRecord]:
-        """Returns one page of a project's jobs, newest first; see `secateur.store.paging.read_page`."""
-        rows, token = read_page(self._session, JobRow, project, page_size, page_token, options=[selectinload(JobRow.outcomes)])
+    def list(
+        self, project: str, *, page_size: int = 0, page_token: str = "", filter_text: str = "", order_by: str = ""
+    ) -> Page[JobRecord]:
+        """Returns one page of a project's jobs, newest first unless `order_by` says otherwise; see `Listing.read`."""
+        options = [selectinload(JobRow.outcomes)]
+        rows, token = JOBS.read(self._session, project, page_size, page_token, filter_text, order_by, options=options)
         return Page(tuple(_record(row) for row in rows), token)
 
     def cancel(self, project: str, job_id: str) -> JobRecord:

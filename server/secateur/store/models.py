@@ -5,17 +5,17 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from secateur.core.datasets import DatasetName, digest_of_content
 from secateur.core.devices import DeviceProfile
 from secateur.core.errors import NotFound
 from secateur.core.profiles import ProfileName
-from secateur.core.reports import ARENA_BYTES, TargetReport
+from secateur.core.reports import ARENA_BYTES, LATENCY_MS, PROCESS_PEAK_BYTES, Measurement, TargetReport
 from secateur.core.serial import from_data, to_data
 from secateur.core.specs import JobSpec
-from secateur.store.paging import read_page
+from secateur.store.families import Family, FamilyRepository
+from secateur.store.listings import MODELS
 from secateur.store.records import ModelRecord, Page
 from secateur.store.tables import ArtifactRow, JobRow, ModelRow
 
@@ -25,10 +25,12 @@ class ModelRepository:
 
     Args:
         session: Session of the transaction.
+        families: Versions of families in the same transaction.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, families: FamilyRepository) -> None:
         self._session = session
+        self._families = families
 
     def add(self, job: JobRow, device_profile: DeviceProfile | None, report: TargetReport, now: datetime) -> str:
         """Adds the model that a target left behind and returns its id.
@@ -61,12 +63,17 @@ class ModelRepository:
             report=to_data(report),
             accuracy=report.device_file.accuracy,
             flash_bytes=report.device_file.size_bytes,
-            arena_bytes=_arena_bytes(report),
+            arena_bytes=_whole(measured(report, ARENA_BYTES)),
             parameters=report.plan.cost.parameters,
             macs=report.plan.cost.macs,
+            memory_bytes=report.plan.cost.memory_bytes,
+            activation_bytes=report.plan.cost.activation_bytes,
+            process_peak_bytes=_whole(measured(report, PROCESS_PEAK_BYTES)),
+            latency_ms=_value(measured(report, LATENCY_MS)),
         )
         self._session.add(model)
         self._session.flush()
+        self._families.touch(Family.of_row(model), now)
         self._session.add_all(
             ArtifactRow(model_id=model.id, format=file.format, sha256=file.sha256, size_bytes=file.size_bytes)
             for file in report.artifacts
@@ -86,30 +93,26 @@ class ModelRepository:
             )
         return _record(row)
 
-    def list(self, project: str, *, page_size: int = 0, page_token: str = "") -> Page[ModelRecord]:
-        """Returns one page of a project's models, newest first; see `secateur.store.paging.read_page`."""
-        rows, token = read_page(self._session, ModelRow, project, page_size, page_token)
+    def list(
+        self, project: str, *, page_size: int = 0, page_token: str = "", filter_text: str = "", order_by: str = ""
+    ) -> Page[ModelRecord]:
+        """Returns one page of a project's models, newest first unless `order_by` says otherwise; see `Listing.read`."""
+        rows, token = MODELS.read(self._session, project, page_size, page_token, filter_text, order_by)
         return Page(tuple(_record(row) for row in rows), token)
 
-    def family(self, project: str, architecture: str, dataset: DatasetName) -> tuple[ModelRecord, ...]:
-        """Returns every model of a family, the most accurate first; empty if it has none.
 
-        Args:
-            project: Project to search.
-            architecture: Digest of the architecture.
-            dataset: The data set, registered or of that project.
-        """
-        uploaded = ModelRow.dataset_digest.is_not(None) if dataset.project else ModelRow.dataset_digest.is_(None)
-        rows = self._session.scalars(
-            select(ModelRow)
-            .where(ModelRow.project == project, ModelRow.architecture == architecture, ModelRow.dataset == dataset.id, uploaded)
-            .order_by(ModelRow.accuracy.desc(), ModelRow.create_time, ModelRow.id)
-        )
-        return tuple(_record(row) for row in rows)
+def measured(report: TargetReport, name: str) -> Measurement | None:
+    """Returns a measurement of the file that goes onto the device; None if there is none of that name."""
+    wanted = (name, report.device_file.format)
+    return next((figure for figure in report.measurements if (figure.name, figure.format) == wanted), None)
 
 
-def _arena_bytes(report: TargetReport) -> int | None:
-    return next((int(figure.value) for figure in report.measurements if figure.name == ARENA_BYTES), None)
+def _value(measurement: Measurement | None) -> float | None:
+    return measurement.value if measurement else None
+
+
+def _whole(measurement: Measurement | None) -> int | None:
+    return int(measurement.value) if measurement else None
 
 
 def _record(row: ModelRow) -> ModelRecord:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeVar
+from functools import partial
+from hashlib import blake2b
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import literal, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Double, and_, inspect, literal, or_, select, tuple_
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.base import ExecutableOption
 
@@ -25,18 +29,45 @@ _PositionT = TypeVar("_PositionT")
 _R = TypeVar("_R", ArchitectureRow, JobRow, ModelRow)
 
 
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """What a list is ordered by.
+
+    Args:
+        expression: Never NULL.
+        descending: Whether the largest comes first.
+        kind: Type of its values.
+    """
+
+    expression: ColumnElement[Any]
+    descending: bool
+    kind: type[datetime | float | str]
+
+
 def read_page(
-    session: Session, kind: type[_R], project: str, page_size: int, page_token: str, *, options: Sequence[ExecutableOption] = ()
+    session: Session,
+    kind: type[_R],
+    project: str,
+    page_size: int,
+    page_token: str,
+    *,
+    options: Sequence[ExecutableOption] = (),
+    condition: ColumnElement[bool] | None = None,
+    order: Sequence[SortKey] = (),
+    asked: str = "",
 ) -> tuple[Sequence[_R], str]:
-    """Returns one page of a project's rows, newest first, and the token of the next page, empty at the end.
+    """Returns one page of a project's rows and the token of the next page, empty at the end.
 
     Args:
         session: Session to read with.
-        kind: Row class; `create_time` and `id` order its rows.
+        kind: Row class.
         project: Project whose rows are listed.
         page_size: Most rows in the page; 0 means 50, more than 200 is read as 200.
         page_token: Token of the page before; empty for the first.
         options: Loader options.
+        condition: Which rows; None for all.
+        order: What the rows are ordered by, and their id last; newest first by default.
+        asked: What condition and order were made from: a token only goes on with the same.
 
     Raises:
         InvalidArgument: PAGE_SIZE_INVALID or PAGE_TOKEN_INVALID.
@@ -44,20 +75,37 @@ def read_page(
     if page_size < 0:
         raise InvalidArgument("PAGE_SIZE_INVALID", f"A page size is at least 0. Received: {page_size}", field="page_size")
     size = min(page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
-    scope = f"{kind.__tablename__}/{project}"
-    statement = select(kind).where(kind.project == project).options(*options)
+    scope = "/".join(filter(None, (kind.__tablename__, project, asked and blake2b(asked.encode(), digest_size=8).hexdigest())))
+    keys = [*(order or [SortKey(inspect(kind).columns.create_time, True, datetime)])]
+    keys.append(SortKey(inspect(kind).columns.id, keys[-1].descending, str))
+    statement = select(kind, *(key.expression for key in keys)).where(kind.project == project).options(*options)
+    if condition is not None:
+        statement = statement.where(condition)
     if page_token:
-        time, last_id = decode_token(page_token, scope, _read_row)
-        statement = statement.where(tuple_(kind.create_time, kind.id) < tuple_(literal(time, UtcDateTime()), literal(last_id)))
+        statement = statement.where(_behind(keys, decode_token(page_token, scope, partial(_read_position, keys))))
+    statement = statement.order_by(*(key.expression.desc() if key.descending else key.expression.asc() for key in keys))
     # One row more than asked for tells whether there is a next page.
-    rows = session.scalars(statement.order_by(kind.create_time.desc(), kind.id.desc()).limit(size + 1)).all()
-    if len(rows) <= size:
+    found = session.execute(statement.limit(size + 1)).all()
+    rows = [row[0] for row in found[:size]]
+    if len(found) <= size:
         return rows, ""
-    last = rows[size - 1]
-    return rows[:size], encode_token(scope, last.create_time.isoformat(), last.id)
+    last = (value.isoformat() if isinstance(value, datetime) else value for value in found[size - 1][1:])
+    return rows, encode_token(scope, *last)
 
 
-def encode_token(scope: str, *position: str | int) -> str:
+def _behind(keys: Sequence[SortKey], position: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
+    """Returns the condition for rows behind a position; of one direction, as a comparison that an index answers."""
+    if len({key.descending for key in keys}) == 1:
+        place, last = tuple_(*(key.expression for key in keys)), tuple_(*position)
+        return place < last if keys[0].descending else place > last
+    found: list[ColumnElement[bool]] = []
+    for depth, (key, value) in enumerate(zip(keys, position, strict=True)):
+        same = [before.expression == at for before, at in zip(keys[:depth], position, strict=False)]
+        found.append(and_(*same, key.expression < value if key.descending else key.expression > value))
+    return or_(*found)
+
+
+def encode_token(scope: str, *position: str | float) -> str:
     """Returns the token of the page that begins after a position.
 
     Args:
@@ -87,11 +135,35 @@ def decode_token(token: str, scope: str, read: Callable[..., _PositionT]) -> _Po
     raise _bad_token("This page token belongs to another list")
 
 
-def _read_row(time: str, last_id: str) -> tuple[datetime, str]:
-    moment = datetime.fromisoformat(time)
-    if moment.tzinfo is None:
-        raise ValueError(f"A row is named by an aware time. Received: {time}")
-    return moment, str(last_id)
+def _read_position(keys: Sequence[SortKey], *values: object) -> list[ColumnElement[Any]]:
+    if len(values) != len(keys):
+        raise ValueError(f"A position has {len(keys)} values. Received: {len(values)}")
+    return [_value(key.kind, value) for key, value in zip(keys, values, strict=True)]
+
+
+def _value(kind: type[datetime | float | str], value: object) -> ColumnElement[Any]:
+    if kind is datetime and isinstance(value, str):
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is not None and 1 < moment.year < 9999:
+            return literal(moment, UtcDateTime())
+    elif kind is float and isinstance(value, int | float):
+        return number(value)
+    elif kind is str and isinstance(value, str) and value.isprintable():
+        return literal(value)
+    raise ValueError(f"A position names a {kind.__name__} here. Received: {value!r}")
+
+
+def number(value: float) -> ColumnElement[Any]:
+    """Returns a parameter of the number's own type, whatever column it is compared with: 0.5 is not rounded to compare a count.
+
+    Raises:
+        ValueError: If no database has such a number.
+    """
+    if isinstance(value, int) and abs(value) < 2**63:
+        return literal(int(value), BigInteger())
+    if isinstance(value, float) and math.isfinite(value):
+        return literal(value, Double())
+    raise ValueError(f"A finite number of at most 64 bits is needed. Received: {value}")
 
 
 def _bad_token(problem: str) -> InvalidArgument:

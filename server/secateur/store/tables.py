@@ -91,7 +91,10 @@ class JobRow(Base):
         # At most one live job per work, whatever races: NULLs do not count.
         UniqueConstraint("project", "live_work_key"),
         Index(None, "project", "create_time", "id"),
+        Index(None, "project", "state", "create_time", "id"),
         Index(None, "state", "lease_expires"),
+        # For "has this label" on PostgreSQL. SQLite, where lists are short, makes an ordinary index of it and never uses it.
+        Index(None, "labels", postgresql_using="gin", postgresql_ops={"labels": "jsonb_path_ops"}),
     )
 
     # What was asked; never changed
@@ -191,6 +194,24 @@ class ModelRow(Base):
     arena_bytes: Mapped[int | None] = mapped_column(BigInteger)  # not "RAM": on Linux that is the process, not the arena
     parameters: Mapped[int] = mapped_column(BigInteger)
     macs: Mapped[int] = mapped_column(BigInteger)
+    # NULL: not measured, or a server of before 0008 wrote the row
+    memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    activation_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    process_peak_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    latency_ms: Mapped[float | None]  # on the machine that measured, not on the device
+
+
+class FamilyRow(Base):
+    """How often the models of a family have changed, so that whoever keeps them in memory notices."""
+
+    __tablename__ = "families"
+
+    project: Mapped[str] = mapped_column(Project, primary_key=True)
+    architecture: Mapped[str] = mapped_column(Digest, primary_key=True)
+    dataset: Mapped[str] = mapped_column(Identifier, primary_key=True)
+    uploaded: Mapped[bool] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(BigInteger)
+    change_time: Mapped[datetime] = mapped_column(index=True)
 
 
 class ArtifactRow(Base):

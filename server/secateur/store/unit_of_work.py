@@ -15,6 +15,7 @@ from secateur.store.architectures import ArchitectureRepository
 from secateur.store.database import Timeouts, is_passing, make_engine, read_only
 from secateur.store.datasets import DatasetRepository
 from secateur.store.device_profiles import DeviceProfileRepository
+from secateur.store.families import FamilyRepository
 from secateur.store.jobs import JobRepository
 from secateur.store.journal import Journal
 from secateur.store.models import ModelRepository
@@ -37,6 +38,7 @@ class Snapshot:
         architectures: Architectures.
         datasets: Data sets of projects.
         device_profiles: Device profiles of projects.
+        families: Models as numbers to choose by.
         jobs: Jobs.
         models: Models.
         outbox: Messages that the queue is owed.
@@ -49,7 +51,8 @@ class Snapshot:
         requests = RequestKeys(session, clock)
         self.device_profiles = DeviceProfileRepository(session, clock, requests)
         self.jobs = JobRepository(session, self.journal, requests)
-        self.models = ModelRepository(session)
+        self.families = FamilyRepository(session)
+        self.models = ModelRepository(session, self.families)
         self.outbox = OutboxRepository(session, self.datasets)
 
 

@@ -354,3 +354,23 @@ def test_a_failed_job_says_why(api: Api, store: Store) -> None:
         "TRAINING_DIVERGED",
         "The loss is not finite",
     )
+
+
+def test_jobs_are_filtered_and_ordered(api: Api) -> None:
+    first, second, third = (
+        api.create_job(seed=seed, labels={"site": site}, display_name=f"run {seed}")
+        for seed, site in enumerate(("hall 3", "hall 4", "hall 3"))
+    )
+    api.jobs.CancelJob(pb.CancelJobRequest(name=third.name))
+
+    def found(text: str, order_by: str = "") -> list[str]:
+        request = pb.ListJobsRequest(parent=api.parent, filter=text, order_by=order_by)
+        return [job.name for job in api.jobs.ListJobs(request).jobs]
+
+    assert found("state = QUEUED") == [second.name, first.name]
+    assert found('labels.site = "hall 3"', "create_time") == [first.name, third.name]
+    assert found('NOT labels.site = "hall 3" OR end_time:*') == [third.name, second.name]
+    refused = refusal(lambda: found("state = IDLE"))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FILTER_INVALID")
+    assert (refused.fields, refused.metadata["position"]) == (["filter"], "9")
+    assert refusal(lambda: found("", "colour")).reason == "ORDER_INVALID"

@@ -306,6 +306,19 @@ def test_models_are_shown_and_downloaded(remote: Service, tmp_path: Path) -> Non
     assert (tmp_path / "litert-int8.tflite").read_bytes() == CONTENT["litert-int8"]
     found = run(remote, "models", "resolve", *NET, "--dataset", "digits", "--profile", "stm32f746", "--json")
     assert json.loads(found.stdout)["artifact"]["format"] == "litert-int8"
+    etag = json.loads(found.stdout)["etag"]
+    again = run(remote, "models", "resolve", *NET, "--dataset", "digits", "--profile", "stm32f746", "--etag", etag, "--json")
+    assert (again.exit_code, json.loads(again.stdout)) == (0, None)
+
+
+def test_lists_take_a_filter_and_an_order(remote: Service) -> None:
+    run(remote, "jobs", "list", "--filter", "labels.site = a", "--order-by", "create_time")
+    run(remote, "models", "list", "--filter", "macs < 1000", "--order-by", "accuracy desc")
+    asked = [remote.faults.requests[method][0] for method in ("ListJobs", "ListModels")]
+    assert [str(request) for request in asked] == [
+        'parent: "projects/default"\nfilter: "labels.site = a"\norder_by: "create_time"\n',
+        'parent: "projects/default"\nfilter: "macs < 1000"\norder_by: "accuracy desc"\n',
+    ]
 
 
 def test_a_figure_has_a_column_per_file_and_operators_their_share(remote: Service) -> None:

@@ -19,7 +19,7 @@ from secateur.v1 import model_service_pb2 as models_pb
 from secateur.v1 import plan_service_pb2 as plans_pb
 from secateur.v1 import resources_pb2 as resources_pb
 from tests.unit.client.conftest import FAST
-from tests.unit.client.remote.models import NAME
+from tests.unit.client.remote.models import ETAG, NAME
 from tests.unit.client.remote.service import Service
 
 RESNET = Zoo("resnet20", (8, 8, 1), 10)
@@ -186,6 +186,14 @@ def test_resolve_returns_the_model_for_a_device(client: Client) -> None:
     assert found.artifact.format == "litert-int8"
     assert found.compliance[0].margin == 0.375
     assert found.fitting_models == 2
+    assert found.etag == ETAG
+
+
+def test_what_a_device_has_already_is_not_sent_again(client: Client) -> None:
+    assert client.resolve_if_changed(ETAG, RESNET, "digits", profile="stm32f746") is None
+    found = client.resolve_if_changed("older", RESNET, "digits", profile="stm32f746")
+    assert found is not None
+    assert (found.model.name, found.etag) == (NAME, ETAG)
 
 
 def test_resolve_takes_the_profile_of_a_target(client: Client, remote: Service) -> None:
@@ -208,6 +216,17 @@ def test_lists_are_read_page_by_page_as_needed(client: Client, remote: Service) 
     assert [job.snapshot.seed for job in islice(client.jobs(), 2)] == [4, 3]
     assert len(remote.faults.requests["ListJobs"]) == 1
     assert [job.snapshot.seed for job in client.jobs()] == [4, 3, 2, 1, 0]
+
+
+def test_lists_are_filtered_and_ordered_by_the_service(client: Client, remote: Service) -> None:
+    list(client.jobs("state = RUNNING", "end_time desc"))
+    list(client.models("accuracy > 0.9", order_by="flash_bytes"))
+    for method, asked in (
+        ("ListJobs", ("state = RUNNING", "end_time desc")),
+        ("ListModels", ("accuracy > 0.9", "flash_bytes")),
+    ):
+        (request,) = remote.faults.requests[method]
+        assert (getattr(request, "filter"), getattr(request, "order_by")) == asked  # noqa: B009 -- of one type or another
 
 
 def test_what_a_newer_service_says_survives(client: Client) -> None:

@@ -7,7 +7,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from secateur.core import errors as core
-from secateur.server.errors import STATUS_CODES, RequestInvalid, code_of, status_of
+from secateur.server.errors import MAX_MESSAGE_BYTES, MAX_STATUS_BYTES, STATUS_CODES, RequestInvalid, code_of, status_of
 
 ROWS = [
     (core.InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT),
@@ -79,3 +79,22 @@ def test_a_defect_tells_nothing_but_the_request_id(error: Exception) -> None:
     assert (status.code, status.message) == (grpc.StatusCode.INTERNAL.value[0], "Internal server error.")
     assert info_of(status) == error_details_pb2.ErrorInfo(reason="INTERNAL", domain="secateur", metadata={"request_id": "r1"})
     assert b"hunter2" not in status.SerializeToString()
+
+
+def test_an_error_fits_into_the_headers_that_carry_it_however_much_there_is_to_say() -> None:
+    wordy = RequestInvalid([(f'labels["{"k" * 5000}"][{place}]', "\U0001f600" * 5000) for place in range(50)])
+    wordy.metadata["received"] = "x" * 70_000
+
+    status = status_of(wordy, request_id="r1")
+
+    assert len(status.message.encode()) <= MAX_MESSAGE_BYTES
+    assert status.message.endswith("…")
+    assert status.ByteSize() <= MAX_STATUS_BYTES
+    assert info_of(status).reason == "REQUEST_INVALID"
+    assert violations_of(status)[0][0].startswith("labels[")
+
+
+def test_half_a_character_does_not_keep_an_error_from_its_caller() -> None:
+    status = status_of(core.InvalidArgument("NAME_INVALID", "Received: \ud800"), request_id="r1")
+
+    assert status.message == "Received: ?"

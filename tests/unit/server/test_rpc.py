@@ -128,6 +128,17 @@ def test_a_request_id_is_made_where_none_that_fits_is_sent(sent: tuple[tuple[str
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_bytes_that_are_no_message_are_the_callers_mistake(shape: str) -> None:
+    async def test(channel: grpc.aio.Channel) -> None:
+        method: Any = getattr(channel, shape)(f"/secateur.test.Echo/{shape}")
+        noise = b"\xff\xff"
+        error, info = await failure(shape, method(iter([noise]) if shape.startswith("stream") else noise))
+        assert (error.code(), info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_MALFORMED")
+
+    run(Echo(), test)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_a_request_that_breaks_a_rule_is_refused_with_every_violation(shape: str) -> None:
     async def test(channel: grpc.aio.Channel) -> None:
         requests = (GOOD, BAD) if shape.startswith("stream") else (BAD,)

@@ -167,31 +167,83 @@ class Client(Catalogue):
             Infeasible: If no model fits (NO_MODEL_FITS); the message names the limit that binds.
             SecateurError: If the call fails for good in any other way.
         """
+        request = await self._resolve_request(architecture, dataset, profile, budget, input_shape, classes)
+        return self._resolution(await self._transport.unary(self._transport.models.ResolveModel, request))
+
+    async def resolve_if_changed(
+        self,
+        etag: str,
+        architecture: ArchitectureLike,
+        dataset: str,
+        profile: str | None = None,
+        budget: Budget | None = None,
+        *,
+        input_shape: tuple[int, int, int] | None = None,
+        classes: int | None = None,
+    ) -> Resolution[Model] | None:
+        """Returns the most accurate model that fits a device, or None if that is still what it was: a few bytes on the wire.
+
+        Args:
+            etag: `Resolution.etag` of the answer that the device has; empty if it has none.
+            architecture: As for `resolve`, like all that follow.
+            dataset: Data set of the family.
+            profile: The device's profile; None for none.
+            budget: The device's own limits; None for none.
+            input_shape: Of a zoo name: shape of the input without the batch.
+            classes: Of a zoo name: number of classes.
+
+        Raises as `resolve` does.
+        """
+        request = await self._resolve_request(architecture, dataset, profile, budget, input_shape, classes)
+        request.if_none_match = etag
+        response = await self._transport.unary(self._transport.models.ResolveModel, request)
+        return None if response.not_modified else self._resolution(response)
+
+    async def _resolve_request(
+        self,
+        architecture: ArchitectureLike,
+        dataset: str,
+        profile: str | None,
+        budget: Budget | None,
+        input_shape: tuple[int, int, int] | None,
+        classes: int | None,
+    ) -> models_pb.ResolveModelRequest:
         if profile is None and isinstance(budget, Target):
             profile = budget.profile
         if not profile and (budget is None or not budget.limits):
             raise UsageError("BUDGET_EMPTY", "A device needs a profile or a budget. Received: neither", field="budget")
-        request = models_pb.ResolveModelRequest(
+        return models_pb.ResolveModelRequest(
             architecture=await self._stored(architecture, input_shape, classes),
             dataset=await self._datasets.complete(dataset),
             device_profile=await self._profiles.complete(profile or ""),
             budget=_requests.budget(budget) if budget is not None else None,
         )
-        response = await self._transport.unary(self._transport.models.ResolveModel, request)
+
+    def _resolution(self, response: models_pb.ResolveModelResponse) -> Resolution[Model]:
         return Resolution(
             model=Model(self._transport, _mapping.model(response.model)),
             artifact=_mapping.artifact(response.artifact),
             compliance=tuple(map(_mapping.compliance, response.compliance)),
             fitting_models=response.fitting_models,
+            etag=response.etag,
         )
 
     async def job(self, name: str) -> Job:
         """Returns a job by its resource name, or by its id in this project."""
         return await Job.get(self._transport, self._in_project(name, "jobs"))
 
-    async def jobs(self) -> AsyncGenerator[Job, None]:
-        """Yields the project's jobs, newest first, page by page as needed."""
-        request = jobs_pb.ListJobsRequest(parent=self._parent)
+    async def jobs(self, filter: str = "", order_by: str = "") -> AsyncGenerator[Job, None]:  # noqa: A002 -- as in the API
+        """Yields the project's jobs, page by page as needed.
+
+        Args:
+            filter: Which ones, for example 'state = RUNNING AND labels.site = "a"'; empty for all.
+            order_by: What they are ordered by, for example 'end_time desc'; empty for the newest first.
+
+        Raises:
+            InvalidArgument: If the service cannot read one of them (FILTER_INVALID, ORDER_INVALID).
+            SecateurError: If the call fails for good in any other way.
+        """
+        request = jobs_pb.ListJobsRequest(parent=self._parent, filter=filter, order_by=order_by)
         async for row in self._rows(self._transport.jobs.ListJobs, request, lambda page: page.jobs):
             yield Job(self._transport, _job_mapping.job(row))
 
@@ -215,9 +267,18 @@ class Client(Catalogue):
         """Returns a model by its resource name, or by its id in this project."""
         return await Model.get(self._transport, self._in_project(name, "models"))
 
-    async def models(self) -> AsyncGenerator[Model, None]:
-        """Yields the project's models, newest first, page by page as needed."""
-        request = models_pb.ListModelsRequest(parent=self._parent)
+    async def models(self, filter: str = "", order_by: str = "") -> AsyncGenerator[Model, None]:  # noqa: A002 -- as in the API
+        """Yields the project's models, page by page as needed.
+
+        Args:
+            filter: Which ones, for example 'accuracy >= 0.9 AND flash_bytes < 300000'; empty for all.
+            order_by: What they are ordered by, for example 'accuracy desc'; empty for the newest first.
+
+        Raises:
+            InvalidArgument: If the service cannot read one of them (FILTER_INVALID, ORDER_INVALID).
+            SecateurError: If the call fails for good in any other way.
+        """
+        request = models_pb.ListModelsRequest(parent=self._parent, filter=filter, order_by=order_by)
         async for row in self._rows(self._transport.models.ListModels, request, lambda page: page.models):
             yield Model(self._transport, _mapping.model(row))
 

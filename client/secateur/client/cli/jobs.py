@@ -37,11 +37,13 @@ def show_job(session: Session, job: Job) -> None:
 def list_jobs(
     ctx: typer.Context,
     limit: options.Rows = 20,
+    filter: options.Filter = "",  # noqa: A002 -- the option's name
+    order_by: options.OrderBy = "",
     json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first unless asked otherwise."""
     session: Session = ctx.obj
-    with session.client() as client, closing(client.jobs()) as rows:
+    with session.client() as client, closing(client.jobs(filter, order_by)) as rows:
         jobs = list(islice(rows, limit))
     session.show([job.snapshot for job in jobs], job_table(jobs))
 

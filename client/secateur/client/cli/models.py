@@ -26,11 +26,13 @@ Name = Annotated[str, typer.Argument(help="Resource name or id of a model.", sho
 def list_models(
     ctx: typer.Context,
     limit: options.Rows = 20,
+    filter: options.Filter = "",  # noqa: A002 -- the option's name
+    order_by: options.OrderBy = "",
     json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
 ) -> None:
-    """List models, newest first."""
+    """List models, newest first unless asked otherwise."""
     session: Session = ctx.obj
-    with session.client() as client, closing(client.models()) as rows:
+    with session.client() as client, closing(client.models(filter, order_by)) as rows:
         models = list(islice(rows, limit))
     session.show([model.snapshot for model in models], model_table(models))
 
@@ -78,17 +80,24 @@ def resolve_model(
     dataset: options.DatasetOption,
     limits: options.Limits,
     profile: Annotated[str | None, typer.Option(help="The device's profile.", show_default=False)] = None,
+    etag: Annotated[
+        str, typer.Option(help="Etag of an earlier answer; if it still holds, nothing is shown.", show_default=False)
+    ] = "",
     json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
 ) -> None:
     """Find the most accurate model that fits a device. Exit code 4 if none does."""
     session: Session = ctx.obj
     with session.client() as client:
-        found = client.resolve(network.architecture, dataset, profile, limits.budget, **network.of_zoo)
+        found = client.resolve_if_changed(etag, network.architecture, dataset, profile, limits.budget, **network.of_zoo)
+    if found is None:
+        session.show(None, Text(f"Still the answer of {etag}"))
+        return
     data = {
         "model": found.model.snapshot,
         "artifact": found.artifact,
         "compliance": found.compliance,
         "fitting_models": found.fitting_models,
+        "etag": found.etag,
     }
     summary = Text(f"{found.fitting_models} of the family's models fit; the best is {found.artifact.name}")
     session.show(data, Group(summary, compliance_table(found.compliance), render_model(found.model, limits=False)))

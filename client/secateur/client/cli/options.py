@@ -305,6 +305,15 @@ class Training:
 
 
 Rows = Annotated[int, typer.Option("--limit", min=1, help="Most rows.")]
+Filter = Annotated[
+    str,
+    typer.Option(
+        "--filter", help="Which rows: 'state = RUNNING AND labels.site = \"a\"', 'accuracy >= 0.9'.", show_default=False
+    ),
+]
+OrderBy = Annotated[
+    str, typer.Option("--order-by", help="Order: 'end_time desc', 'accuracy desc, flash_bytes'.", show_default=False)
+]
 Timeout = Annotated[str | None, typer.Option(help="Longest wait: 90s, 10m. The job goes on after it.", show_default=False)]
 
 

@@ -21,6 +21,7 @@ from secateur.core.serial import digest_of, to_data
 from secateur.core.specs import JobSpec, PlanMode, PlanPolicy, Recipe, Target
 from secateur.server.datasets.handlers import find_dataset
 from secateur.server.fields import under
+from secateur.server.lists import ListRows
 from secateur.server.plans.handlers import AskedTarget, quote_each, with_profiles
 from secateur.store import Store
 from secateur.store.records import JobRecord, Page
@@ -137,14 +138,20 @@ def get_job(project: str, job_id: str, *, store: Store) -> JobRecord:
         return work.jobs.get(project, job_id)
 
 
-def list_jobs(project: str, page_size: int, page_token: str, *, store: Store) -> Page[JobRecord]:
-    """Returns one page of a project's jobs, newest first.
+def list_jobs(query: ListRows, *, store: Store) -> Page[JobRecord]:
+    """Returns one page of a project's jobs, newest first unless asked otherwise.
 
     Raises:
-        InvalidArgument: PAGE_TOKEN_INVALID.
+        InvalidArgument: FILTER_INVALID, ORDER_INVALID or PAGE_TOKEN_INVALID.
     """
     with store.snapshot() as work:
-        return work.jobs.list(project, page_size=page_size, page_token=page_token)
+        return work.jobs.list(
+            query.project,
+            page_size=query.page_size,
+            page_token=query.page_token,
+            filter_text=query.filter_text,
+            order_by=query.order_by,
+        )
 
 
 def cancel_job(project: str, job_id: str, *, store: Store) -> JobRecord:

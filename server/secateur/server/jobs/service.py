@@ -9,6 +9,7 @@ from secateur.server import names
 from secateur.server.jobs import handlers, mapping
 from secateur.server.jobs.candidates import ListSearchCandidates, list_search_candidates
 from secateur.server.jobs.watch import WatchJob, watch_job
+from secateur.server.lists import ListRows
 from secateur.server.rpc import Context
 from secateur.server.threads import Threads
 from secateur.server.watchers import Watchers
@@ -46,9 +47,9 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         return mapping.job_to_proto(job)
 
     async def ListJobs(self, request: job_service_pb2.ListJobsRequest, context: Context) -> job_service_pb2.ListJobsResponse:
-        """Lists jobs, newest first."""
-        project = names.project_of(request.parent)
-        page = await self._threads.run(handlers.list_jobs, project, request.page_size, request.page_token, store=self._store)
+        """Lists jobs, newest first unless asked otherwise."""
+        query = ListRows.of(names.project_of(request.parent), request)
+        page = await self._threads.run(handlers.list_jobs, query, store=self._store)
         return mapping.page_to_proto(page)
 
     async def CancelJob(self, request: job_service_pb2.CancelJobRequest, context: Context) -> job_service_pb2.Job:

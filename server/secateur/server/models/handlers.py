@@ -1,62 +1,16 @@
-"""Shows models, resolves the one that fits a device and reads its files."""
+"""Shows models and reads their files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
-from secateur.core import catalog
-from secateur.core.catalog import Candidate, Figure
-from secateur.core.datasets import DatasetName
-from secateur.core.devices import Runtime
 from secateur.core.errors import NotFound
-from secateur.core.planning import merged
-from secateur.core.reports import ARENA_BYTES, PROCESS_PEAK_BYTES, ArtifactReport
-from secateur.core.resources import Compliance, Resource
-from secateur.server.datasets.handlers import find_dataset
-from secateur.server.device_profiles.handlers import find_profile
-from secateur.server.plans.handlers import AskedTarget
+from secateur.core.reports import ArtifactReport
+from secateur.server.lists import ListRows
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.records import ModelRecord, Page
-
-_RAM_MEASUREMENTS: Final = {Runtime.TFLM: ARENA_BYTES, Runtime.LITERT: PROCESS_PEAK_BYTES}
-"""Which measurement tells the RAM that a model takes, by what runs it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResolveModel:
-    """What a device asks for.
-
-    Args:
-        project: Project of the family.
-        architecture: Id of the family's architecture.
-        dataset: The family's data set.
-        target: Device profile and limits of the device.
-    """
-
-    project: str
-    architecture: str
-    dataset: DatasetName
-    target: AskedTarget
-
-
-@dataclass(frozen=True, slots=True)
-class Resolution:
-    """The model that fits.
-
-    Args:
-        model: The most accurate one.
-        artifact: Its file for the device.
-        compliance: Every limit of the device against it.
-        fitting_models: How many models of the family fit.
-    """
-
-    model: ModelRecord
-    artifact: ArtifactReport
-    compliance: tuple[Compliance, ...]
-    fitting_models: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,36 +50,20 @@ def get_model(project: str, model_id: str, *, store: Store) -> ModelRecord:
         return work.models.get(project, model_id)
 
 
-def list_models(project: str, page_size: int, page_token: str, *, store: Store) -> Page[ModelRecord]:
-    """Returns one page of a project's models, newest first.
+def list_models(query: ListRows, *, store: Store) -> Page[ModelRecord]:
+    """Returns one page of a project's models, newest first unless asked otherwise.
 
     Raises:
-        InvalidArgument: PAGE_TOKEN_INVALID.
+        InvalidArgument: FILTER_INVALID, ORDER_INVALID or PAGE_TOKEN_INVALID.
     """
     with store.snapshot() as work:
-        return work.models.list(project, page_size=page_size, page_token=page_token)
-
-
-def resolve_model(query: ResolveModel, *, store: Store) -> Resolution:
-    """Returns the most accurate model of a family that keeps every limit of a device.
-
-    Raises:
-        NotFound: ARCHITECTURE_NOT_FOUND, DATASET_NOT_FOUND, DEVICE_PROFILE_NOT_FOUND, or FAMILY_EMPTY if the family has no
-            model.
-        InvalidArgument: DATASET_UNKNOWN, DEVICE_PROFILE_UNKNOWN, BUDGET_EMPTY, LIMIT_INVALID or LIMIT_NEEDS_PROFILE.
-        FailedPrecondition: NO_MODEL_FITS, naming the limit that binds and the smallest value on offer.
-    """
-    own = query.target.budget.resolve({}) if query.target.budget else None
-    with store.snapshot() as work:
-        profile = find_profile(query.target.device_profile, query.project, work)
-        limits = merged(own, profile)
-        dataset = find_dataset(query.dataset, query.project, work)
-        architecture = work.architectures.get(query.project, query.architecture)
-        family = {model.id: model for model in work.models.family(query.project, architecture.digest, dataset.name)}
-    runtime = profile.runtime if profile else Runtime.TFLM
-    best, *others = catalog.fit([_candidate(model, runtime) for model in family.values()], limits, profile)
-    model = family[best.candidate.id]
-    return Resolution(model, model.report.device_file, best.compliance, fitting_models=1 + len(others))
+        return work.models.list(
+            query.project,
+            page_size=query.page_size,
+            page_token=query.page_token,
+            filter_text=query.filter_text,
+            order_by=query.order_by,
+        )
 
 
 def open_artifact(query: ReadArtifact, *, store: Store, blobs: BlobStore) -> OpenArtifact:
@@ -143,21 +81,3 @@ def open_artifact(query: ReadArtifact, *, store: Store, blobs: BlobStore) -> Ope
             "ARTIFACT_NOT_FOUND", f"This model has no such file; it has: {known}. Received: {query.artifact}", field="name"
         )
     return OpenArtifact(artifact, blobs.read(artifact.sha256, query.offset, query.limit))
-
-
-def _candidate(model: ModelRecord, runtime: Runtime) -> Candidate:
-    """Returns what is known of a model. Its latency on the device is not: it follows from the profile that asks."""
-    report = model.report
-    assert report.plan is not None  # the store takes no model without its plan
-    file = report.device_file
-    figures: dict[Resource, Figure] = {
-        resource: Figure(value, "counted from the layer graph")
-        for resource, value in report.plan.cost.by_resource().items()
-        if resource is not Resource.RAM_BYTES
-    }
-    figures[Resource.FLASH_BYTES] = Figure(file.size_bytes, f"bytes of the {file.format.value} file")
-    figures[Resource.ACCURACY] = Figure(file.accuracy, f"{file.format.value} file on {file.test_images} test images")
-    for measured in report.measurements:
-        if (measured.name, measured.format) == (_RAM_MEASUREMENTS[runtime], file.format):
-            figures[Resource.RAM_BYTES] = Figure(measured.value, measured.method)
-    return Candidate(model.id, figures, report.plan.cost.work)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Final
+
 from secateur.core.reports import ArtifactFormat, ArtifactReport, Measurement, OperatorProfile
 from secateur.server import names
-from secateur.server.models.handlers import ReadArtifact, Resolution, ResolveModel
+from secateur.server.models.handlers import ReadArtifact
+from secateur.server.models.resolver import Resolution, ResolveModel
 from secateur.server.plans.handlers import AskedTarget
 from secateur.server.plans.mapping import plan_to_proto, profile_from_proto
 from secateur.server.vocabulary import budget_from_proto, compliance_to_proto, cost_to_proto, timestamp
 from secateur.store.records import ModelRecord, Page
 from secateur.v1 import model_service_pb2
+
+_ETAG_LENGTH: Final = 16
 
 
 def model_to_proto(model: ModelRecord, *, brief: bool = False) -> model_service_pb2.Model:
@@ -54,14 +60,31 @@ def resolve_from_proto(request: model_service_pb2.ResolveModelRequest) -> Resolv
     return ResolveModel(project=project, architecture=architecture, dataset=names.dataset_of(request.dataset), target=target)
 
 
+def question_of(request: model_service_pb2.ResolveModelRequest) -> tuple[tuple[str, str], tuple[str, bytes]]:
+    """Returns what the family is called in a request, and everything else that is asked."""
+    family = request.architecture, request.dataset
+    return family, (request.device_profile, request.budget.SerializeToString(deterministic=True))
+
+
 def resolution_to_proto(resolution: Resolution) -> model_service_pb2.ResolveModelResponse:
     """Returns the response of a query."""
-    return model_service_pb2.ResolveModelResponse(
+    response = model_service_pb2.ResolveModelResponse(
         model=model_to_proto(resolution.model),
         artifact=_artifact_to_proto(resolution.model, resolution.artifact),
         compliance=compliance_to_proto(resolution.compliance),
         fitting_models=resolution.fitting_models,
     )
+    response.etag = hashlib.sha256(response.SerializeToString(deterministic=True)).hexdigest()[:_ETAG_LENGTH]
+    return response
+
+
+def unless_known(
+    response: model_service_pb2.ResolveModelResponse, if_none_match: str
+) -> model_service_pb2.ResolveModelResponse:
+    """Returns a few bytes instead of the response if the caller has it already."""
+    if response.etag != if_none_match:
+        return response
+    return model_service_pb2.ResolveModelResponse(etag=response.etag, not_modified=True)
 
 
 def read_from_proto(request: model_service_pb2.DownloadArtifactRequest) -> ReadArtifact:

@@ -6,7 +6,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from secateur.server import names
+from secateur.server.lists import ListRows
 from secateur.server.models import handlers, mapping
+from secateur.server.models.resolver import Resolver
 from secateur.server.rpc import Context
 from secateur.server.threads import Threads
 from secateur.store import Store
@@ -20,11 +22,20 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     Args:
         store: Where models are.
         blobs: Where their files are.
+        resolver: Finds the model for a device.
         threads: Where handlers run.
     """
 
-    def __init__(self, *, store: Store, blobs: BlobStore, threads: Threads) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        blobs: BlobStore,
+        resolver: Resolver[model_service_pb2.ResolveModelResponse],
+        threads: Threads,
+    ) -> None:
         self._store = store
+        self._resolver = resolver
         self._blobs = blobs
         self._threads = threads
 
@@ -37,18 +48,21 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     async def ListModels(
         self, request: model_service_pb2.ListModelsRequest, context: Context
     ) -> model_service_pb2.ListModelsResponse:
-        """Lists models, newest first."""
-        project = names.project_of(request.parent)
-        page = await self._threads.run(handlers.list_models, project, request.page_size, request.page_token, store=self._store)
+        """Lists models, newest first unless asked otherwise."""
+        query = ListRows.of(names.project_of(request.parent), request)
+        page = await self._threads.run(handlers.list_models, query, store=self._store)
         return mapping.page_to_proto(page)
 
     async def ResolveModel(
         self, request: model_service_pb2.ResolveModelRequest, context: Context
     ) -> model_service_pb2.ResolveModelResponse:
         """Returns the most accurate model of a family that fits the device."""
-        query = mapping.resolve_from_proto(request)
-        resolution = await self._threads.run(handlers.resolve_model, query, store=self._store)
-        return mapping.resolution_to_proto(resolution)
+        family, question = mapping.question_of(request)
+        response = self._resolver.recall(family, question)
+        if response is None:
+            query = mapping.resolve_from_proto(request)
+            response = await self._threads.run(self._resolver.resolve, query, family, question, mapping.resolution_to_proto)
+        return mapping.unless_known(response, request.if_none_match)
 
     async def DownloadArtifact(
         self, request: model_service_pb2.DownloadArtifactRequest, context: Context

@@ -16,6 +16,7 @@ from secateur.v1.model_service_pb2_grpc import ModelServiceServicer
 from tests.unit.client.remote.faults import Faults, abort
 
 NAME = "projects/default/models/aa01"
+ETAG = "0123456789abcdef"
 CONTENT = {"litert-float32": bytes(range(256)) * 1000, "litert-int8": bytes(reversed(range(256))) * 300}
 """Bytes of each file of the one model."""
 
@@ -123,9 +124,11 @@ class Models(ModelServiceServicer):
         self, request: pb.ResolveModelRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ResolveModelResponse:
         await self._faults.enter("ResolveModel", request, context)
+        if request.if_none_match == ETAG:
+            return pb.ResolveModelResponse(etag=ETAG, not_modified=True)
         model = self.model()
         return pb.ResolveModelResponse(
-            model=model, artifact=model.artifacts[1], compliance=[self._compliance()], fitting_models=2
+            model=model, artifact=model.artifacts[1], compliance=[self._compliance()], fitting_models=2, etag=ETAG
         )
 
     async def DownloadArtifact(

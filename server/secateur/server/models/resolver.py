@@ -1,0 +1,248 @@
+"""Resolves the model that fits a device, from memory: families as ranked columns, and the answers that were given before.
+
+What is kept is bounded, and never older than it says: `refresh`, called every so often, drops the families that changed, and if
+it has not got through for a while, nothing is answered from memory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+from typing import Final, Generic, TypeVar
+
+from secateur.core.catalog import Candidate, Figure, Shelf, compliance_of
+from secateur.core.cost import predict_latency_ms
+from secateur.core.datasets import DatasetName
+from secateur.core.devices import DeviceProfile, Runtime
+from secateur.core.errors import FailedPrecondition
+from secateur.core.planning import merged
+from secateur.core.reports import ARENA_BYTES, PROCESS_PEAK_BYTES, ArtifactReport
+from secateur.core.resources import Budget, Compliance, Resource
+from secateur.server import names
+from secateur.server.datasets.handlers import find_dataset
+from secateur.server.device_profiles.handlers import find_profile
+from secateur.server.plans.handlers import AskedTarget
+from secateur.store import Store
+from secateur.store.families import Family
+from secateur.store.models import measured
+from secateur.store.records import ModelRecord
+from secateur.store.unit_of_work import Snapshot
+
+STALE_SECONDS: Final = 5.0
+"""After so long without a successful `refresh` nothing is answered from memory: a new model is seen within this time."""
+
+MAX_AGE_SECONDS: Final = 60.0
+"""How long a family is kept at most, whatever happens: within this time a deleted name is noticed, too."""
+
+MAX_MODELS: Final = 250_000
+"""Models of the families in memory, at about 300 bytes each; the family loaded longest ago goes first."""
+
+MAX_ANSWERS: Final = 64
+"""Answers kept per family; the oldest goes first."""
+
+MAX_PROFILES: Final = 32
+"""Device profiles per family whose predicted latencies are kept."""
+
+_OVERLAP: Final = timedelta(seconds=120)
+"""How far back `refresh` looks: further than clocks differ and transactions last."""
+
+_RAM_MEASUREMENTS: Final = {Runtime.TFLM: ARENA_BYTES, Runtime.LITERT: PROCESS_PEAK_BYTES}
+"""Which measurement tells the RAM that a model takes, by what runs it."""
+
+AnswerT = TypeVar("AnswerT")
+_KeyT = TypeVar("_KeyT", bound=Hashable)
+_ValueT = TypeVar("_ValueT")
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveModel:
+    """What a device asks for.
+
+    Args:
+        project: Project of the family.
+        architecture: Id of the family's architecture.
+        dataset: The family's data set.
+        target: Device profile and limits of the device.
+    """
+
+    project: str
+    architecture: str
+    dataset: DatasetName
+    target: AskedTarget
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The model that fits.
+
+    Args:
+        model: The most accurate one.
+        artifact: Its file for the device.
+        compliance: Every limit of the device against it.
+        fitting_models: How many models of the family fit.
+    """
+
+    model: ModelRecord
+    artifact: ArtifactReport
+    compliance: tuple[Compliance, ...]
+    fitting_models: int
+
+
+@dataclass(slots=True)
+class _Shelved(Generic[AnswerT]):
+    """A family in memory, as of one version."""
+
+    version: tuple[Family, int]
+    shelves: Mapping[Runtime, Shelf]
+    loaded: float
+    predicted_ms: dict[DeviceProfile, Mapping[str, float]] = field(default_factory=dict)
+    answers: dict[Hashable, AnswerT] = field(default_factory=dict)
+
+
+class Resolver(Generic[AnswerT]):
+    """Answers devices. Safe to share between threads.
+
+    Args:
+        store: Where models are.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = Lock()
+        self._shelved: OrderedDict[Hashable, _Shelved[AnswerT]] = OrderedDict()
+        self._models = 0
+        self._refreshed = float("-inf")
+
+    def recall(self, family: Hashable, question: Hashable) -> AnswerT | None:
+        """Returns the answer that a question had and still has; None if it is not known. Never waits for anything.
+
+        Args:
+            family: What the question calls its family.
+            question: Everything else that is asked.
+        """
+        now = time.monotonic()
+        shelved = self._shelved.get(family)
+        if shelved is None or now - self._refreshed > STALE_SECONDS or now - shelved.loaded > MAX_AGE_SECONDS:
+            return None
+        return shelved.answers.get(question)
+
+    def resolve(
+        self, query: ResolveModel, family: Hashable, question: Hashable, make: Callable[[Resolution], AnswerT]
+    ) -> AnswerT:
+        """Finds the most accurate model of a family that keeps every limit of a device, as of now.
+
+        Args:
+            query: What is asked.
+            family: What the question calls its family, for `recall`.
+            question: Everything else that is asked, for `recall`.
+            make: Makes the answer.
+
+        Raises:
+            NotFound: ARCHITECTURE_NOT_FOUND, DATASET_NOT_FOUND, DEVICE_PROFILE_NOT_FOUND, or FAMILY_EMPTY if the family has no
+                model.
+            InvalidArgument: DATASET_UNKNOWN, DEVICE_PROFILE_UNKNOWN, BUDGET_EMPTY, LIMIT_INVALID or LIMIT_NEEDS_PROFILE.
+            FailedPrecondition: NO_MODEL_FITS, see `secateur.core.catalog.Shelf.best`.
+        """
+        own = query.target.budget.resolve({}) if query.target.budget else None
+        with self._store.snapshot() as work:
+            profile = find_profile(query.target.device_profile, query.project, work)
+            limits = merged(own, profile)
+            dataset = find_dataset(query.dataset, query.project, work)
+            architecture = work.architectures.get(query.project, query.architecture)
+            shelved = self._load(family, Family.of(query.project, architecture.digest, dataset.name), work)
+            runtime = profile.runtime if profile else Runtime.TFLM
+            with _nearest_by_name(query.project):
+                found = shelved.shelves[runtime].best(limits, _predicted_ms(shelved, limits, profile, work))
+            model = work.models.get(query.project, found.id)
+        compliance = compliance_of(_candidate(model, runtime), limits, profile)
+        answer = make(Resolution(model, model.report.device_file, compliance, found.fitting))
+        if profile is None or not profile.project:  # a project may delete its profile and make another of that name
+            with self._lock:
+                _put(shelved.answers, question, answer, MAX_ANSWERS)
+        return answer
+
+    def refresh(self) -> None:
+        """Drops the families that have changed. To be called at least every `STALE_SECONDS`."""
+        started = time.monotonic()
+        with self._store.snapshot() as work:
+            versions = work.families.changed_since(datetime.now(UTC) - _OVERLAP)
+        with self._lock:
+            for family, shelved in list(self._shelved.items()):
+                name, version = shelved.version
+                if versions.get(name, version) != version:
+                    self._drop(family)
+            self._refreshed = started
+
+    def _load(self, family: Hashable, name: Family, work: Snapshot) -> _Shelved[AnswerT]:
+        version = name, work.families.version(name)
+        kept = self._shelved.get(family)
+        if kept is not None and kept.version == version and time.monotonic() - kept.loaded <= MAX_AGE_SECONDS:
+            return kept
+        shelves = {
+            runtime: Shelf(work.families.offers(name, ram_measurement=ram)) for runtime, ram in _RAM_MEASUREMENTS.items()
+        }
+        shelved: _Shelved[AnswerT] = _Shelved(version, shelves, time.monotonic())
+        with self._lock:
+            self._drop(family)
+            self._shelved[family] = shelved
+            self._models += len(shelves[Runtime.TFLM])
+            while self._models > MAX_MODELS and len(self._shelved) > 1:
+                self._drop(next(iter(self._shelved)))
+        return shelved
+
+    def _drop(self, family: Hashable) -> None:
+        shelved = self._shelved.pop(family, None)
+        if shelved is not None:
+            self._models -= len(shelved.shelves[Runtime.TFLM])
+
+
+@contextmanager
+def _nearest_by_name(project: str) -> Iterator[None]:
+    try:
+        yield
+    except FailedPrecondition as error:
+        error.metadata["nearest_model"] = names.model(project, error.metadata["nearest_model"])
+        raise
+
+
+def _predicted_ms(
+    shelved: _Shelved[AnswerT], limits: Budget, profile: DeviceProfile | None, work: Snapshot
+) -> Mapping[str, float] | None:
+    if profile is None:
+        return None
+    if Resource.LATENCY_MS not in limits.asked():
+        return {}
+    if profile not in shelved.predicted_ms:
+        layers = work.families.work(shelved.version[0])
+        predicted = {model_id: predict_latency_ms(each, profile) for model_id, each in layers.items()}
+        _put(shelved.predicted_ms, profile, predicted, MAX_PROFILES)
+    return shelved.predicted_ms[profile]
+
+
+def _put(kept: dict[_KeyT, _ValueT], key: _KeyT, value: _ValueT, most: int) -> None:
+    while len(kept) >= most:
+        kept.pop(next(iter(kept)), None)
+    kept[key] = value
+
+
+def _candidate(model: ModelRecord, runtime: Runtime) -> Candidate:
+    """Returns what is known of a model. Its latency on the device is not: it follows from the profile that asks."""
+    report = model.report
+    assert report.plan is not None  # the store takes no model without its plan
+    file = report.device_file
+    figures: dict[Resource, Figure] = {
+        resource: Figure(value, "counted from the layer graph")
+        for resource, value in report.plan.cost.by_resource().items()
+        if resource is not Resource.RAM_BYTES
+    }
+    figures[Resource.FLASH_BYTES] = Figure(file.size_bytes, f"bytes of the {file.format.value} file")
+    figures[Resource.ACCURACY] = Figure(file.accuracy, f"{file.format.value} file on {file.test_images} test images")
+    ram = measured(report, _RAM_MEASUREMENTS[runtime])
+    if ram is not None:
+        figures[Resource.RAM_BYTES] = Figure(ram.value, ram.method)
+    return Candidate(figures, report.plan.cost.work)

@@ -1,0 +1,133 @@
+"""Families: the models of one architecture and data set, as numbers to choose by, and a version that tells of changes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from secateur.core.catalog import Offer
+from secateur.core.cost import Work
+from secateur.core.datasets import DatasetName
+from secateur.core.resources import Resource
+from secateur.store.tables import FamilyRow, ModelRow
+
+_INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+class Family(NamedTuple):
+    """What a family is called.
+
+    Args:
+        project: Project of the models.
+        architecture: Digest of the architecture.
+        dataset: Id of the data set.
+        uploaded: Whether the data set is of the project; else it is registered.
+    """
+
+    project: str
+    architecture: str
+    dataset: str
+    uploaded: bool
+
+    @classmethod
+    def of(cls, project: str, architecture: str, dataset: DatasetName) -> Family:
+        """Returns the family of an architecture and a data set, registered or of that project."""
+        return cls(project, architecture, dataset.id, bool(dataset.project))
+
+    @classmethod
+    def of_row(cls, row: ModelRow) -> Family:
+        """Returns the family of a model."""
+        return cls(row.project, row.architecture, row.dataset, row.dataset_digest is not None)
+
+
+class FamilyRepository:
+    """Reads families inside one transaction, and keeps their versions.
+
+    Args:
+        session: Session of the transaction.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def touch(self, family: Family, now: datetime) -> None:
+        """Gives a family its next version. Whoever adds, deletes or brings back one of its models calls this.
+
+        Args:
+            family: The family.
+            now: Current time.
+        """
+        insert = _INSERTS[self._session.get_bind().dialect.name]
+        statement = insert(FamilyRow).values(**family._asdict(), version=1, change_time=now)
+        self._session.execute(
+            statement.on_conflict_do_update(
+                index_elements=["project", "architecture", "dataset", "uploaded"],
+                set_={"version": FamilyRow.version + 1, "change_time": now},
+            )
+        )
+
+    def version(self, family: Family) -> int:
+        """Returns how often a family has changed."""
+        row = self._session.get(FamilyRow, tuple(family))
+        return row.version if row else 0
+
+    def changed_since(self, moment: datetime) -> dict[Family, int]:
+        """Returns the families that changed at that moment or later, with their versions."""
+        rows = self._session.scalars(select(FamilyRow).where(FamilyRow.change_time >= moment))
+        return {Family(row.project, row.architecture, row.dataset, row.uploaded): row.version for row in rows}
+
+    def offers(self, family: Family, *, ram_measurement: str) -> tuple[Offer, ...]:
+        """Returns every model of a family as numbers; no report is read for them.
+
+        Args:
+            family: The family.
+            ram_measurement: Which measurement tells the RAM that a model takes: ARENA_BYTES or PROCESS_PEAK_BYTES.
+        """
+        rows = self._session.execute(
+            select(
+                ModelRow.id,
+                ModelRow.accuracy,
+                ModelRow.flash_bytes,
+                ModelRow.parameters,
+                ModelRow.macs,
+                ModelRow.memory_bytes,
+                ModelRow.activation_bytes,
+                getattr(ModelRow, ram_measurement),
+            ).where(_has(family))
+        )
+        return tuple(Offer(row[0], _figures(*row[1:])) for row in rows)
+
+    def work(self, family: Family) -> dict[str, tuple[Work, ...]]:
+        """Returns what the layers of every model of a family do, by the id of the model; latency is predicted from it."""
+        rows = self._session.execute(select(ModelRow.id, ModelRow.report["plan"]["cost"]["work"]).where(_has(family)))
+        return {model_id: tuple(Work(*each) for each in work) for model_id, work in rows}
+
+
+def _figures(
+    accuracy: float, flash: int, parameters: int, macs: int, memory: int | None, activation: int | None, ram: int | None
+) -> dict[Resource, float]:
+    known: dict[Resource, float | None] = {
+        Resource.ACCURACY: accuracy,
+        Resource.FLASH_BYTES: flash,
+        Resource.PARAMETERS: parameters,
+        Resource.MACS: macs,
+        Resource.FLOPS: 2 * macs,
+        Resource.MEMORY_BYTES: memory,
+        Resource.ACTIVATION_BYTES: activation,
+        Resource.RAM_BYTES: ram,
+    }
+    return {resource: value for resource, value in known.items() if value is not None}
+
+
+def _has(family: Family) -> ColumnElement[bool]:
+    uploaded = ModelRow.dataset_digest.is_not(None) if family.uploaded else ModelRow.dataset_digest.is_(None)
+    return and_(
+        ModelRow.project == family.project,
+        ModelRow.architecture == family.architecture,
+        ModelRow.dataset == family.dataset,
+        uploaded,
+    )

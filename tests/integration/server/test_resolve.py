@@ -1,0 +1,148 @@
+"""Resolving from memory: what is answered twice, and how soon a change is seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import grpc
+import pytest
+
+from secateur.core.datasets import DatasetName
+from secateur.core.profiles import ProfileName
+from secateur.core.resources import Budget
+from secateur.server.models.resolver import STALE_SECONDS, Resolution, ResolveModel, Resolver
+from secateur.server.plans.handlers import AskedTarget
+from secateur.server.settings import ServerSettings
+from secateur.store import Store
+from secateur.store.blobs import BlobStore
+from secateur.v1 import device_profile_service_pb2 as profiles
+from secateur.v1 import model_service_pb2 as pb
+from secateur.v1 import resources_pb2 as resources
+from tests.support.postgres import ON_BOTH_DATABASES
+from tests.support.server import DATASET, Api, limit, refusal, running, train
+
+pytestmark = ON_BOTH_DATABASES
+
+FEW_BYTES = 32
+
+
+@pytest.fixture
+def architecture(api: Api, store: Store, blobs: BlobStore) -> str:
+    """An architecture with one model."""
+    job = api.create_job(seed=0)
+    train(store, blobs, job, accuracy=0.95, flash_bytes=50_000)
+    return job.architecture
+
+
+def question(architecture: str, *limits: resources.Limit, etag: str = "") -> pb.ResolveModelRequest:
+    asked = limits or (limit(resources.RESOURCE_FLASH_BYTES, value=100_000),)
+    budget = resources.Budget(limits=asked)
+    return pb.ResolveModelRequest(architecture=architecture, dataset=DATASET, budget=budget, if_none_match=etag)
+
+
+def until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_an_answer_that_is_known_takes_a_few_bytes(api: Api, architecture: str) -> None:
+    first = api.models.ResolveModel(question(architecture))
+    again = api.models.ResolveModel(question(architecture, etag=first.etag))
+    stale = api.models.ResolveModel(question(architecture, etag="x"))
+    other = api.models.ResolveModel(
+        question(architecture, limit(resources.RESOURCE_FLASH_BYTES, value=90_000), etag=first.etag)
+    )
+
+    assert first.etag
+    assert again == pb.ResolveModelResponse(etag=first.etag, not_modified=True)
+    assert again.ByteSize() <= FEW_BYTES
+    assert stale == first
+    assert (other.not_modified, other.model) == (False, first.model)  # the limits came out otherwise
+
+
+def test_every_server_sees_a_better_model_soon(
+    api: Api, settings: ServerSettings, store: Store, blobs: BlobStore, architecture: str
+) -> None:
+    with running(settings) as second, grpc.insecure_channel(second.address) as channel:
+        servers = (api, Api(channel, api.project))
+        etags = [server.models.ResolveModel(question(architecture)).etag for server in servers]
+        assert etags[0] == etags[1]
+
+        train(store, blobs, api.create_job(seed=1), accuracy=0.97, flash_bytes=60_000)
+
+        def seen() -> bool:
+            answers = [server.models.ResolveModel(question(architecture, etag=etags[0])) for server in servers]
+            return [answer.fitting_models for answer in answers] == [2, 2]
+
+        until(seen, STALE_SECONDS)
+
+
+def test_where_nothing_fits_the_nearest_model_is_named(api: Api, architecture: str) -> None:
+    (model,) = api.models.ListModels(pb.ListModelsRequest(parent=api.parent)).models
+    tight = question(architecture, limit(resources.RESOURCE_FLASH_BYTES, value=40_000))
+
+    found = refusal(lambda: api.models.ResolveModel(tight))
+
+    assert (found.metadata["nearest_model"], found.metadata["nearest_margin"]) == (model.name, "-0.25")
+
+
+class TestMemory:
+    """The resolver itself, without a loop that refreshes it."""
+
+    @pytest.fixture
+    def resolver(self, store: Store) -> Resolver[int]:
+        return Resolver(store)
+
+    @pytest.fixture
+    def ask(self, api: Api, resolver: Resolver[int], architecture: str) -> Callable[..., int]:
+        """Asks, and returns how many models fit."""
+
+        def ask(profile: ProfileName | None = None, flash: int = 100_000) -> int:
+            target = AskedTarget(profile, Budget.of(flash_bytes=flash))
+            query = ResolveModel(api.project, architecture.rpartition("/")[2], DatasetName("digits"), target)
+
+            def fitting(resolution: Resolution) -> int:
+                return resolution.fitting_models
+
+            return resolver.resolve(query, "family", (profile, flash), fitting)
+
+        return ask
+
+    def test_nothing_is_recalled_unless_refreshed(self, resolver: Resolver[int], ask: Callable[..., int]) -> None:
+        ask()
+        assert resolver.recall("family", (None, 100_000)) is None
+        resolver.refresh()
+        assert resolver.recall("family", (None, 100_000)) == 1
+        assert resolver.recall("family", (None, 99_999)) is None
+        assert resolver.recall("other", (None, 100_000)) is None
+
+    def test_a_change_is_forgotten_with_the_next_refresh_and_seen_at_once_by_who_asks_anew(
+        self, api: Api, store: Store, blobs: BlobStore, resolver: Resolver[int], ask: Callable[..., int]
+    ) -> None:
+        ask()
+        resolver.refresh()
+        train(store, blobs, api.create_job(seed=1), flash_bytes=60_000)
+        assert resolver.recall("family", (None, 100_000)) == 1
+        assert ask(flash=100_001) == 2  # read from the database anew
+        ask()
+        train(store, blobs, api.create_job(seed=2), flash_bytes=60_000)
+        resolver.refresh()
+        assert resolver.recall("family", (None, 100_000)) is None
+        assert ask() == 3
+
+    def test_only_what_a_built_in_profile_was_answered_is_kept(
+        self, api: Api, resolver: Resolver[int], ask: Callable[..., int]
+    ) -> None:
+        built_in, own = ProfileName("stm32f746"), ProfileName("mine", api.project)
+        hardware = api.device_profiles.GetDeviceProfile(profiles.GetDeviceProfileRequest(name="deviceProfiles/stm32f746"))
+        api.device_profiles.CreateDeviceProfile(
+            profiles.CreateDeviceProfileRequest(parent=api.parent, device_profile_id="mine", device_profile=hardware)
+        )
+        ask(built_in)
+        ask(own)
+        resolver.refresh()
+        assert resolver.recall("family", (built_in, 100_000)) == 1
+        assert resolver.recall("family", (own, 100_000)) is None
