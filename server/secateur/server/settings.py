@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from secateur.store.reaper import RESEND_AFTER
 from secateur.store.settings import Settings
 
 
@@ -41,6 +42,8 @@ class ServerSettings(Settings):
         grace_seconds: How long running calls may take to end once the server stops.
         relay_seconds: Longest wait before owed queue messages are sent.
         reap_seconds: Time between searches for lost workers.
+        resend_seconds: How long a queue message may go unclaimed before it is sent again.
+        max_pending_seconds: How long a job may wait for a worker before it ends EXPIRED; a job may ask for less.
         log_level: Least severity that is logged.
     """
 
@@ -50,4 +53,6 @@ class ServerSettings(Settings):
     grace_seconds: float = Field(default=10.0, ge=0)
     relay_seconds: float = Field(default=1.0, gt=0)
     reap_seconds: float = Field(default=5.0, gt=0)
+    resend_seconds: float = Field(default=RESEND_AFTER.total_seconds(), gt=0)
+    max_pending_seconds: float = Field(default=7 * 24 * 3600.0, gt=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
