@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, exists, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import exists, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from secateur.core.jobs import JobState
 from secateur.core.routing import Need
@@ -56,7 +56,7 @@ def reap(session: Session, journal: Journal, now: datetime, resend_after: timede
     return Reaped(ended=ended, resent=tuple(resent), expired=tuple(expired))
 
 
-def _jobs(session: Session, state: JobState, deadline: ColumnElement[datetime | None], now: datetime) -> list[JobRow]:
+def _jobs(session: Session, state: JobState, deadline: InstrumentedAttribute[datetime | None], now: datetime) -> list[JobRow]:
     return list(
         session.scalars(
             select(JobRow)

@@ -78,10 +78,11 @@ def place_of(session: Session, job: JobRow, now: datetime) -> QueuePlace:
     own = session.scalars(
         select(func.count()).where(*waits, JobRow.priority == job.priority, JobRow.project == job.project, earlier)
     ).one()
-    equals = _in_turn(select(JobRow.project, func.count()), running := _running_by_project()).where(
-        *waits, JobRow.priority == job.priority
-    )
-    by_project = session.execute(equals.group_by(JobRow.project, JobRow.priority, running.c.jobs, TurnRow.time)).all()
+    running = _running_by_project()
+    counts = select(JobRow.project, func.count()).where(*waits, JobRow.priority == job.priority)
+    by_project = session.execute(
+        _in_turn(counts, running).group_by(JobRow.project, JobRow.priority, running.c.jobs, TurnRow.time)
+    ).all()
     projects = [project for project, _ in by_project]
     mine = projects.index(job.project)
     # Each turn of the own project comes after one of each that goes before it, and after one fewer of the others.
@@ -99,7 +100,7 @@ def _start_time(session: Session, need: Need | None, position: int, now: datetim
     ).all()
     if not latest:
         return None
-    seconds = sum((end - start).total_seconds() for start, end in latest) / len(latest)
+    seconds = sum((end - start).total_seconds() for start, end in latest if start and end) / len(latest)
     at_once = session.scalars(select(func.count()).where(JobRow.state == JobState.RUNNING, JobRow.need == need)).one()
     return now + timedelta(seconds=seconds * math.ceil(position / max(1, at_once)))
 
@@ -113,7 +114,7 @@ def _running_by_project() -> Subquery:
     )
 
 
-def _in_turn(query: Select[Any], running: Subquery) -> Select[Any]:
+def _in_turn(query: Select[*tuple[Any, ...]], running: Subquery) -> Select[*tuple[Any, ...]]:
     return (
         query.outerjoin(running, running.c.project == JobRow.project)
         .outerjoin(TurnRow, TurnRow.project == JobRow.project)
