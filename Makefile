@@ -9,7 +9,7 @@ REQUIREMENTS := client server workers dev
 export SECATEUR_DATA_DIR ?= $(CURDIR)/.secateur
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check lock proto bench clean
+.PHONY: help install demo up test chaos check lock proto bench clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
@@ -32,6 +32,9 @@ up: install  ## Start redis, server and worker; then `.venv/bin/secateur ...` wo
 
 test: install  ## Run every test
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+chaos: install  ## Run 200 jobs while everything is killed and paused; CHAOS="--seed 2 --database sqlite" for another run
+	$(BIN)/python -m tests.chaos.run $(CHAOS)
 
 check: install  ## Lint, types, import contracts, proto drift, migrations drift
 	$(BIN)/ruff check .
