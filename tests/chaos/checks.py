@@ -121,8 +121,8 @@ def _check_outcome(job: JobRecord) -> None:
 def _check_models(store: Store, jobs: list[JobRecord]) -> None:
     """One accepted result per target, and no model that no result stands for."""
     with store.unit_of_work() as work:
-        models = set(work.session.execute(select(ModelRow.job_id, ModelRow.target_index, ModelRow.id)).tuples())
-        outcomes = set(work.session.execute(select(OutcomeRow.job_id, OutcomeRow.target_index, OutcomeRow.model_id)).tuples())
+        models = set(work.session.execute(select(ModelRow.job_id, ModelRow.target_index, ModelRow.id)).all())
+        outcomes = set(work.session.execute(select(OutcomeRow.job_id, OutcomeRow.target_index, OutcomeRow.model_id)).all())
     assert models == outcomes
     assert len(models) == sum(len(job.outcomes) for job in jobs)
 
