@@ -9,9 +9,9 @@ REQUIREMENTS := client server workers dev
 export SECATEUR_DATA_DIR ?= $(CURDIR)/.secateur
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test fuzz check lock proto bench clean
 # Messages that `make fuzz` sends.
 MESSAGES ?= 200000
+.PHONY: help install demo up test fuzz chaos check lock proto bench clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
@@ -37,6 +37,9 @@ test: install  ## Run every test
 
 fuzz: install  ## Fuzz every RPC of a real server; MESSAGES=1000000 for more
 	$(BIN)/python -m tests.benchmarks.fuzz_rpcs --messages $(MESSAGES)
+
+chaos: install  ## Run 200 jobs while everything is killed and paused; CHAOS="--seed 2 --database sqlite" for another run
+	$(BIN)/python -m tests.chaos.run $(CHAOS)
 
 check: install  ## Lint, types, import contracts, proto drift, migrations drift
 	$(BIN)/ruff check .

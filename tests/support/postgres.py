@@ -10,12 +10,13 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Final
 
+import psutil
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
@@ -42,14 +43,50 @@ _START_SECONDS: Final = 60.0
 
 
 class Postgres:
-    """One running server.
+    """One server.
 
     Args:
-        socket_folder: Folder of its socket.
+        folder: Where its data and its socket are, made by `initdb`.
+        user: Whose process it is.
+        options: Its configuration.
     """
 
-    def __init__(self, socket_folder: Path) -> None:
-        self._socket_folder = socket_folder
+    def __init__(self, folder: Path, user: str | None, options: Mapping[str, str]) -> None:
+        self._socket_folder = folder
+        self._user = user
+        settings = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        self._command = _command(["postgres", "-D", str(folder / "data"), "-k", str(folder), *settings])
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it, and returns once it answers."""
+        with (self._socket_folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, user=self._user, cwd=self._socket_folder, stdout=log, stderr=log, start_new_session=True
+            )
+        self.wait()
+
+    def stop(self) -> None:
+        """Ends it in order, whoever is connected."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)  # SIGTERM would wait until every client has gone
+            self._process.wait()
+
+    def kill(self) -> None:
+        """Ends it and the processes of its connections as `kill -9` does."""
+        assert self._process is not None
+        processes = self.processes()
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait()
+        psutil.wait_procs(processes)
+
+    def processes(self) -> list[psutil.Process]:
+        """Returns its processes, the one that starts the others first."""
+        assert self._process is not None
+        main = psutil.Process(self._process.pid)
+        return [main, *main.children(recursive=True)]
 
     def url(self, database: str) -> str:
         """Returns the SQLAlchemy URL of a database."""
@@ -83,6 +120,7 @@ class Postgres:
             try:
                 return self._run(SQL("SELECT 1"))
             except psycopg.OperationalError:
+                assert self._process is None or self._process.poll() is None, (self._socket_folder / "log").read_text()
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
@@ -94,8 +132,8 @@ class Postgres:
 
 
 @contextmanager
-def postgres_server() -> Iterator[Postgres]:
-    """Runs a PostgreSQL while the block lasts."""
+def postgres_server(**options: str) -> Iterator[Postgres]:
+    """Runs a PostgreSQL while the block lasts; `options` go before those that make it fast."""
     # Not pytest's folder: the path of a socket has at most 107 characters, and PostgreSQL refuses to run as root, so that
     # another user must get there.
     folder = Path(tempfile.mkdtemp(prefix="secateur-pg-", dir=_memory()))
@@ -103,20 +141,15 @@ def postgres_server() -> Iterator[Postgres]:
     if user is not None:
         os.chown(folder, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
     data = folder / "data"
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in _OPTIONS.items()]
     make = ["initdb", f"--pgdata={data}", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
-    serve = ["postgres", "-D", str(data), "-k", str(folder), *options]
     try:
         subprocess.run(_command(make), user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        with (folder / "log").open("ab") as log:
-            process = subprocess.Popen(_command(serve), user=user, cwd=folder, stdout=log, stderr=log)
+        server = Postgres(folder, user, {**_OPTIONS, **options})
         try:
-            server = Postgres(folder)
-            server.wait()
+            server.start()
             yield server
         finally:
-            process.send_signal(signal.SIGINT)  # SIGTERM would wait until every client has gone
-            process.wait()
+            server.stop()
     finally:
         shutil.rmtree(folder)
 

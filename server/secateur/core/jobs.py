@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
 from typing import Final
 
 from secateur.core.errors import FailedPrecondition
@@ -11,7 +12,39 @@ COMPRESS_TASK: Final = "secateur.compress"
 """Celery task name. The server enqueues by name; a message carries a job id and nothing else."""
 
 MAX_ATTEMPTS: Final = 3
-"""How often a job is tried when workers are lost."""
+"""How many attempts of a job may be lost, to whatever may pass: a worker that falls silent, a blob store that is away. An
+attempt that was given back in order, because its worker shut down or the database was away, does not count."""
+
+RETRY_SECONDS: Final = 10.0
+"""How long a job waits after the first attempt that failed for a reason that may pass; twice as long after the next."""
+
+
+class JobPriority(IntEnum):
+    """Who goes first. Among equals the projects take turns."""
+
+    LOW = -1
+    NORMAL = 0
+    HIGH = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduling:
+    """When a job runs, and for how long: no part of the work itself, so equal work is recognised whatever it says.
+
+    Args:
+        priority: Who goes first.
+        max_pending_seconds: How long it may wait for a worker, each time, before it ends EXPIRED; None for ever.
+        max_run_seconds: How long one attempt may run before the job ends EXPIRED; None for what the worker is set to.
+    """
+
+    priority: JobPriority = JobPriority.NORMAL
+    max_pending_seconds: float | None = None
+    max_run_seconds: float | None = None
+
+
+def retry_seconds(lost_attempts: int) -> float:
+    """Returns how long to wait after the last of so many attempts that failed for a reason that may pass, at least 1."""
+    return RETRY_SECONDS * 2.0 ** (lost_attempts - 1)
 
 
 class JobState(StrEnum):

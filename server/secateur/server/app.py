@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, closing
+from datetime import timedelta
 from typing import Final
 
 import grpc.aio
@@ -108,7 +109,13 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
     ):
         watchers = Watchers(wakeups)
         sending = Periodic(relay.send_owed, interval_seconds=settings.relay_seconds, threads=threads)
-        reaping = Periodic(Reaper(store).reap, interval_seconds=settings.reap_seconds, threads=threads)
+        reaper = Reaper(
+            store,
+            blob_url=settings.blob_url,
+            lease_seconds=settings.lease_seconds,
+            resend_after=timedelta(seconds=settings.resend_seconds),
+        )
+        reaping = Periodic(reaper.reap, interval_seconds=settings.reap_seconds, threads=threads)
         blobs = BlobStore(settings.blob_url)
         server = grpc.aio.server(interceptors=[RpcInterceptor()], options=_options(settings))
         architecture_service_pb2_grpc.add_ArchitectureServiceServicer_to_server(ArchitectureService(store, threads), server)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -65,7 +64,7 @@ class Relay:
             self._report_lost_broker(error)
         if sent:
             with self._store.unit_of_work() as work:
-                work.outbox.mark_sent(sent, datetime.now(UTC))
+                work.outbox.mark_sent(sent, work.journal.now())
                 work.commit()
         return len(sent)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from secateur.store.reaper import RESEND_AFTER
 from secateur.store.settings import Settings
 
 
@@ -42,6 +43,8 @@ class ServerSettings(Settings):
         relay_seconds: Longest wait before owed queue messages are sent.
         reap_seconds: Time between searches for lost workers.
         resolve_refresh_seconds: Time between looks for new models, which ResolveModel answers from memory about.
+        resend_seconds: How long a queue message may go unclaimed before it is sent again.
+        max_pending_seconds: How long a job may wait for a worker before it ends EXPIRED; a job may ask for less.
         log_level: Least severity that is logged.
     """
 
@@ -52,4 +55,6 @@ class ServerSettings(Settings):
     relay_seconds: float = Field(default=1.0, gt=0)
     reap_seconds: float = Field(default=5.0, gt=0)
     resolve_refresh_seconds: float = Field(default=1.0, gt=0, le=3.0)
+    resend_seconds: float = Field(default=RESEND_AFTER.total_seconds(), gt=0)
+    max_pending_seconds: float = Field(default=7 * 24 * 3600.0, gt=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from secateur.core.errors import NotFound
-from secateur.core.jobs import JobState
+from secateur.core.jobs import JobPriority, JobState, Scheduling
 from secateur.core.reports import Progress, SearchCandidate, TargetReport
 from secateur.core.serial import from_data, to_data
 from secateur.core.specs import JobSpec
@@ -22,6 +22,7 @@ from secateur.store.reaper import RESEND_AFTER, reap
 from secateur.store.records import EventRecord, JobRecord, Page, Reaped, TargetOutcome
 from secateur.store.requests import RequestKeys
 from secateur.store.tables import JobEventRow, JobRow, OutcomeRow, SearchRow
+from secateur.store.turns import QueuePlace, place_of
 
 _CREATE: Final = "CreateJob"
 
@@ -50,6 +51,7 @@ class JobRepository:
         labels: Mapping[str, str] | None = None,
         request_id: str = "",
         fingerprint: str = "",
+        scheduling: Scheduling = Scheduling(),  # noqa: B008 - immutable
     ) -> JobRecord:
         """Creates a job with its first event and its queue message, or joins the job that already does this work.
 
@@ -61,6 +63,7 @@ class JobRepository:
             labels: Labels.
             request_id: Idempotency key: the same key returns the first answer's job. Empty for none.
             fingerprint: Digest of the request; required with a `request_id`.
+            scheduling: When to run it, and for how long. A job that is joined keeps its own.
 
         Raises:
             InvalidArgument: REQUEST_ID_REUSED, if the key was used for another request.
@@ -70,7 +73,7 @@ class JobRepository:
         exclude_others(self._session, f"jobs/{project}/{work_key}")
         job_id = self._requests.answer(project, _CREATE, request_id, fingerprint)
         if job_id is None:
-            job = self._live(project, work_key) or self._new(project, spec, work_key, display_name, labels or {})
+            job = self._live(project, work_key) or self._new(project, spec, work_key, display_name, labels or {}, scheduling)
             job_id = job.id
             self._requests.remember(project, _CREATE, request_id, fingerprint, job_id)
             self._session.flush()
@@ -145,16 +148,36 @@ class JobRepository:
             for row in rows
         )
 
-    def reap(self, now: datetime, *, resend_after: timedelta = RESEND_AFTER) -> Reaped:
+    def place(self, job_id: str) -> QueuePlace | None:
+        """Returns where a job stands in the queue; None if it does not wait."""
+        row = self._session.get(JobRow, job_id)
+        if row is None or row.state is not JobState.QUEUED:
+            return None
+        return place_of(self._session, row, self._journal.now())
+
+    def has_ended(self, job_id: str) -> bool:
+        """Returns whether a job is in a terminal state, or gone."""
+        state = self._session.scalars(select(JobRow.state).where(JobRow.id == job_id)).one_or_none()
+        return state is None or state.is_terminal
+
+    def reap(self, now: datetime, *, resend_after: timedelta = RESEND_AFTER, give_up: bool = True) -> Reaped:
         """Recovers what lost workers and lost queue messages left behind; see `secateur.store.reaper.reap`."""
-        return reap(self._session, self._journal, now, resend_after)
+        return reap(self._session, self._journal, now, resend_after, give_up=give_up)
 
     def _live(self, project: str, work_key: str) -> JobRow | None:
         return self._session.scalars(
             select(JobRow).where(JobRow.project == project, JobRow.live_work_key == work_key)
         ).one_or_none()
 
-    def _new(self, project: str, spec: JobSpec, work_key: str, display_name: str, labels: Mapping[str, str]) -> JobRow:
+    def _new(
+        self,
+        project: str,
+        spec: JobSpec,
+        work_key: str,
+        display_name: str,
+        labels: Mapping[str, str],
+        scheduling: Scheduling,
+    ) -> JobRow:
         row = JobRow(
             id=str(uuid.uuid4()),
             project=project,
@@ -171,6 +194,10 @@ class JobRepository:
             error_message="",
             attempt=0,
             last_sequence=0,
+            priority=scheduling.priority,
+            max_pending_seconds=scheduling.max_pending_seconds,
+            max_run_seconds=scheduling.max_run_seconds,
+            lost_attempts=0,
         )
         self._journal.open(row)
         return row
@@ -200,6 +227,10 @@ def _record(row: JobRow) -> JobRecord:
         version=row.version,
         last_sequence=row.last_sequence,
         outcomes=tuple(_outcome(outcome) for outcome in row.outcomes),
+        priority=JobPriority(row.priority),
+        max_pending_seconds=row.max_pending_seconds,
+        max_run_seconds=row.max_run_seconds,
+        retry_time=row.retry_time,
     )
 
 

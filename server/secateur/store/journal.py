@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from secateur.core.jobs import MAX_ATTEMPTS, JobStage, JobState, check_move
+from secateur.core.jobs import MAX_ATTEMPTS, JobStage, JobState, check_move, retry_seconds
 from secateur.core.reports import Progress
 from secateur.core.serial import to_data
+from secateur.store.needs import Needs
 from secateur.store.tables import JobEventRow, JobRow, OutboxRow
 
-WORKER_LOST = "WORKER_LOST"
+WORKER_LOST: Final = "WORKER_LOST"
 """Reason of a job that failed because every attempt lost its worker."""
 
 
@@ -25,11 +27,13 @@ class Journal:
     Args:
         session: Session of the transaction.
         clock: Returns the current time, aware.
+        needs: What jobs need.
     """
 
-    def __init__(self, session: Session, clock: Callable[[], datetime]) -> None:
+    def __init__(self, session: Session, clock: Callable[[], datetime], needs: Needs) -> None:
         self._session = session
         self._clock = clock
+        self._needs = needs
         self.touched: set[str] = set()
 
     def now(self) -> datetime:
@@ -52,6 +56,7 @@ class Journal:
 
     def open(self, job: JobRow) -> None:
         """Adds a new job, its first event and its queue message."""
+        self._wait(job)
         self._session.add(job)
         self._session.flush()
         self.record(job, "Waiting for a worker")
@@ -91,17 +96,20 @@ class Journal:
         check_move(job.state, state)
         if job.state is JobState.QUEUED:  # delivered or obsolete
             self._session.execute(delete(OutboxRow).where(OutboxRow.job_id == job.id))
+            job.pending_deadline = job.retry_time = None
         job.state = state
         job.stage = JobStage.PLANNING if state is JobState.RUNNING else None
         job.progress = None
         if state is not JobState.RUNNING:
-            job.lease_owner = job.lease_expires = None
+            job.lease_owner = job.lease_expires = job.run_deadline = None
         if state.is_terminal:
             job.end_time = self.now()
             if reason:
                 job.error_reason, job.error_message = reason, message
             if state is not JobState.SUCCEEDED:
                 job.live_work_key = None
+        if state is JobState.QUEUED:
+            self._wait(job)
         self.record(job, message)
         if state is JobState.QUEUED:
             self.owe_message(job)
@@ -115,16 +123,39 @@ class Journal:
             job.live_work_key = None  # whoever asks for the same work from now on wants it done
             self.record(job, "Cancellation requested")
 
-    def give_back(self, job: JobRow, message: str) -> JobState:
-        """Ends a running attempt that will not go on: the job waits for the next, unless it was cancelled or had its last."""
+    def give_back(self, job: JobRow, message: str, *, reason: str = WORKER_LOST) -> JobState:
+        """Ends a running attempt that will not go on: the job waits for the next, unless it was cancelled or had its last.
+
+        Args:
+            job: Locked row.
+            message: Why, one sentence for people.
+            reason: What the job fails for if this was its last attempt. Empty for an attempt that was given back in order: it
+                does not count. After any reason but a lost worker the next attempt waits, as what was missing may be back.
+        """
         if job.cancel_requested:
             self.move(job, JobState.CANCELLED, "Cancelled")
-        elif job.attempt >= MAX_ATTEMPTS:
-            self.move(job, JobState.FAILED, f"Gave up after {job.attempt} attempts: {message}", reason=WORKER_LOST)
+            return job.state
+        if reason:
+            job.lost_attempts += 1
+        if job.lost_attempts >= MAX_ATTEMPTS:
+            self.move(job, JobState.FAILED, f"Gave up after {job.lost_attempts} lost attempts: {message}", reason=reason)
         else:
             self.move(job, JobState.QUEUED, message)
+            if reason not in ("", WORKER_LOST):
+                self._postpone(job)
         return job.state
 
     def owe_message(self, job: JobRow) -> None:
-        """Leaves a message for the queue; the relay sends it after the commit."""
+        """Leaves a message for the queue; the relay sends it after the commit. What the job needs is worked out anew."""
+        job.need = self._needs.of(job)
         self._session.add(OutboxRow(job_id=job.id, create_time=self.now()))
+
+    def _wait(self, job: JobRow) -> None:
+        if job.max_pending_seconds is not None:
+            job.pending_deadline = self.now() + timedelta(seconds=job.max_pending_seconds)
+
+    def _postpone(self, job: JobRow) -> None:
+        job.retry_time = self.now() + timedelta(seconds=retry_seconds(job.lost_attempts))
+        # Nobody may claim it yet: the reaper announces it when its time has come.
+        self._session.flush()
+        self._session.execute(delete(OutboxRow).where(OutboxRow.job_id == job.id))

@@ -2,36 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
+from typing import Final
 
 import structlog
 from sqlalchemy import select, update
+from sqlalchemy.exc import DBAPIError
 
 from secateur.core.errors import Conflict
 from secateur.core.jobs import JobStage, JobState
 from secateur.core.reports import Progress, TargetReport
+from secateur.core.routing import Need
 from secateur.core.serial import from_data, to_data
 from secateur.core.specs import JobSpec
+from secateur.store.journal import WORKER_LOST
 from secateur.store.records import Claim
-from secateur.store.tables import JobRow, OutcomeRow, SearchRow
+from secateur.store.tables import JobEventRow, JobRow, OutcomeRow, SearchRow
+from secateur.store.turns import take_next
 from secateur.store.unit_of_work import Store, UnitOfWork
+
+JOB_UNREADABLE: Final = "JOB_UNREADABLE"
+"""Reason of a job whose rows this release cannot read."""
 
 _log = structlog.get_logger(__name__)
 
 
 class JobLedger:
-    """Each call is one transaction. Apart from `claim`, each is refused once the attempt is no longer the job's current one.
+    """Each call is one transaction. Apart from claims, each is refused once the attempt is no longer the job's current one.
 
     Args:
         store: Where the jobs are.
+        max_running: Most jobs of one project that run at once; None for any number.
+        max_run_seconds: How long one attempt may run unless its job says less; None for ever.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, max_running: int | None = None, max_run_seconds: float | None = None) -> None:
         self._store = store
+        self._max_running = max_running
+        self._max_run_seconds = max_run_seconds
+
+    def claim_next(self, *, worker: str, lease_seconds: float, needs: Collection[Need] = tuple(Need)) -> Claim | None:
+        """Starts the next attempt of the job whose turn it is; see `secateur.store.turns`.
+
+        Args:
+            worker: Who claims it, for people.
+            lease_seconds: How long the claim holds without a heartbeat.
+            needs: What the job may need.
+
+        Returns:
+            The claim; None if no job waits that may start now.
+        """
+        while True:
+            with self._store.unit_of_work() as work:
+                job = take_next(work.session, work.journal.now(), needs, self._max_running)
+                if job is None:
+                    return None
+                claim = self._start(work, job, worker, lease_seconds)
+            if claim is not None:
+                return claim
 
     def claim(self, job_id: str, *, worker: str, lease_seconds: float) -> Claim | None:
-        """Starts the next attempt of a queued job.
+        """Starts the next attempt of a certain job, whosever turn it is.
 
         Args:
             job_id: The job.
@@ -47,25 +80,43 @@ class JobLedger:
             if job is None:
                 _log.info("claim_refused", job=job_id, worker=worker)
                 return None
-            now = work.journal.now()
-            job.attempt += 1
-            job.lease_owner = worker
-            job.lease_expires = now + timedelta(seconds=lease_seconds)
-            job.start_time = job.start_time or now
-            work.journal.move(job, JobState.RUNNING, f"Claimed by {worker}")
-            claim = Claim(
-                job_id,
-                job.attempt,
-                from_data(JobSpec, job.spec),
-                work.architectures.graph(job.project, job.architecture),
-                tuple(
-                    from_data(TargetReport, report)
-                    for report in work.session.scalars(select(OutcomeRow.report).where(OutcomeRow.job_id == job_id))
-                ),
-            )
+            return self._start(work, job, worker, lease_seconds)
+
+    def _start(self, work: UnitOfWork, job: JobRow, worker: str, lease_seconds: float) -> Claim | None:
+        """Claims a job that is locked and commits. A job that cannot be read fails, or it would be the next one for ever."""
+        try:
+            claim = self._claim_of(work, job)
+        except DBAPIError:
+            raise
+        except Exception:
+            _log.exception("job_unreadable", job=job.id)
+            message = "This release cannot read what the job asks for; create it again"
+            work.journal.move(job, JobState.FAILED, message, reason=JOB_UNREADABLE)
             work.commit()
-        _log.info("job_claimed", job=job_id, worker=worker, attempt=claim.attempt)
+            return None
+        now = work.journal.now()
+        job.attempt = claim.attempt
+        job.lease_owner = worker
+        job.lease_expires = now + timedelta(seconds=lease_seconds)
+        job.start_time = job.start_time or now
+        if claim.run_seconds is not None:
+            job.run_deadline = now + timedelta(seconds=claim.run_seconds)
+        work.journal.move(job, JobState.RUNNING, f"Claimed by {worker}")
+        work.commit()
+        _log.info("job_claimed", job=job.id, worker=worker, attempt=claim.attempt)
         return claim
+
+    def _claim_of(self, work: UnitOfWork, job: JobRow) -> Claim:
+        limits = [limit for limit in (job.max_run_seconds, self._max_run_seconds) if limit is not None]
+        reports = work.session.scalars(select(OutcomeRow.report).where(OutcomeRow.job_id == job.id))
+        return Claim(
+            job.id,
+            job.attempt + 1,
+            from_data(JobSpec, job.spec),
+            work.architectures.graph(job.project, job.architecture),
+            tuple(from_data(TargetReport, report) for report in reports),
+            min(limits, default=None),
+        )
 
     def heartbeat(self, claim: Claim, lease_seconds: float) -> bool:
         """Renews the lease and returns whether somebody asked for the job to be cancelled.
@@ -87,7 +138,13 @@ class JobLedger:
         return cancel_requested
 
     def report(
-        self, claim: Claim, *, stage: JobStage | None = None, message: str = "", progress: Progress | None = None
+        self,
+        claim: Claim,
+        *,
+        stage: JobStage | None = None,
+        message: str = "",
+        progress: Progress | None = None,
+        again: bool = False,
     ) -> None:
         """Adds an event.
 
@@ -96,12 +153,15 @@ class JobLedger:
             stage: What the attempt does from now on; None if that has not changed.
             message: One sentence for people.
             progress: How far training is; None if that has not changed.
+            again: Whether the same may have been recorded already, since nobody knows what became of an earlier call.
 
         Raises:
             Conflict: LEASE_LOST.
         """
         with self._store.unit_of_work() as work:
             job = _held(work, claim)
+            if again and _is_recorded(work, job, stage, message, progress):
+                return
             if stage is not None:
                 job.stage = stage
             if progress is not None:
@@ -156,24 +216,31 @@ class JobLedger:
             work.commit()
         _log.info("job_finished", job=claim.job_id, attempt=claim.attempt, state=state.value, reason=reason)
 
-    def release(self, claim: Claim, message: str) -> JobState:
+    def release(self, claim: Claim, message: str, *, reason: str = WORKER_LOST) -> JobState:
         """Gives the job back unfinished, for example because the child process died.
 
         Args:
             claim: The attempt.
             message: Why, one sentence for people.
+            reason: UPPER_SNAKE_CASE; empty if nothing is wrong, then it does not count as a lost attempt. See
+                `secateur.store.journal.Journal.give_back`.
 
         Returns:
-            QUEUED; or FAILED (WORKER_LOST) if this was the last attempt; or CANCELLED if somebody had asked for that.
+            QUEUED; or FAILED for the reason if this was the last attempt; or CANCELLED if somebody had asked for that.
 
         Raises:
             Conflict: LEASE_LOST.
         """
         with self._store.unit_of_work() as work:
-            state = work.journal.give_back(_held(work, claim), message)
+            state = work.journal.give_back(_held(work, claim), message, reason=reason)
             work.commit()
         _log.warning("job_released", job=claim.job_id, attempt=claim.attempt, state=state.value, message=message)
         return state
+
+    def has_ended(self, job_id: str) -> bool:
+        """Returns whether the job is in a terminal state, or gone."""
+        with self._store.snapshot() as work:
+            return work.jobs.has_ended(job_id)
 
 
 def _held(work: UnitOfWork, claim: Claim) -> JobRow:
@@ -181,6 +248,12 @@ def _held(work: UnitOfWork, claim: Claim) -> JobRow:
     if job is None or job.state is not JobState.RUNNING or job.attempt != claim.attempt:
         raise _lease_lost(claim)
     return job
+
+
+def _is_recorded(work: UnitOfWork, job: JobRow, stage: JobStage | None, message: str, progress: Progress | None) -> bool:
+    latest = work.session.get(JobEventRow, (job.id, job.last_sequence))
+    said = (stage or job.stage, job.attempt, message, to_data(progress) if progress is not None else None)
+    return latest is not None and (latest.stage, latest.attempt, latest.message, latest.progress) == said
 
 
 def _lease_lost(claim: Claim) -> Conflict:

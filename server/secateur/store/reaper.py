@@ -1,60 +1,101 @@
-"""Recovery: jobs whose worker fell silent and messages that the queue lost."""
+"""Recovery: jobs whose worker fell silent, jobs that took too long, and messages that the queue lost."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import exists, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import exists, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from secateur.core.jobs import JobState
+from secateur.core.routing import Need
 from secateur.store.journal import Journal
 from secateur.store.records import Reaped
 from secateur.store.tables import JobRow, OutboxRow
 
-RESEND_AFTER: Final = timedelta(minutes=5)
+RESEND_AFTER: Final = timedelta(minutes=1)
 """How long a sent message may go unclaimed before it is sent again. A second message for a waiting job is harmless."""
 
+RUN_TIME_EXCEEDED: Final = "RUN_TIME_EXCEEDED"
+"""Reason of a job whose attempt ran longer than it may."""
+PENDING_TIME_EXCEEDED: Final = "PENDING_TIME_EXCEEDED"
+"""Reason of a job that waited longer for a worker than it may."""
+
+_OVERRUN: Final = timedelta(seconds=30)
+"""How much later than the worker, which knows best, the reaper ends an attempt that runs for too long."""
 _BATCH: Final = 100
 
 
-def reap(session: Session, journal: Journal, now: datetime, resend_after: timedelta) -> Reaped:
-    """Gives up attempts whose lease has run out, and owes the queue anew what it seems to have lost.
+def reap(session: Session, journal: Journal, now: datetime, resend_after: timedelta, *, give_up: bool = True) -> Reaped:
+    """Gives up attempts whose lease has run out, ends jobs that took too long, and owes the queue anew what it lost.
 
     Args:
         session: Session of the transaction.
         journal: Moves jobs in the same transaction.
         now: Current time; leases that end before it have run out.
         resend_after: How long a sent message may go unclaimed.
+        give_up: Whether silent workers lose their jobs. Not so just after nobody could have written: they had no chance.
 
     Returns:
         What was done, at most a hundred jobs of each kind; the next call does the rest.
     """
     ended = {
         job.id: journal.give_back(job, f"The worker {job.lease_owner} fell silent")
-        for job in session.scalars(
+        for job in (_jobs(session, JobState.RUNNING, JobRow.lease_expires, now) if give_up else [])
+    }
+    expired = []
+    for job in _jobs(session, JobState.RUNNING, JobRow.run_deadline, now - _OVERRUN):
+        journal.move(job, JobState.EXPIRED, "Ran longer than it may", reason=RUN_TIME_EXCEEDED)
+        expired.append(job.id)
+    for job in _jobs(session, JobState.QUEUED, JobRow.pending_deadline, now):
+        message = f"Waited longer than {job.max_pending_seconds:g} s for a worker"
+        journal.move(job, JobState.EXPIRED, message, reason=PENDING_TIME_EXCEEDED)
+        expired.append(job.id)
+    resent = [job_id for need in Need for job_id in _resend(session, journal, now, resend_after, need)]
+    return Reaped(ended=ended, resent=tuple(resent), expired=tuple(expired))
+
+
+def _jobs(session: Session, state: JobState, deadline: InstrumentedAttribute[datetime | None], now: datetime) -> list[JobRow]:
+    return list(
+        session.scalars(
             select(JobRow)
-            .where(JobRow.state == JobState.RUNNING, JobRow.lease_expires < now)
-            .order_by(JobRow.lease_expires)
+            .where(JobRow.state == state, deadline < now)
+            .order_by(deadline)
             .limit(_BATCH)
             .with_for_update(skip_locked=True)  # a locked row is in good hands
-        ).all()
-    }
-    return Reaped(ended=ended, resent=_resend(session, journal, now - resend_after))
-
-
-def _resend(session: Session, journal: Journal, sent_before: datetime) -> tuple[str, ...]:
-    on_its_way = exists().where(
-        OutboxRow.job_id == JobRow.id, or_(OutboxRow.sent_time.is_(None), OutboxRow.sent_time >= sent_before)
+        )
     )
+
+
+def _resend(session: Session, journal: Journal, now: datetime, resend_after: timedelta, need: Need) -> list[str]:
+    """Owes the queue of a need as many messages as may be lost, but no more than it takes to wake every worker there is.
+
+    Workers go on until no job is left for them, so only idle ones need messages. Without the bound a long queue would be sent
+    anew again and again while all workers are busy.
+    """
+    of_the_queue = JobRow.need == need if need is not Need.CPU else or_(JobRow.need == need, JobRow.need.is_(None))
+    is_on_its_way = or_(OutboxRow.sent_time.is_(None), OutboxRow.sent_time >= now - resend_after)
+    on_their_way = session.scalars(
+        select(func.count())
+        .select_from(OutboxRow)
+        .join(JobRow, JobRow.id == OutboxRow.job_id)
+        .where(of_the_queue, is_on_its_way)
+    ).one()
+    if on_their_way >= _BATCH:
+        return []
     lost = session.scalars(
         select(JobRow)
-        .where(JobRow.state == JobState.QUEUED, ~on_its_way)
+        .where(
+            JobRow.state == JobState.QUEUED,
+            of_the_queue,
+            or_(JobRow.retry_time.is_(None), JobRow.retry_time <= now),
+            ~exists().where(OutboxRow.job_id == JobRow.id, is_on_its_way),
+        )
         .order_by(JobRow.create_time)
-        .limit(_BATCH)
+        .limit(_BATCH - on_their_way)
         .with_for_update(skip_locked=True)
     ).all()
     for job in lost:
         journal.owe_message(job)
-    return tuple(job.id for job in lost)
+    return [job.id for job in lost]

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from secateur.core.cost import Cost
 from secateur.core.datasets import Dataset, DatasetName
 from secateur.core.graph import LayerGraph
-from secateur.core.jobs import JobStage, JobState
+from secateur.core.jobs import JobPriority, JobStage, JobState
 from secateur.core.profiles import ProfileName
 from secateur.core.reports import Progress, TargetReport
 from secateur.core.routing import Need
@@ -76,6 +76,10 @@ class JobRecord:
     version: int
     last_sequence: int
     outcomes: tuple[TargetOutcome, ...] = ()
+    priority: JobPriority = JobPriority.NORMAL
+    max_pending_seconds: float | None = None
+    max_run_seconds: float | None = None
+    retry_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +112,17 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A worker's right to run one attempt of a job. `attempt` is the fencing token; `settled` is what earlier ones brought."""
+    """A worker's right to run one attempt of a job, for at most `run_seconds` (None: for ever).
+
+    `attempt` is the fencing token; `settled` is what earlier ones brought.
+    """
 
     job_id: str
     attempt: int
     spec: JobSpec
     graph: LayerGraph = field(repr=False)
     settled: tuple[TargetReport, ...] = ()
+    run_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +137,14 @@ class OutboxRecord:
 
 @dataclass(frozen=True, slots=True)
 class Reaped:
-    """What one round of recovery did: the state that each job with a lost worker went to, and the jobs announced again."""
+    """What one round of recovery did: the state that each job with a lost worker went to, and the jobs announced again.
+
+    `expired` are the jobs that waited or ran for too long.
+    """
 
     ended: dict[str, JobState]
     resent: tuple[str, ...]
+    expired: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

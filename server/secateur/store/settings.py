@@ -26,6 +26,8 @@ class Settings(BaseSettings):
         redis_url: Redis for the queue and the wake-ups; `unix://` for a socket.
         blob_url: Folder of the blob store as fsspec writes it.
         lease_seconds: How long a worker may stay silent before its job goes to another.
+        max_running_jobs: Most jobs of one project that run at once; None for any number.
+        max_run_seconds: How long one attempt may run before the job ends EXPIRED; a job may ask for less.
     """
 
     model_config = SettingsConfigDict(env_prefix="SECATEUR_", frozen=True)
@@ -39,6 +41,8 @@ class Settings(BaseSettings):
     redis_url: str = _under_data_dir("unix://{}/redis.sock")
     blob_url: str = _under_data_dir("file://{}/blobs")
     lease_seconds: float = Field(default=30.0, gt=0)
+    max_running_jobs: int | None = Field(default=None, ge=1)
+    max_run_seconds: float = Field(default=24 * 3600.0, gt=0)
 
     @property
     def database_timeouts(self) -> Timeouts:

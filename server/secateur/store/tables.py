@@ -5,11 +5,22 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, Index, MetaData, String, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    MetaData,
+    SmallInteger,
+    String,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from secateur.core.jobs import JobStage, JobState
 from secateur.core.reports import ArtifactFormat
+from secateur.core.routing import Need
 from secateur.store.columns import FreeText, JsonData, SerialKey, UtcDateTime, enum_by_value, key
 
 Project = key(63)
@@ -39,6 +50,7 @@ class Base(DeclarativeBase):
         JobState: enum_by_value(JobState),
         JobStage: enum_by_value(JobStage),
         ArtifactFormat: enum_by_value(ArtifactFormat),
+        Need: enum_by_value(Need),
     }
 
 
@@ -95,6 +107,7 @@ class JobRow(Base):
         Index(None, "state", "lease_expires"),
         # For "has this label" on PostgreSQL. SQLite, where lists are short, makes an ordinary index of it and never uses it.
         Index(None, "labels", postgresql_using="gin", postgresql_ops={"labels": "jsonb_path_ops"}),
+        Index(None, "need", "end_time"),
     )
 
     # What was asked; never changed
@@ -122,6 +135,16 @@ class JobRow(Base):
     lease_owner: Mapped[str | None] = mapped_column(String(255))
     lease_expires: Mapped[datetime | None]
 
+    # When it runs and for how long: see `secateur.core.jobs.Scheduling`
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    max_pending_seconds: Mapped[float | None]
+    max_run_seconds: Mapped[float | None]
+    need: Mapped[Need | None]  # as of its last announcement; NULL: announced by an older release, any worker takes it
+    pending_deadline: Mapped[datetime | None]  # of a QUEUED job
+    retry_time: Mapped[datetime | None]  # of a QUEUED job that must not start before
+    run_deadline: Mapped[datetime | None]  # of a RUNNING job
+    lost_attempts: Mapped[int] = mapped_column(server_default=text("0"))
+
     # Joining equal work: the work key while a new request may join the job, else NULL
     live_work_key: Mapped[str | None] = mapped_column(Digest)
 
@@ -133,6 +156,15 @@ class JobRow(Base):
 
     # SQLAlchemy counts the version up with every change of the row and refuses to write over somebody else's.
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy's protocol
+
+
+class TurnRow(Base):
+    """When a project last had a job started: projects take turns."""
+
+    __tablename__ = "turns"
+
+    project: Mapped[str] = mapped_column(Project, primary_key=True)
+    time: Mapped[datetime]
 
 
 class JobEventRow(Base):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from secateur.core.errors import Unavailable
 from secateur.store.architectures import ArchitectureRepository
+from secateur.store.clock import DatabaseClock
 from secateur.store.database import Timeouts, is_passing, make_engine, read_only
 from secateur.store.datasets import DatasetRepository
 from secateur.store.device_profiles import DeviceProfileRepository
@@ -19,16 +20,12 @@ from secateur.store.families import FamilyRepository
 from secateur.store.jobs import JobRepository
 from secateur.store.journal import Journal
 from secateur.store.models import ModelRepository
+from secateur.store.needs import Needs
 from secateur.store.outbox import OutboxRepository
 from secateur.store.requests import RequestKeys
 from secateur.store.wakeups import Wakeups
 
 _log = structlog.get_logger(__name__)
-
-
-def utc_now() -> datetime:
-    """Returns the current time, aware, in UTC."""
-    return datetime.now(UTC)
 
 
 class Snapshot:
@@ -44,16 +41,17 @@ class Snapshot:
         outbox: Messages that the queue is owed.
     """
 
-    def __init__(self, session: Session, clock: Callable[[], datetime]) -> None:
-        self.journal = Journal(session, clock)
+    def __init__(self, session: Session, clock: Callable[[], datetime] | None) -> None:
+        clock = clock or DatabaseClock(session)
         self.architectures = ArchitectureRepository(session, clock)
         self.datasets = DatasetRepository(session, clock)
+        self.journal = Journal(session, clock, Needs(session, self.datasets))
         requests = RequestKeys(session, clock)
         self.device_profiles = DeviceProfileRepository(session, clock, requests)
         self.jobs = JobRepository(session, self.journal, requests)
         self.families = FamilyRepository(session)
         self.models = ModelRepository(session, self.families)
-        self.outbox = OutboxRepository(session, self.datasets)
+        self.outbox = OutboxRepository(session)
 
 
 class UnitOfWork(Snapshot):
@@ -64,7 +62,7 @@ class UnitOfWork(Snapshot):
         journal: Moves jobs; for the store's own modules.
     """
 
-    def __init__(self, session: Session, clock: Callable[[], datetime], wakeups: Wakeups | None) -> None:
+    def __init__(self, session: Session, clock: Callable[[], datetime] | None, wakeups: Wakeups | None) -> None:
         super().__init__(session, clock)
         self.session = session
         self._wakeups = wakeups
@@ -83,7 +81,7 @@ class Store:
         database_url: SQLAlchemy URL of a migrated SQLite file or PostgreSQL database.
         timeouts: How long the database is waited for.
         wakeups: Told about changed jobs after each commit; None if nobody watches.
-        clock: Returns the current time, aware.
+        clock: Returns the current time, aware; None for the database's own, which is the same for everybody.
     """
 
     def __init__(
@@ -92,7 +90,7 @@ class Store:
         *,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
         wakeups: Wakeups | None = None,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._engine = make_engine(database_url, timeouts)
         self._read_engine = read_only(self._engine)

@@ -47,9 +47,9 @@ def held(store: Store, graph: LayerGraph) -> Claim:
     return claim(store, create(store, graph))
 
 
-def state_after(store: Store, held: Claim, tmp_path: Path, stopping: threading.Event, max_run_seconds: float = 60) -> JobState:
+def state_after(store: Store, held: Claim, tmp_path: Path, stopping: threading.Event) -> JobState:
     child = Child()
-    chosen = WorkerSettings(data_dir=tmp_path, poll_seconds=0.1, max_run_seconds=max_run_seconds)
+    chosen = WorkerSettings(data_dir=tmp_path, poll_seconds=0.1)
     run_attempt(held, child, ledger=JobLedger(store), settings=chosen, stopping=stopping)
     assert not child.is_alive
     with store.snapshot() as work:
@@ -57,7 +57,7 @@ def state_after(store: Store, held: Claim, tmp_path: Path, stopping: threading.E
 
 
 def test_an_attempt_over_its_time_limit_expires_the_job(store: Store, held: Claim, tmp_path: Path) -> None:
-    assert state_after(store, held, tmp_path, threading.Event(), max_run_seconds=0.3) is JobState.EXPIRED
+    assert state_after(store, replace(held, run_seconds=0.3), tmp_path, threading.Event()) is JobState.EXPIRED
     with store.snapshot() as work:
         job = work.jobs.get(PROJECT, held.job_id)
     assert job.error_reason == "RUN_TIME_EXCEEDED"

@@ -9,13 +9,16 @@ from typing import Any
 import structlog
 from celery import Celery, signals
 
+from secateur.core.errors import Unavailable
 from secateur.core.jobs import COMPRESS_TASK
 from secateur.store.ledger import JobLedger
 from secateur.store.logs import configure_logs
+from secateur.store.records import Claim
 from secateur.store.unit_of_work import Store
 from secateur.store.wakeups import Wakeups
 from secateur.workers.attempt import run_attempt
-from secateur.workers.children import ChildPool
+from secateur.workers.children import CHILD_MODULE, ChildPool
+from secateur.workers.patience import patiently
 from secateur.workers.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
@@ -23,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 class Worker:
     """Claims jobs and runs each in a child process, one at a time.
+
+    A message from the broker only says that a job may wait: which one is run, the database decides.
 
     Args:
         settings: Where the store is, and the limits of an attempt.
@@ -37,18 +42,35 @@ class Worker:
         self._stopping = threading.Event()
 
     def compress(self, job_id: str) -> None:
-        """Runs one attempt of a job; does nothing if the job is not to be had, so a duplicated message is harmless."""
-        claim = self._ledger.claim(job_id, worker=self._settings.worker_name, lease_seconds=self._settings.lease_seconds)
-        if claim is None:
-            log.info("nothing to claim", job=job_id)
-            return
-        log.info("attempt started", job=job_id, attempt=claim.attempt)
+        """Runs jobs until none waits that this worker may take. So a duplicated message is harmless, and a lost one late.
+
+        Args:
+            job_id: The job that the message was sent for. Somebody else may have it by now, or others may go before it.
+        """
+        log.info("woken", job=job_id)
+        try:
+            while (claim := patiently(self._claim, until=self._stopping)) is not None:
+                self._run(claim)
+        except Unavailable:
+            log.warning("stopped while the database was away")
+
+    def _claim(self, again: bool) -> Claim | None:  # noqa: ARG002 - what an earlier call has claimed, its lease gives back
+        if self._stopping.is_set():
+            return None
+        return self._ledger.claim_next(
+            worker=self._settings.worker_name,
+            lease_seconds=self._settings.lease_seconds,
+            needs=self._settings.worker_queues,
+        )
+
+    def _run(self, claim: Claim) -> None:
+        log.info("attempt started", job=claim.job_id, attempt=claim.attempt)
         try:
             run_attempt(claim, self._children.take(), ledger=self._ledger, settings=self._settings, stopping=self._stopping)
         finally:
             if not self._stopping.is_set():
                 self._children.warm()
-        log.info("attempt ended", job=job_id, attempt=claim.attempt)
+        log.info("attempt ended", job=claim.job_id, attempt=claim.attempt)
 
     def stop(self, **_signal: Any) -> None:
         """Lets a running attempt go back to the queue."""
@@ -65,6 +87,7 @@ def create_app(broker_url: str, worker: Worker) -> Celery:
     app = Celery("secateur", broker=broker_url)
     app.conf.update(
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # however long the broker is away
         task_acks_late=True,
         task_ignore_result=True,
         task_reject_on_worker_lost=True,
@@ -77,13 +100,18 @@ def create_app(broker_url: str, worker: Worker) -> Celery:
     return app
 
 
-def main() -> None:
-    """Runs a worker until it is told to stop. Entry point of `secateur-worker`."""
+def main(child_module: str = CHILD_MODULE) -> None:
+    """Runs a worker until it is told to stop. Entry point of `secateur-worker`.
+
+    Args:
+        child_module: What its child processes run.
+    """
     configure_logs()
     settings = WorkerSettings()
     store = Store(settings.database_url, timeouts=settings.database_timeouts, wakeups=Wakeups(settings.redis_url))
-    with ChildPool(settings.worker_device) as children:
-        worker = Worker(settings, JobLedger(store), children)
+    ledger = JobLedger(store, max_running=settings.max_running_jobs, max_run_seconds=settings.max_run_seconds)
+    with ChildPool(settings.worker_device, child_module) as children:
+        worker = Worker(settings, ledger, children)
         app = create_app(settings.celery_broker_url, worker)
         # One job at a time per worker: a thread, because the parent only waits, and the main thread must stay responsive.
         options = ["--pool=threads", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=WARNING"]

@@ -11,22 +11,33 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from queue import SimpleQueue
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, Final, NoReturn
 
-from secateur.core.errors import SecateurError
+from secateur.core.errors import SecateurError, Unavailable
 from secateur.core.jobs import JobStage
-from secateur.core.reports import Progress
+from secateur.core.reports import Progress, TargetReport
 from secateur.store.blobs import BlobStore
 from secateur.store.checkpoints import CheckpointStore
 from secateur.workers.cache import DatasetCache
 from secateur.workers.protocol import Done, Failed, Job, Message, ProgressMade, Ready, StageChanged, TargetDone, decode, encode
 
+RESOURCES_MISSING: Final = "RESOURCES_MISSING"
+"""Reason of a job that failed because disk, memory, network or blob store did, at every attempt."""
+
+RunTarget = Callable[..., TargetReport]
+"""What runs one target, as `secateur.workers.engine.pipeline.run_target` does."""
+
 _log = logging.getLogger(__name__)
 
 
-def main() -> NoReturn:
-    """Serves one job, then ends the process without the frameworks' slow tear-down."""
+def main(load: Callable[[], RunTarget]) -> NoReturn:
+    """Serves one job, then ends the process without the frameworks' slow tear-down.
+
+    Args:
+        load: Returns what runs a target. It may take long: a worker that goes meanwhile is noticed.
+    """
     pipe = _take_stdout()
     # A Ctrl-C in the terminal reaches this process too; the worker decides what becomes of the job.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -38,35 +49,44 @@ def main() -> NoReturn:
         pipe.write(encode(message))
         pipe.flush()
 
-    # Seconds of framework imports: only now that the end of stdin is being watched.
-    from secateur.workers.engine import pipeline  # noqa: F401
-
+    run_target = load()
     send(Ready())
-    send(_serve(lines.get(), send))
+    send(_serve(lines.get(), send, run_target))
     os._exit(0)
 
 
-def _serve(line: bytes, send: Callable[[Message], None]) -> Done | Failed:
+def load_engine() -> RunTarget:
+    """Returns what runs a target for real. Imports the frameworks, which takes seconds."""
+    from secateur.workers.engine.datasets import DatasetSources
+    from secateur.workers.engine.pipeline import run_target
+
+    def run(*job: Any, datasets: Path | None, cache: DatasetCache | None, **listeners: Any) -> TargetReport:
+        return run_target(*job, sources=DatasetSources(datasets, cache.path if cache else None), **listeners)
+
+    return run
+
+
+def _serve(line: bytes, send: Callable[[Message], None], run_target: RunTarget) -> Done | Failed:
     """Runs the job that `line` holds and returns the last message to send."""
     try:
-        _run(decode(line), send)
+        _run(decode(line), send, run_target)
     except SecateurError as error:
-        return Failed(error.reason, error.message, internal=False)
+        return Failed(error.reason, error.message, internal=False, transient=isinstance(error, Unavailable))
+    except (OSError, MemoryError) as error:
+        _log.exception("The machine or its storage failed")
+        message = f"The worker's machine or its storage failed; its log says how. Received: {type(error).__name__}"
+        return Failed(RESOURCES_MISSING, message, internal=True, transient=True)
     except Exception:
         _log.exception("The job failed")
         return Failed("INTERNAL", "The worker failed on this job; its log says why.", internal=True)
     return Done()
 
 
-def _run(job: Message, send: Callable[[Message], None]) -> None:
-    from secateur.workers.engine.datasets import DatasetSources
-    from secateur.workers.engine.pipeline import run_target
-
+def _run(job: Message, send: Callable[[Message], None], run_target: RunTarget) -> None:
     if not isinstance(job, Job):
         raise TypeError(f"A child takes a job. Received: {job}")
     graph, blobs, checkpoints = job.layer_graph(), BlobStore(job.blob_url), CheckpointStore(job.blob_url, job.job_id)
-    cache = DatasetCache(blobs, job.folders.cache).path if job.folders.cache else None
-    sources = DatasetSources(job.folders.datasets, cache)
+    cache = DatasetCache(blobs, job.folders.cache) if job.folders.cache else None
     for index in job.targets:
 
         def on_stage(stage: JobStage, message: str, index: int = index) -> None:
@@ -81,7 +101,8 @@ def _run(job: Message, send: Callable[[Message], None]) -> None:
             index,
             put=blobs.put,
             checkpoints=checkpoints,
-            sources=sources,
+            datasets=job.folders.datasets,
+            cache=cache,
             on_stage=on_stage,
             on_progress=on_progress,
         )
@@ -103,4 +124,4 @@ def _read_until_the_worker_is_gone(lines: SimpleQueue[bytes]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    main(load_engine)

@@ -12,6 +12,9 @@ from typing import Final, Self
 
 from secateur.workers.protocol import Job, Message, Ready, decode, encode
 
+CHILD_MODULE: Final = "secateur.workers.child"
+"""What a child process runs."""
+
 _GROW: Final = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 """Has TensorFlow and JAX take GPU memory as they need it. Under the JAX backend both run in one child: TensorFlow exports."""
 
@@ -21,12 +24,13 @@ class Child:
 
     Args:
         device: GPU that it sees, as `CUDA_VISIBLE_DEVICES` names it; empty for none. None for those that the worker sees.
+        module: What it runs.
     """
 
-    def __init__(self, device: str | None = None) -> None:
+    def __init__(self, device: str | None = None, module: str = CHILD_MODULE) -> None:
         chosen = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "secateur.workers.child"],
+        self._process = subprocess.Popen(  # noqa: S603 - the module is named by code
+            [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**_GROW, **os.environ, **chosen},
@@ -96,26 +100,28 @@ class ChildPool:
 
     Args:
         device: GPU of every child, see `Child`.
+        module: What every child runs, see `Child`.
     """
 
-    def __init__(self, device: str | None = None) -> None:
+    def __init__(self, device: str | None = None, module: str = CHILD_MODULE) -> None:
         self._device = device
+        self._module = module
         self._lock = threading.Lock()
-        self._spare: Child | None = Child(device)
+        self._spare: Child | None = self._start()
 
     def take(self) -> Child:
         """Returns the warm child, or a new one if it has died or been taken."""
         with self._lock:
             child, self._spare = self._spare, None
         if child is None or not child.is_alive:
-            return Child(self._device)
+            return self._start()
         return child
 
     def warm(self) -> None:
         """Starts the next child, unless one is waiting already."""
         with self._lock:
             if self._spare is None or not self._spare.is_alive:
-                self._spare = Child(self._device)
+                self._spare = self._start()
 
     def close(self) -> None:
         """Ends the waiting child."""
@@ -123,6 +129,9 @@ class ChildPool:
             if self._spare is not None:
                 self._spare.kill()
                 self._spare = None
+
+    def _start(self) -> Child:
+        return Child(self._device, self._module)
 
     def __enter__(self) -> Self:
         return self

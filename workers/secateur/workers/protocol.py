@@ -114,11 +114,13 @@ class Failed:
         reason: UPPER_SNAKE_CASE; "INTERNAL" for a defect, whose details are on the child's stderr.
         message: One sentence for people.
         internal: Whether it is a defect of ours, rather than something that the caller can act on.
+        transient: Whether another attempt may do better, since something was missing that may be back.
     """
 
     reason: str
     message: str
     internal: bool
+    transient: bool = False
 
 
 Message = Job | Ready | StageChanged | ProgressMade | TargetDone | Done | Failed

@@ -24,7 +24,6 @@ class WorkerSettings(Settings):
     Args:
         worker_name: Who holds a lease, for people.
         poll_seconds: How often a running attempt looks for a cancel and renews its lease.
-        max_run_seconds: How long one attempt may run before the job ends EXPIRED.
         datasets_dir: Folder in which `{name}.npz` of a registered data set is looked for before Keras downloads it; None for
             none.
         worker_queues: What the jobs that it takes may need, separated by commas. All of it, unless others take the rest.
@@ -34,7 +33,6 @@ class WorkerSettings(Settings):
 
     worker_name: str = Field(default_factory=lambda: f"{socket.gethostname()}/{getpid()}")
     poll_seconds: float = Field(default=1.0, gt=0)
-    max_run_seconds: float = Field(default=24 * 3600.0, gt=0)
     datasets_dir: Path | None = None
     worker_queues: Annotated[tuple[Need, ...], NoDecode, BeforeValidator(_split)] = Field(default=tuple(Need), min_length=1)
     worker_device: str | None = None

@@ -1,0 +1,35 @@
+"""The one clock: the database's. Servers and workers on several machines never agree on the time, so none of them is asked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cached_property
+
+from sqlalchemy import DateTime, func, select
+from sqlalchemy.orm import Session
+
+
+class DatabaseClock:
+    """The time of a transaction: read from the database when it is first asked for, and the same from then on.
+
+    On SQLite everybody is on one machine; its clock is the database's.
+
+    Args:
+        session: Session of the transaction.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __call__(self) -> datetime:
+        """Returns the time of the transaction, aware, in UTC."""
+        return self._time
+
+    @cached_property
+    def _time(self) -> datetime:
+        if self._session.get_bind().dialect.name == "postgresql":
+            # Not now(), which is when the transaction began: it may have waited for a lock since.
+            time: datetime = self._session.execute(select(func.clock_timestamp(type_=DateTime(timezone=True)))).scalar_one()
+            return time.astimezone(UTC)
+        text: str = self._session.execute(select(func.strftime("%Y-%m-%dT%H:%M:%f", "now"))).scalar_one()
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
