@@ -173,6 +173,7 @@ class Refusal:
     reason: str
     metadata: dict[str, str]
     fields: list[str]
+    retry_seconds: float | None = None
 
 
 def refusal(call: Callable[[], Any]) -> Refusal:
@@ -189,10 +190,12 @@ def refusal_of(error: Any) -> Refusal:
     info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     assert status.details[0].Unpack(info)
     assert info.domain == "secateur"
+    retry = error_details_pb2.RetryInfo()
     for detail in status.details[1:]:
-        assert detail.Unpack(bad_request)
+        assert detail.Unpack(bad_request) or detail.Unpack(retry)
     fields = [violation.field for violation in bad_request.field_violations]
-    return Refusal(error.code(), error.details(), info.reason, dict(info.metadata), fields)
+    seconds = retry.retry_delay.ToTimedelta().total_seconds() if retry.HasField("retry_delay") else None
+    return Refusal(error.code(), error.details(), info.reason, dict(info.metadata), fields, seconds)
 
 
 def train(
