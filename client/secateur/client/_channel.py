@@ -1,7 +1,6 @@
 """The connection to a server: where it is, encrypted or not, and the token that every call carries.
 
-Only this machine is spoken to in plain text: everything else goes over TLS, so that a token is never there to be read, unless the
-caller insists.
+Only this machine is spoken to in plain text. Everything else goes over TLS, unless the caller insists: nobody gets to read a token.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
 
@@ -89,7 +88,7 @@ class Connection:
             channel = grpc.aio.insecure_channel(self.address, options=options)
         else:
             channel = grpc.aio.secure_channel(self.address, _credentials(self.tls), options=options)
-        return _Authorized(channel, self.token) if self.token else channel
+        return cast("grpc.aio.Channel", _Authorized(channel, self.token)) if self.token else channel
 
 
 def is_local(address: str) -> bool:

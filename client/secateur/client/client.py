@@ -94,8 +94,8 @@ class Client(Facade[aio.Client]):
         address: Server, `host:port`. None for the environment variable SECATEUR_ADDRESS, or else 127.0.0.1:50551.
         project: Project id.
         token: API token. None for the environment variable SECATEUR_TOKEN, or else none.
-        tls: How to encrypt. None for what SECATEUR_CA_FILE, SECATEUR_CLIENT_CERTIFICATE_FILE and SECATEUR_CLIENT_KEY_FILE say, or
-            else TLS with well-known authorities for every address that is not of this machine.
+        tls: How to encrypt. None for what SECATEUR_CA_FILE, SECATEUR_CLIENT_CERTIFICATE_FILE and SECATEUR_CLIENT_KEY_FILE
+            say, or else TLS with well-known authorities for every address that is not of this machine.
         insecure: Speak plain text, the token included, to any address. None for SECATEUR_CLIENT_INSECURE.
         timeout: Wall-clock bound of one call, in seconds; of a stream of bytes, the longest silence.
         retry: When to try again.

@@ -46,7 +46,7 @@ def listen(server: grpc.aio.Server, settings: ServerSettings) -> str:
         StartError: If the address is taken or not of this machine, or a certificate cannot be used.
     """
     check_exposure(settings)
-    credentials = _credentials(settings)
+    credentials = credentials_of(settings)
     address = settings.listen_address
     try:
         port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
@@ -66,7 +66,12 @@ def is_local(address: str) -> bool:
         return host == "localhost"
 
 
-def _credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
+def credentials_of(settings: ServerSettings) -> grpc.ServerCredentials | None:
+    """Returns what TLS needs; None for plain text.
+
+    Raises:
+        StartError: If a file is missing or cannot be used.
+    """
     certificate, key, client_ca = settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file
     if certificate is None and key is None and client_ca is None:
         return None

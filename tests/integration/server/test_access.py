@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -18,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from buf.validate import validate_pb2
+from secateur.client import Client, NotFound, PermissionDenied, Target, Zoo
 from secateur.core.access import Scope, Token
 from secateur.server.grants import GRANTS
 from secateur.server.settings import ServerSettings
@@ -43,10 +46,17 @@ SHAPES: Final = [
 
 
 @pytest.fixture(scope="module")
-def guarded(settings: ServerSettings) -> Iterator[grpc.Channel]:
-    """A server that asks for tokens, beside the one that does not."""
+def address(settings: ServerSettings) -> Iterator[str]:
+    """Address of a server that asks for tokens, beside the one that does not."""
     chosen = settings.model_copy(update={"authentication": "tokens", "token_cache_seconds": CACHE_SECONDS})
-    with running(chosen) as server, grpc.insecure_channel(server.address) as channel:
+    with running(chosen) as server:
+        yield server.address
+
+
+@pytest.fixture(scope="module")
+def guarded(address: str) -> Iterator[grpc.Channel]:
+    """A channel to that server, without a token."""
+    with grpc.insecure_channel(address) as channel:
         yield channel
 
 
@@ -124,7 +134,7 @@ def test_an_unknown_token_and_a_wrong_secret_are_told_the_same(guarded: grpc.Cha
     token = issue(store, Scope.ADMIN, None)
     method = SHAPES[0]
     answers = [
-        refusal(lambda text=text: call(authorized(guarded, f"Bearer {text}"), method, request_of(method)))
+        refusal(partial(call, authorized(guarded, f"Bearer {text}"), method, request_of(method)))
         for text in (Token.generate().text, wrong_secret(token))
     ]
     assert answers[0] == answers[1]
@@ -137,7 +147,7 @@ def test_an_expired_token_is_good_until_then(guarded: grpc.Channel, store: Store
     good = issue(store, Scope.ADMIN, None, expire_time=datetime.now(UTC) + timedelta(hours=1))
 
     reasons = [
-        refusal(lambda token=token: call(authorized(guarded, token), method, request_of(method))).reason
+        refusal(partial(call, authorized(guarded, token), method, request_of(method))).reason
         for token in (ended, other_secret, good)
     ]
 
@@ -371,3 +381,21 @@ def test_what_changes_something_is_audited_with_who_what_and_how_it_went(
     with store.snapshot() as work:
         quoted = [row for row in work.audit.list(token=operator.id, limit=100) if row.request_id == "quoted-1"]
     assert [row.method for row in quoted] == ["/secateur.v1.JobService/CancelJob"]
+
+
+def test_the_sdk_carries_its_token_with_calls_of_every_shape(address: str, store: Store, tmp_path: Path) -> None:
+    project = f"p-{uuid.uuid4().hex[:12]}"
+    token = issue(store, Scope.OPERATOR, project).text
+    (tmp_path / "mine.npz").write_bytes(npz(arrays()))
+    with Client(address, project, token=token) as client:
+        dataset = client.upload_dataset("mine", tmp_path / "mine.npz")
+        job = client.submit(
+            Zoo("resnet20", input_shape=(8, 8, 1), classes=3), dataset="mine", targets=Target("stm32f746", macs="20%")
+        )
+        assert dataset.name == f"projects/{project}/datasets/mine"
+        assert next(iter(job.watch())).sequence == 1
+    with Client(address, "default", token=token) as client, pytest.raises(NotFound) as caught:
+        list(client.jobs())
+    assert caught.value.reason == "PROJECT_NOT_FOUND"
+    with Client(address, project, token=issue(store, Scope.DEVICE, project).text) as client, pytest.raises(PermissionDenied):
+        list(client.jobs())

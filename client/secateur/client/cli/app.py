@@ -110,7 +110,7 @@ def root(
     ctx.obj = Session(
         address,
         project,
-        token=token_file.read_text().strip() if token_file is not None else None,
+        token=token_file.read_text(errors="replace").strip() if token_file is not None else None,
         tls=Tls(ca_file, certificate_file, key_file) if ca_file or certificate_file or key_file else None,
         insecure=insecure or None,
     )
