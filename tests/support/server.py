@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import grpc
 import pytest
@@ -100,6 +103,23 @@ def running(settings: ServerSettings) -> Iterator[Running]:
     finally:
         stop()
         assert not thread.is_alive()
+
+
+@contextmanager
+def server_process(*, stderr: int | IO[str] = subprocess.PIPE, **settings: object) -> Iterator[subprocess.Popen[str]]:
+    """Runs `secateur-server` as a process, and ends it whatever happens.
+
+    Args:
+        stderr: Where its log goes.
+        settings: Settings by their names in lower case.
+    """
+    env = {**os.environ, **{f"SECATEUR_{name.upper()}": str(value) for name, value in settings.items()}}
+    command = [Path(sys.executable).with_name("secateur-server")]
+    with subprocess.Popen(command, env=env, stderr=stderr, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 class Api:
