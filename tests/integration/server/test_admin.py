@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from secateur.core.access import Scope, Token
+from secateur.core.errors import NotFound
 from secateur.server.admin import app
 from secateur.server.settings import ServerSettings
 from secateur.store import Store
@@ -128,18 +129,14 @@ def test_the_audit_log_is_listed_newest_first_and_pruned(store: Store, project: 
     assert line.split()[1:] == ["t1", project, CREATE, "OK", "job-0", "r0"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [(["tokens", "revoke", "nobody"], "no token with this id"), (["audit", "list"], "lacks the tables")],
-)
-def test_what_cannot_be_done_is_one_line(settings: ServerSettings, tmp_path: Path, arguments: list[str], problem: str) -> None:
-    folder = settings.data_dir if "revoke" in arguments else tmp_path
-    command = [sys.executable, "-m", "secateur.server.admin", *arguments]
-    env = {**os.environ, "SECATEUR_DATA_DIR": str(folder)}
+def test_what_cannot_be_done_is_one_line(settings: ServerSettings, tmp_path: Path) -> None:
+    missing = run("tokens", "revoke", "nobody").exception
+    assert isinstance(missing, NotFound)
+    command = [sys.executable, "-m", "secateur.server.admin", "audit", "list"]
+    env = {**os.environ, "SECATEUR_DATA_DIR": str(tmp_path)}
     found = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert found.returncode == 1
-    assert found.stderr.startswith("secateur-admin: ")
-    assert problem in found.stderr
+    assert found.stderr.startswith("secateur-admin: The database lacks the tables")
     assert len(found.stderr.splitlines()) == 1
 
 

@@ -62,11 +62,7 @@ def seen(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> tuple[
         }
         revoke(store, tokens["revoked"])
         sent = {name: f"Bearer {token.text}" for name, token in tokens.items()}
-        malformed = {
-            "cut": f"Bearer {tokens['operator'].text[:-1]}",
-            "bare": tokens["operator"].text,
-            "basic": "Basic c2VjcmV0Og==",
-        }
+        sent |= {"cut": sent["operator"][:-1], "bare": tokens["operator"].text, "basic": f"Basic {BASIC}"}
         with (folder / "log").open("w") as log:
             process = server_process(
                 stderr=log,
