@@ -18,8 +18,7 @@ from pydantic import ValidationError
 
 from secateur.core.access import Scope, Token
 from secateur.core.errors import SecateurError
-from secateur.server.app import check_migrated
-from secateur.server.listening import StartError
+from secateur.server.startup import StartError, check_migrated
 from secateur.store import Store
 from secateur.store.records import AuditRecord, TokenRecord
 from secateur.store.settings import Settings

@@ -15,8 +15,6 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from pydantic import ValidationError
-from sqlalchemy import inspect, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
 
 from secateur.server.access import Access
 from secateur.server.architectures.service import ArchitectureService
@@ -25,7 +23,7 @@ from secateur.server.authentication import Authenticator, as_anybody
 from secateur.server.datasets.service import DatasetService
 from secateur.server.device_profiles.service import DeviceProfileService
 from secateur.server.jobs.service import JobService
-from secateur.server.listening import StartError, check_exposure, listen
+from secateur.server.listening import check_exposure, listen
 from secateur.server.models.service import ModelService
 from secateur.server.periodic import Periodic
 from secateur.server.plans.service import PlanService
@@ -33,13 +31,12 @@ from secateur.server.reaper import Reaper
 from secateur.server.relay import Relay
 from secateur.server.rpc import RpcInterceptor
 from secateur.server.settings import ServerSettings
+from secateur.server.startup import StartError, check_migrated
 from secateur.server.threads import Threads
 from secateur.server.watchers import Watchers
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
-from secateur.store.database import make_engine
 from secateur.store.logs import configure_logs
-from secateur.store.tables import Base
 from secateur.store.uploads import UploadStore
 from secateur.store.wakeups import Wakeups
 from secateur.v1 import (
@@ -143,31 +140,6 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
                 await server.stop(settings.grace_seconds)
                 await _cancel(loops)
                 await threads.run(audit.flush)
-
-
-def check_migrated(database_url: str) -> None:
-    """Refuses a database that cannot be reached or lacks our tables.
-
-    Raises:
-        StartError: Naming the database and what to do.
-    """
-    try:
-        engine = make_engine(database_url)
-    except (ValueError, ArgumentError) as error:
-        raise StartError(str(error)) from error
-    try:
-        with engine.connect() as connection:
-            found = set(inspect(connection).get_table_names())
-    except OperationalError as error:
-        raise StartError(f"The database cannot be reached: {str(error.orig).strip()}") from error
-    finally:
-        engine.dispose()
-    missing = {*Base.metadata.tables, "alembic_version"} - found
-    if missing:
-        raise StartError(
-            f"The database lacks the tables {', '.join(sorted(missing))}; run `python -m migrations.upgrade` first. "
-            f"Received: {make_url(database_url).render_as_string(hide_password=True)}"
-        )
 
 
 def main() -> None:

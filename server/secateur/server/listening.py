@@ -10,10 +10,7 @@ import grpc
 import grpc.aio
 
 from secateur.server.settings import ServerSettings
-
-
-class StartError(Exception):
-    """The server cannot start; the message says what to do."""
+from secateur.server.startup import StartError
 
 
 def check_exposure(settings: ServerSettings) -> None:

@@ -14,8 +14,9 @@ import trustme
 
 from secateur.client import Client, Retry, Tls, Unauthenticated, Unavailable, UsageError, aio
 from secateur.core.access import Scope
-from secateur.server.listening import StartError, credentials_of
+from secateur.server.listening import credentials_of
 from secateur.server.settings import ServerSettings
+from secateur.server.startup import StartError
 from secateur.store import Store
 from tests.support.access import issue
 from tests.support.server import running
