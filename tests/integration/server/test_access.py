@@ -383,6 +383,17 @@ def test_what_changes_something_is_audited_with_who_what_and_how_it_went(
     assert [row.method for row in quoted] == ["/secateur.v1.JobService/CancelJob"]
 
 
+def test_a_server_that_stops_writes_what_it_still_has_to_audit(settings: ServerSettings, store: Store) -> None:
+    project = f"p-{uuid.uuid4().hex[:12]}"
+    with running(settings) as server, grpc.insecure_channel(server.address) as channel:
+        job = Api(channel, project).create_job()
+        server.stop()
+        with store.snapshot() as work:
+            (created, uploaded) = work.audit.list(project=project, limit=100)
+    assert (created.token, created.resource, created.code) == ("", job.name, "OK")
+    assert uploaded.resource == job.architecture
+
+
 def test_the_sdk_carries_its_token_with_calls_of_every_shape(address: str, store: Store, tmp_path: Path) -> None:
     project = f"p-{uuid.uuid4().hex[:12]}"
     token = issue(store, Scope.OPERATOR, project).text
