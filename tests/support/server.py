@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import grpc
 import pytest
@@ -102,6 +105,23 @@ def running(settings: ServerSettings) -> Iterator[Running]:
         assert not thread.is_alive()
 
 
+@contextmanager
+def server_process(*, stderr: int | IO[str] = subprocess.PIPE, **settings: object) -> Iterator[subprocess.Popen[str]]:
+    """Runs `secateur-server` as a process, and ends it whatever happens.
+
+    Args:
+        stderr: Where its log goes.
+        settings: Settings by their names in lower case.
+    """
+    env = {**os.environ, **{f"SECATEUR_{name.upper()}": str(value) for name, value in settings.items()}}
+    command = [Path(sys.executable).with_name("secateur-server")]
+    with subprocess.Popen(command, env=env, stderr=stderr, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 class Api:
     """Stubs of every service, and one project.
 
@@ -173,6 +193,7 @@ class Refusal:
     reason: str
     metadata: dict[str, str]
     fields: list[str]
+    retry_seconds: float | None = None
 
 
 def refusal(call: Callable[[], Any]) -> Refusal:
@@ -189,10 +210,12 @@ def refusal_of(error: Any) -> Refusal:
     info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     assert status.details[0].Unpack(info)
     assert info.domain == "secateur"
+    retry = error_details_pb2.RetryInfo()
     for detail in status.details[1:]:
-        assert detail.Unpack(bad_request)
+        assert detail.Unpack(bad_request) or detail.Unpack(retry)
     fields = [violation.field for violation in bad_request.field_violations]
-    return Refusal(error.code(), error.details(), info.reason, dict(info.metadata), fields)
+    seconds = retry.retry_delay.ToTimedelta().total_seconds() if retry.HasField("retry_delay") else None
+    return Refusal(error.code(), error.details(), info.reason, dict(info.metadata), fields, seconds)
 
 
 def train(

@@ -61,6 +61,7 @@ from secateur.client.jobs import (
 )
 from secateur.client.recipes import Recipe
 from secateur.client.targets import Budget, Hardware, Planning, Target, Zoo
+from secateur.client.tls import Tls
 from secateur.client.values import (
     Architecture,
     Artifact,
@@ -152,6 +153,7 @@ __all__ = [
     "TargetResult",
     "TargetSummary",
     "Tightening",
+    "Tls",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",

@@ -13,7 +13,8 @@ from secateur.client.errors import CODES, INFEASIBLE_REASONS, Infeasible, Secate
 def error_of(error: grpc.aio.AioRpcError, address: str) -> SecateurError:
     """Returns the exception that stands for a failed call.
 
-    Reason and metadata come from `google.rpc.ErrorInfo`, the field from `google.rpc.BadRequest` or the metadata. An error
+    Reason and metadata come from `google.rpc.ErrorInfo`, the field from `google.rpc.BadRequest` or the metadata. When to
+    try again, where the service says so, becomes `retry_seconds` of the metadata. An error
     without details (from a proxy, or from gRPC itself) has the code as its reason.
 
     Args:
@@ -23,9 +24,11 @@ def error_of(error: grpc.aio.AioRpcError, address: str) -> SecateurError:
     code = error.code().name
     reason, field, metadata = code, "", {}
     for detail in _details(error):
-        info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        info, bad_request, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
         if detail.Unpack(info):
             reason, metadata = info.reason, dict(info.metadata)
+        elif detail.Unpack(retry):
+            metadata["retry_seconds"] = f"{retry.retry_delay.ToTimedelta().total_seconds():g}"
         elif detail.Unpack(bad_request) and bad_request.field_violations:
             field = bad_request.field_violations[0].field
     kind = Infeasible if code == "FAILED_PRECONDITION" and reason in INFEASIBLE_REASONS else CODES.get(code, Unknown)

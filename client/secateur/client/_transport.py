@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Final, TypeVar
 
 import grpc
 
+from secateur.client._channel import Connection
 from secateur.client._retry import Attempts, Retry
 from secateur.client._status import error_of
 from secateur.client.errors import DeadlineExceeded, Internal, SecateurError, Unavailable, UsageError
@@ -23,8 +23,6 @@ from secateur.v1 import (
     model_service_pb2_grpc,
     plan_service_pb2_grpc,
 )
-
-DEFAULT_ADDRESS: Final = "127.0.0.1:50551"
 
 _MAX_MESSAGE_BYTES: Final = 64 * 2**20
 """Answers may carry many models with all their samples; files move in chunks of at most 1 MiB."""
@@ -52,13 +50,15 @@ class Transport:
     """Calls the services of one server. The channel opens with the first call, in the loop that makes it.
 
     Args:
-        address: Server, `host:port`; None for SECATEUR_ADDRESS or else 127.0.0.1:50551.
+        connection: Where the server is and how to speak to it.
         timeout: Wall-clock bound of one logical call, retries included, in seconds.
         retry: When to try again.
     """
 
-    def __init__(self, address: str | None, timeout: float, retry: Retry) -> None:
-        self.address = address or os.environ.get("SECATEUR_ADDRESS") or DEFAULT_ADDRESS
+    def __init__(self, connection: Connection, timeout: float, retry: Retry) -> None:
+        connection.check()
+        self._connection = connection
+        self.address = connection.address
         self.timeout = timeout
         self.retry = retry
         self._answered = False
@@ -66,7 +66,7 @@ class Transport:
 
     @cached_property
     def _channel(self) -> grpc.aio.Channel:
-        return grpc.aio.insecure_channel(self.address, options=_OPTIONS)
+        return self._connection.open(_OPTIONS)
 
     @cached_property
     def architectures(self) -> architecture_service_pb2_grpc.ArchitectureServiceAsyncStub:

@@ -12,6 +12,7 @@ from secateur.client._blocking import Facade, LoopThread, blocking, iterating, s
 from secateur.client._retry import Retry
 from secateur.client._views import JobView, ModelView
 from secateur.client.jobs import JobEvent, JobSnapshot
+from secateur.client.tls import Tls
 from secateur.client.values import ModelSnapshot, Resolution
 
 
@@ -102,14 +103,30 @@ class Client(Facade[aio.Client]):
     Args:
         address: Server, `host:port`. None for the environment variable SECATEUR_ADDRESS, or else 127.0.0.1:50551.
         project: Project id.
+        token: API token. None for the environment variable SECATEUR_TOKEN, or else none.
+        tls: How to encrypt. None for what SECATEUR_CA_FILE, SECATEUR_CLIENT_CERTIFICATE_FILE and SECATEUR_CLIENT_KEY_FILE
+            say, or else TLS with well-known authorities for every address that is not of this machine.
+        insecure: Speak plain text, the token included, to any address. None for SECATEUR_CLIENT_INSECURE.
         timeout: Wall-clock bound of one call, in seconds; of a stream of bytes, the longest silence.
         retry: When to try again.
+
+    Raises:
+        UsageError: If the token cannot be sent, or a file of TLS cannot be used.
     """
 
     def __init__(
-        self, address: str | None = None, project: str = "default", *, timeout: float = 60.0, retry: Retry | None = None
+        self,
+        address: str | None = None,
+        project: str = "default",
+        *,
+        token: str | None = None,
+        tls: Tls | None = None,
+        insecure: bool | None = None,
+        timeout: float = 60.0,
+        retry: Retry | None = None,
     ) -> None:
-        super().__init__(LoopThread(), aio.Client(address, project, timeout=timeout, retry=retry))
+        client = aio.Client(address, project, token=token, tls=tls, insecure=insecure, timeout=timeout, retry=retry)
+        super().__init__(LoopThread(), client)
 
     @property
     def address(self) -> str:

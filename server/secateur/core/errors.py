@@ -40,7 +40,27 @@ class AlreadyExists(SecateurError):
 
 
 class QuotaExceeded(SecateurError):
-    """The project has as many of these as it may have."""
+    """The project has as many of these as it may have.
+
+    Args:
+        reason: As for every error.
+        message: As for every error.
+        field: As for every error.
+        metadata: As for every error.
+        retry_seconds: When the same request may succeed, in seconds from now; None if only a change of something helps.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        field: str = "",
+        metadata: Mapping[str, str] | None = None,
+        retry_seconds: float | None = None,
+    ) -> None:
+        super().__init__(reason, message, field=field, metadata=metadata)
+        self.retry_seconds = retry_seconds
 
 
 class FailedPrecondition(SecateurError):
@@ -57,3 +77,11 @@ class Unavailable(SecateurError):
 
 class Conflict(SecateurError):
     """Somebody else changed the same thing first; read again and retry."""
+
+
+class Unauthenticated(SecateurError):
+    """Nobody knows who calls: the token is missing, unknown, expired or revoked."""
+
+
+class PermissionDenied(SecateurError):
+    """The caller is known and may not do this."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from typing import Final
@@ -15,13 +16,15 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from pydantic import ValidationError
-from sqlalchemy import inspect, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
 
+from secateur.server.access import Access
 from secateur.server.architectures.service import ArchitectureService
+from secateur.server.audit import FLUSH_SECONDS, AuditLog
+from secateur.server.authentication import Authenticator, as_anybody
 from secateur.server.datasets.service import DatasetService
 from secateur.server.device_profiles.service import DeviceProfileService
 from secateur.server.jobs.service import JobService
+from secateur.server.listening import check_exposure, listen
 from secateur.server.models.resolver import Resolver
 from secateur.server.models.service import ModelService
 from secateur.server.periodic import Periodic
@@ -30,13 +33,12 @@ from secateur.server.reaper import Reaper
 from secateur.server.relay import Relay
 from secateur.server.rpc import RpcInterceptor
 from secateur.server.settings import ServerSettings
+from secateur.server.startup import StartError, check_migrated
 from secateur.server.threads import Threads
 from secateur.server.watchers import Watchers
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
-from secateur.store.database import make_engine
 from secateur.store.logs import configure_logs
-from secateur.store.tables import Base
 from secateur.store.uploads import UploadStore
 from secateur.store.wakeups import Wakeups
 from secateur.v1 import (
@@ -81,10 +83,6 @@ _CANCEL_AGAIN_SECONDS: Final = 0.2
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class StartError(Exception):
-    """The server cannot start; the message says what to do."""
-
-
 @asynccontextmanager
 async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
     """Serves until the block ends, then stops gracefully.
@@ -98,12 +96,15 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         The address that the server listens on, its port filled in.
 
     Raises:
-        StartError: If the database was not migrated or the address is taken.
+        StartError: If the database was not migrated, the address is taken, or open to a network without TLS and tokens.
     """
+    check_exposure(settings)
     check_migrated(settings.database_url)
     with (
         closing(Wakeups(settings.redis_url)) as wakeups,
-        closing(Store(settings.database_url, timeouts=settings.database_timeouts, wakeups=wakeups)) as store,
+        closing(
+            Store(settings.database_url, timeouts=settings.database_timeouts, wakeups=wakeups, quotas=settings.quotas)
+        ) as store,
         closing(Relay(store, settings.celery_broker_url)) as relay,
         closing(Threads(settings.handler_threads)) as threads,
     ):
@@ -116,8 +117,12 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
             resend_after=timedelta(seconds=settings.resend_seconds),
         )
         reaping = Periodic(reaper.reap, interval_seconds=settings.reap_seconds, threads=threads)
+        audit = AuditLog(store)
+        auditing = Periodic(audit.flush, interval_seconds=FLUSH_SECONDS, threads=threads)
+        authenticator = Authenticator(store, threads, cache_seconds=settings.token_cache_seconds)
+        access = Access(authenticator if settings.authentication == "tokens" else as_anybody)
         blobs = BlobStore(settings.blob_url)
-        server = grpc.aio.server(interceptors=[RpcInterceptor()], options=_options(settings))
+        server = grpc.aio.server(interceptors=[RpcInterceptor(access, audit.record)], options=_options(settings))
         architecture_service_pb2_grpc.add_ArchitectureServiceServicer_to_server(ArchitectureService(store, threads), server)
         sets = DatasetService(store=store, blobs=blobs, uploads=UploadStore(settings.blob_url), threads=threads)
         dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server(sets, server)
@@ -130,10 +135,10 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
         plan_service_pb2_grpc.add_PlanServiceServicer_to_server(PlanService(store, threads), server)
         probes = await _add_probes(server)
-        address = _listen(server, settings.listen_address)
+        address = listen(server, settings)
         # A loop that dies takes the server down with it, loudly, for the process manager to start again.
         async with asyncio.TaskGroup() as background:
-            loops = [background.create_task(loop.run()) for loop in (watchers, sending, reaping, refreshing)]
+            loops = [background.create_task(loop.run()) for loop in (watchers, sending, reaping, refreshing, auditing)]
             await server.start()
             _log.info("serving", address=address)
             try:
@@ -144,41 +149,27 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
                 watchers.stop()
                 await server.stop(settings.grace_seconds)
                 await _cancel(loops)
-
-
-def check_migrated(database_url: str) -> None:
-    """Refuses a database that cannot be reached or lacks our tables.
-
-    Raises:
-        StartError: Naming the database and what to do.
-    """
-    try:
-        engine = make_engine(database_url)
-    except (ValueError, ArgumentError) as error:
-        raise StartError(str(error)) from error
-    try:
-        with engine.connect() as connection:
-            found = set(inspect(connection).get_table_names())
-    except OperationalError as error:
-        raise StartError(f"The database cannot be reached: {str(error.orig).strip()}") from error
-    finally:
-        engine.dispose()
-    missing = {*Base.metadata.tables, "alembic_version"} - found
-    if missing:
-        raise StartError(
-            f"The database lacks the tables {', '.join(sorted(missing))}; run `python -m migrations.upgrade` first. "
-            f"Received: {make_url(database_url).render_as_string(hide_password=True)}"
-        )
+                await threads.run(audit.flush)
 
 
 def main() -> None:
     """Runs a server until SIGTERM or SIGINT. Entry point of `secateur-server`."""
     try:
-        settings = ServerSettings()
+        settings = _settings(sys.argv[1:])
         configure_logs(settings.log_level)
         asyncio.run(_serve_until_signal(settings))
     except (StartError, ValidationError) as error:
         sys.exit(f"secateur-server: {error}")
+
+
+def _settings(arguments: Sequence[str]) -> ServerSettings:
+    parser = argparse.ArgumentParser(
+        prog="secateur-server", description="Secateur's control plane. Its settings are environment variables, SECATEUR_*."
+    )
+    parser.add_argument(
+        "--insecure", action="store_true", help="listen on a network even without TLS and tokens; as SECATEUR_INSECURE=1"
+    )
+    return ServerSettings(insecure=True) if parser.parse_args(arguments).insecure else ServerSettings()
 
 
 async def _serve_until_signal(settings: ServerSettings) -> None:
@@ -214,11 +205,3 @@ async def _add_probes(server: grpc.aio.Server) -> health.aio.HealthServicer:
     health_pb2_grpc.add_HealthServicer_to_server(probes, server)
     reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return probes
-
-
-def _listen(server: grpc.aio.Server, address: str) -> str:
-    try:
-        port = server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise StartError(f"The address is taken or not of this machine. Received: {address}") from error
-    return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from secateur.core.errors import (
@@ -15,8 +17,10 @@ from secateur.core.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    PermissionDenied,
     QuotaExceeded,
     SecateurError,
+    Unauthenticated,
     Unavailable,
 )
 
@@ -59,6 +63,8 @@ STATUS_CODES: Final[dict[type[SecateurError], grpc.StatusCode]] = {
     FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
     Conflict: grpc.StatusCode.ABORTED,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
 }
 """Status of each kind of error; a subclass has that of its nearest base. Anything else is a defect: INTERNAL."""
 
@@ -85,10 +91,14 @@ def status_of(error: Exception, *, request_id: str) -> status_pb2.Status:
     metadata = {**error.metadata, "field": error.field} if error.field else error.metadata
     metadata = {name: _cut(value, MAX_METADATA_BYTES) for name, value in metadata.items()}
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
-    violations = _violations(error)
-    if not violations:
-        return _status(code, error.message, info)
-    return _status(code, error.message, info, error_details_pb2.BadRequest(field_violations=violations))
+    details: list[Message] = [info]
+    if violations := _violations(error):
+        details.append(error_details_pb2.BadRequest(field_violations=violations))
+    if isinstance(error, QuotaExceeded) and error.retry_seconds is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromTimedelta(timedelta(seconds=error.retry_seconds))
+        details.append(retry)
+    return _status(code, error.message, *details)
 
 
 def _violations(error: SecateurError) -> list[error_details_pb2.BadRequest.FieldViolation]:
@@ -104,9 +114,7 @@ def _violations(error: SecateurError) -> list[error_details_pb2.BadRequest.Field
     ]
 
 
-def _status(
-    code: grpc.StatusCode, message: str, *details: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest
-) -> status_pb2.Status:
+def _status(code: grpc.StatusCode, message: str, *details: Message) -> status_pb2.Status:
     status = status_pb2.Status(code=code.value[0], message=_cut(message, MAX_MESSAGE_BYTES))
     for detail in details:
         packed = _packed(detail)
@@ -117,7 +125,7 @@ def _status(
     return status
 
 
-def _packed(detail: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest) -> any_pb2.Any:
+def _packed(detail: Message) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(detail)
     return packed

@@ -1,6 +1,7 @@
-"""The one wrapper around every RPC: request id, log line, validation and error mapping, for unary calls and streams alike.
+"""The one wrapper around every RPC: request id, log line, access, validation and errors, for unary calls and streams alike.
 
-Order, from the outside in: bind the request id to the log context, log the outcome, map errors, validate, call the service.
+Order, from the outside in: bind the request id to the log context, log the outcome and audit it, map errors, let the caller in,
+validate each request, check its project, call the service.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -20,6 +22,8 @@ from grpc_status import rpc_status
 
 from secateur.core.errors import InvalidArgument
 from secateur.server import errors, validation
+from secateur.server.access import Access, Admission
+from secateur.store.records import AuditRecord
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 """Context of one RPC, as services receive it."""
@@ -27,8 +31,8 @@ Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 REQUEST_ID: Final = "x-request-id"
 """Metadata key of the request id, received from the client if it sends one and always returned in the trailing metadata."""
 
-_OURS: Final = "/secateur."
-"""Start of the method names that are wrapped; health probes and reflection are left alone."""
+_OPEN: Final = "/grpc.health."
+"""Start of the names of methods that anybody may call: health probes. All others are wrapped."""
 
 _REQUEST_ID_FORM: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -44,7 +48,16 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class RpcInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps every RPC of the API."""
+    """Wraps every RPC but health probes.
+
+    Args:
+        access: Lets calls in.
+        audit: Told of every call of a known caller that changes something, whatever became of it.
+    """
+
+    def __init__(self, access: Access, audit: Callable[[AuditRecord], None]) -> None:
+        self._access = access
+        self._audit = audit
 
     async def intercept_service(
         self,
@@ -54,53 +67,76 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         """Returns the wrapped handler of the method that is called."""
         handler = await continuation(handler_call_details)
         method: str = handler_call_details.method
-        if handler is None or not method.startswith(_OURS):
+        if handler is None or method.startswith(_OPEN):
             return handler
-        return _wrap(handler, method)
+        return self._wrap(handler, method)
+
+    def _wrap(self, handler: Any, method: str) -> grpc.RpcMethodHandler[Any, Any]:
+        behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+        checked: Callable[[Any, Admission], Any] = _checked_stream if handler.request_streaming else _checked
+
+        async def respond(request: Any, context: Context) -> Any:
+            async with self._rpc(method, context) as admission:
+                response = await behaviour(checked(request, admission), context)
+                admission.answered(response)
+                return response
+
+        async def stream(request: Any, context: Context) -> AsyncGenerator[Any, None]:
+            async with (
+                self._rpc(method, context) as admission,
+                aclosing(behaviour(checked(request, admission), context)) as responses,
+            ):
+                async for response in responses:
+                    await admission.check_still_valid()
+                    yield response
+
+        factory: Any = _FACTORIES[handler.request_streaming, handler.response_streaming]
+        wrapped: grpc.RpcMethodHandler[Any, Any] = factory(
+            stream if handler.response_streaming else respond,
+            request_deserializer=_decoder(handler.request_deserializer),
+            response_serializer=handler.response_serializer,
+        )
+        return wrapped
+
+    @asynccontextmanager
+    async def _rpc(self, method: str, context: Context) -> AsyncGenerator[Admission, None]:
+        request_id = _request_id(context)
+        context.set_trailing_metadata(((REQUEST_ID, request_id),))
+        started = time.perf_counter()
+        outcome: dict[str, str] = {"status": grpc.StatusCode.OK.name}
+        admission: Admission | None = None
+        with structlog.contextvars.bound_contextvars(request_id=request_id, method=method):
+            try:
+                admission = await self._access.admit(method, context.invocation_metadata() or ())
+                admission.check_scope()
+                yield admission
+            except Exception as error:
+                status = errors.status_of(error, request_id=request_id)
+                outcome = {"status": errors.code_of(error).name, "error": status.message}
+                if errors.code_of(error) is grpc.StatusCode.INTERNAL:
+                    _log.exception("an RPC met a defect")
+                await _abort(context, rpc_status.to_status(status), request_id)
+            except BaseException:  # the client went away, or its deadline passed
+                outcome = {"status": grpc.StatusCode.CANCELLED.name}
+                raise
+            finally:
+                if admission is not None and admission.principal.token:
+                    outcome["token"] = admission.principal.token
+                _log.info("rpc", **outcome, duration_ms=round((time.perf_counter() - started) * 1000, 1))
+                if admission is not None and admission.grant.mutates:
+                    self._audit(_record(admission, method, request_id, outcome["status"]))
 
 
-def _wrap(handler: Any, method: str) -> grpc.RpcMethodHandler[Any, Any]:
-    behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-    checked: Callable[[Any], Any] = _checked_stream if handler.request_streaming else _checked
-
-    async def respond(request: Any, context: Context) -> Any:
-        async with _rpc(method, context):
-            return await behaviour(checked(request), context)
-
-    async def stream(request: Any, context: Context) -> AsyncGenerator[Any, None]:
-        async with _rpc(method, context), aclosing(behaviour(checked(request), context)) as responses:
-            async for response in responses:
-                yield response
-
-    factory: Any = _FACTORIES[handler.request_streaming, handler.response_streaming]
-    wrapped: grpc.RpcMethodHandler[Any, Any] = factory(
-        stream if handler.response_streaming else respond,
-        request_deserializer=_decoder(handler.request_deserializer),
-        response_serializer=handler.response_serializer,
+def _record(admission: Admission, method: str, request_id: str, code: str) -> AuditRecord:
+    return AuditRecord(
+        time=datetime.now(UTC),
+        token=admission.principal.token,
+        project=admission.project,
+        method=method,
+        resource=admission.resource,
+        code=code,
+        request_id=request_id,
     )
-    return wrapped
-
-
-@asynccontextmanager
-async def _rpc(method: str, context: Context) -> AsyncGenerator[None, None]:
-    request_id = _request_id(context)
-    context.set_trailing_metadata(((REQUEST_ID, request_id),))
-    started = time.perf_counter()
-    outcome: dict[str, str] = {"status": grpc.StatusCode.OK.name}
-    with structlog.contextvars.bound_contextvars(request_id=request_id, method=method):
-        try:
-            yield
-        except Exception as error:
-            status = errors.status_of(error, request_id=request_id)
-            outcome = {"status": errors.code_of(error).name, "error": status.message}
-            if errors.code_of(error) is grpc.StatusCode.INTERNAL:
-                _log.exception("an RPC met a defect")
-            await _abort(context, rpc_status.to_status(status), request_id)
-        except BaseException:  # the client went away, or its deadline passed
-            outcome = {"status": grpc.StatusCode.CANCELLED.name}
-            raise
-        finally:
-            _log.info("rpc", **outcome, duration_ms=round((time.perf_counter() - started) * 1000, 1))
 
 
 async def _abort(context: Context, status: grpc.Status, request_id: str) -> None:
@@ -127,15 +163,17 @@ def _decoder(decode: Callable[[bytes], Message]) -> Callable[[bytes], Message | 
     return attempt
 
 
-def _checked(request: Message | DecodeError) -> Message:
+def _checked(request: Message | DecodeError, admission: Admission) -> Message:
     if isinstance(request, DecodeError):
         raise InvalidArgument(
             "REQUEST_MALFORMED", "These bytes are not a message of this method; send what its .proto file says. Received: noise"
         ) from request
     validation.check(request)
+    admission.check(request)
     return request
 
 
-async def _checked_stream(requests: AsyncIterator[Message | DecodeError]) -> AsyncIterator[Message]:
+async def _checked_stream(requests: AsyncIterator[Message | DecodeError], admission: Admission) -> AsyncIterator[Message]:
     async for request in requests:
-        yield _checked(request)
+        await admission.check_still_valid()
+        yield _checked(request, admission)

@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-import ipaddress
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from secateur.store.quotas import Quotas
 from secateur.store.reaper import RESEND_AFTER
 from secateur.store.settings import Settings
 
 
-def _loopback_only(address: str) -> str:
-    if address.startswith("unix:"):
-        return address
-    host, separator, port = address.rpartition(":")
-    if not separator or not port.isdigit():
+def _address(address: str) -> str:
+    _, separator, port = address.rpartition(":")
+    if not address.startswith("unix:") and not (separator and port.isdigit()):
         raise ValueError(f"An address is HOST:PORT, [IPV6]:PORT or unix:PATH. Received: {address}")
-    if host != "localhost" and not _is_loopback(host.strip("[]")):
-        raise ValueError(
-            "Without TLS the server only listens on a loopback address, for example 127.0.0.1:50551: "
-            f"anybody on the network could read and start jobs. Received: {address}"
-        )
     return address
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a host name: it may point anywhere tomorrow
-        return False
 
 
 class ServerSettings(Settings):
     """Settings of one server process; `SECATEUR_LISTEN_ADDRESS` and so on override the defaults.
 
     Args:
-        listen_address: Address to listen on, loopback only; port 0 picks a free one.
+        listen_address: Address to listen on; port 0 picks a free one. Anything but loopback and unix sockets needs TLS and
+            tokens.
+        authentication: What a call must carry: nothing, or an API token.
+        token_cache_seconds: How long what was read of a token is relied on; a revoked one is good for as long.
+        tls_certificate_file: PEM file of the server's certificate chain; None for no TLS.
+        tls_key_file: PEM file of its key, not encrypted.
+        tls_client_ca_file: PEM file of the authorities whose client certificates are accepted; None asks for none.
+        insecure: Listen on a network even without TLS and tokens.
+        quota_queued_jobs: Jobs of a project that may wait at once; 0 for any number.
+        quota_stored_bytes: Bytes of uploaded files of a project; 0 for any number.
+        quota_uploads_per_minute: Uploads with a file that a project may begin per minute; 0 for any number.
         max_message_bytes: Longest message that is received or sent.
         handler_threads: Most handlers that run at once.
         grace_seconds: How long running calls may take to end once the server stops.
@@ -48,7 +45,16 @@ class ServerSettings(Settings):
         log_level: Least severity that is logged.
     """
 
-    listen_address: Annotated[str, AfterValidator(_loopback_only)] = "127.0.0.1:50551"
+    listen_address: Annotated[str, AfterValidator(_address)] = "127.0.0.1:50551"
+    authentication: Literal["none", "tokens"] = "none"
+    token_cache_seconds: float = Field(default=10.0, ge=0)
+    tls_certificate_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_client_ca_file: Path | None = None
+    insecure: bool = False
+    quota_queued_jobs: int = Field(default=Quotas().queued_jobs, ge=0)
+    quota_stored_bytes: int = Field(default=Quotas().stored_bytes, ge=0)
+    quota_uploads_per_minute: int = Field(default=Quotas().uploads_per_minute, ge=0)
     max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=2 * 1024 * 1024)
     handler_threads: int = Field(default=8, ge=1)
     grace_seconds: float = Field(default=10.0, ge=0)
@@ -58,3 +64,8 @@ class ServerSettings(Settings):
     resend_seconds: float = Field(default=RESEND_AFTER.total_seconds(), gt=0)
     max_pending_seconds: float = Field(default=7 * 24 * 3600.0, gt=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @property
+    def quotas(self) -> Quotas:
+        """What each project may take."""
+        return Quotas(self.quota_queued_jobs, self.quota_stored_bytes, self.quota_uploads_per_minute)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from secateur.core.datasets import Dataset
 from secateur.core.errors import AlreadyExists, NotFound
 from secateur.core.serial import from_data, to_data
+from secateur.store.quotas import QuotaRepository
 from secateur.store.records import DatasetRecord
 from secateur.store.tables import DatasetRow
 
@@ -22,11 +23,13 @@ class DatasetRepository:
     Args:
         session: Session of the transaction.
         clock: Returns the current time, aware.
+        quotas: What projects may take, in the same transaction.
     """
 
-    def __init__(self, session: Session, clock: Callable[[], datetime]) -> None:
+    def __init__(self, session: Session, clock: Callable[[], datetime], quotas: QuotaRepository) -> None:
         self._session = session
         self._clock = clock
+        self._quotas = quotas
 
     def put(self, project: str, dataset: Dataset, *, digest: str, size_bytes: int) -> DatasetRecord:
         """Keeps a data set; the same one put again is the one that is already there.
@@ -39,9 +42,12 @@ class DatasetRepository:
 
         Raises:
             AlreadyExists: DATASET_EXISTS, if the project has another data set of that id.
+            QuotaExceeded: STORED_BYTES_QUOTA, if the file has no room in the project.
         """
         found = self.find(project, dataset.name)
         if found is None:
+            if self.of_content(project, digest) is None:
+                self._quotas.check_stored(project, size_bytes)
             row = DatasetRow(
                 project=project,
                 id=dataset.name,

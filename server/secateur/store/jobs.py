@@ -18,6 +18,7 @@ from secateur.core.specs import JobSpec
 from secateur.store.database import exclude_others
 from secateur.store.journal import Journal
 from secateur.store.listings import JOBS
+from secateur.store.quotas import QuotaRepository
 from secateur.store.reaper import RESEND_AFTER, reap
 from secateur.store.records import EventRecord, JobRecord, Page, Reaped, TargetOutcome
 from secateur.store.requests import RequestKeys
@@ -34,12 +35,14 @@ class JobRepository:
         session: Session of the transaction.
         journal: Moves jobs in the same transaction.
         requests: Idempotency keys in the same transaction.
+        quotas: What projects may take, in the same transaction.
     """
 
-    def __init__(self, session: Session, journal: Journal, requests: RequestKeys) -> None:
+    def __init__(self, session: Session, journal: Journal, requests: RequestKeys, quotas: QuotaRepository) -> None:
         self._session = session
         self._journal = journal
         self._requests = requests
+        self._quotas = quotas
 
     def create(
         self,
@@ -67,6 +70,7 @@ class JobRepository:
 
         Raises:
             InvalidArgument: REQUEST_ID_REUSED, if the key was used for another request.
+            QuotaExceeded: QUEUED_JOBS_QUOTA, if the project has as many queued jobs as it may have.
         """
         # One creation at a time per request and per work, always in this order: the second sees what the first has made.
         self._requests.hold(project, _CREATE, request_id)
@@ -178,6 +182,7 @@ class JobRepository:
         labels: Mapping[str, str],
         scheduling: Scheduling,
     ) -> JobRow:
+        self._quotas.check_queued(project)
         row = JobRow(
             id=str(uuid.uuid4()),
             project=project,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from secateur.core.access import Principal, Scope
 from secateur.core.cost import Cost
 from secateur.core.datasets import Dataset, DatasetName
 from secateur.core.graph import LayerGraph
@@ -153,3 +154,35 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """An API token without its secret; `project` is None for all projects. Times are aware, in UTC."""
+
+    id: str
+    digest: str = field(repr=False)
+    scope: Scope
+    project: str | None
+    title: str
+    create_time: datetime
+    expire_time: datetime | None
+    revoke_time: datetime | None
+
+    @property
+    def principal(self) -> Principal:
+        """Who calls with it."""
+        return Principal(self.id, self.scope, self.project)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """A call that changed something, or tried to: `code` is the gRPC status, `token` is empty where none is asked for."""
+
+    time: datetime
+    token: str
+    project: str
+    method: str
+    resource: str
+    code: str
+    request_id: str

@@ -12,7 +12,8 @@ from secateur.store.database import Timeouts
 
 
 def _under_data_dir(pattern: str) -> Any:
-    return Field(default_factory=lambda known: pattern.format(known["data_dir"]))
+    # A URL may carry a password: neither `repr` nor a message shows one.
+    return Field(default_factory=lambda known: pattern.format(known["data_dir"]), repr=False)
 
 
 class Settings(BaseSettings):
@@ -30,7 +31,7 @@ class Settings(BaseSettings):
         max_run_seconds: How long one attempt may run before the job ends EXPIRED; a job may ask for less.
     """
 
-    model_config = SettingsConfigDict(env_prefix="SECATEUR_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SECATEUR_", frozen=True, hide_input_in_errors=True)
 
     data_dir: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = Field(
         default=Path("~/.local/share/secateur"), validate_default=True

@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from secateur.core.access import Scope
 from secateur.core.jobs import JobStage, JobState
 from secateur.core.reports import ArtifactFormat
 from secateur.core.routing import Need
@@ -49,6 +50,7 @@ class Base(DeclarativeBase):
         list[Any]: JsonData,
         JobState: enum_by_value(JobState),
         JobStage: enum_by_value(JobStage),
+        Scope: enum_by_value(Scope),
         ArtifactFormat: enum_by_value(ArtifactFormat),
         Need: enum_by_value(Need),
     }
@@ -290,3 +292,43 @@ class RequestRow(Base):
     fingerprint: Mapped[str] = mapped_column(Digest)
     resource_id: Mapped[str] = mapped_column(Identifier)
     create_time: Mapped[datetime]
+
+
+class TokenRow(Base):
+    """An API token: the digest of its secret, never the secret."""
+
+    __tablename__ = "api_tokens"
+
+    id: Mapped[str] = mapped_column(Identifier, primary_key=True)
+    digest: Mapped[str] = mapped_column(Digest)
+    scope: Mapped[Scope]
+    project: Mapped[str | None] = mapped_column(Project)  # NULL: all projects
+    title: Mapped[str] = mapped_column(Title)
+    create_time: Mapped[datetime]
+    expire_time: Mapped[datetime | None]
+    revoke_time: Mapped[datetime | None]
+
+
+class AuditRow(Base):
+    """A call that changed something, or tried to."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (Index(None, "project", "id"), Index(None, "time"))
+
+    id: Mapped[int] = mapped_column(SerialKey, primary_key=True, autoincrement=True)
+    time: Mapped[datetime]
+    token: Mapped[str] = mapped_column(Identifier)  # no foreign key: what a token did outlives it; empty: none was asked for
+    project: Mapped[str] = mapped_column(Project)
+    method: Mapped[str] = mapped_column(key(127))
+    resource: Mapped[str] = mapped_column(key(255))
+    code: Mapped[str] = mapped_column(key(31))
+    request_id: Mapped[str] = mapped_column(key(128))
+
+
+class UploadRateRow(Base):
+    """How much of its uploads a minute a project has used up; see `secateur.store.quotas`."""
+
+    __tablename__ = "upload_rates"
+
+    project: Mapped[str] = mapped_column(Project, primary_key=True)
+    idle_time: Mapped[datetime]

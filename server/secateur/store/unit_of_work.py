@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from secateur.core.errors import Unavailable
 from secateur.store.architectures import ArchitectureRepository
+from secateur.store.audit import AuditRepository
 from secateur.store.clock import DatabaseClock
 from secateur.store.database import Timeouts, is_passing, make_engine, read_only
 from secateur.store.datasets import DatasetRepository
@@ -22,7 +23,9 @@ from secateur.store.journal import Journal
 from secateur.store.models import ModelRepository
 from secateur.store.needs import Needs
 from secateur.store.outbox import OutboxRepository
+from secateur.store.quotas import QuotaRepository, Quotas
 from secateur.store.requests import RequestKeys
+from secateur.store.tokens import TokenRepository
 from secateur.store.wakeups import Wakeups
 
 _log = structlog.get_logger(__name__)
@@ -39,19 +42,25 @@ class Snapshot:
         jobs: Jobs.
         models: Models.
         outbox: Messages that the queue is owed.
+        tokens: API tokens.
+        audit: The audit log.
+        quotas: What projects may take.
     """
 
-    def __init__(self, session: Session, clock: Callable[[], datetime] | None) -> None:
+    def __init__(self, session: Session, clock: Callable[[], datetime] | None, quotas: Quotas) -> None:
         clock = clock or DatabaseClock(session)
         self.architectures = ArchitectureRepository(session, clock)
-        self.datasets = DatasetRepository(session, clock)
+        self.quotas = QuotaRepository(session, clock, quotas)
+        self.datasets = DatasetRepository(session, clock, self.quotas)
         self.journal = Journal(session, clock, Needs(session, self.datasets))
         requests = RequestKeys(session, clock)
         self.device_profiles = DeviceProfileRepository(session, clock, requests)
-        self.jobs = JobRepository(session, self.journal, requests)
+        self.jobs = JobRepository(session, self.journal, requests, self.quotas)
         self.families = FamilyRepository(session)
         self.models = ModelRepository(session, self.families)
         self.outbox = OutboxRepository(session)
+        self.tokens = TokenRepository(session, clock)
+        self.audit = AuditRepository(session)
 
 
 class UnitOfWork(Snapshot):
@@ -62,8 +71,8 @@ class UnitOfWork(Snapshot):
         journal: Moves jobs; for the store's own modules.
     """
 
-    def __init__(self, session: Session, clock: Callable[[], datetime] | None, wakeups: Wakeups | None) -> None:
-        super().__init__(session, clock)
+    def __init__(self, session: Session, clock: Callable[[], datetime] | None, quotas: Quotas, wakeups: Wakeups | None) -> None:
+        super().__init__(session, clock, quotas)
         self.session = session
         self._wakeups = wakeups
 
@@ -81,6 +90,7 @@ class Store:
         database_url: SQLAlchemy URL of a migrated SQLite file or PostgreSQL database.
         timeouts: How long the database is waited for.
         wakeups: Told about changed jobs after each commit; None if nobody watches.
+        quotas: What each project may take.
         clock: Returns the current time, aware; None for the database's own, which is the same for everybody.
     """
 
@@ -90,11 +100,13 @@ class Store:
         *,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
         wakeups: Wakeups | None = None,
+        quotas: Quotas = Quotas(),  # noqa: B008 - immutable
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._engine = make_engine(database_url, timeouts)
         self._read_engine = read_only(self._engine)
         self._wakeups = wakeups
+        self._quotas = quotas
         self._clock = clock
 
     @contextmanager
@@ -105,7 +117,7 @@ class Store:
             Unavailable: DATABASE_UNAVAILABLE, also for what happens in it; see `secateur.store.database.Timeouts`.
         """
         with _available(), Session(self._engine, expire_on_commit=False) as session:
-            yield UnitOfWork(session, self._clock, self._wakeups)
+            yield UnitOfWork(session, self._clock, self._quotas, self._wakeups)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -115,7 +127,7 @@ class Store:
             Unavailable: DATABASE_UNAVAILABLE, also for what happens in it.
         """
         with _available(), Session(self._read_engine) as session:
-            yield Snapshot(session, self._clock)
+            yield Snapshot(session, self._clock, self._quotas)
 
     def close(self) -> None:
         """Closes all connections."""

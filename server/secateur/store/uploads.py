@@ -77,6 +77,11 @@ class UploadStore:
                     target.write(chunk)
         return received.hexdigest()
 
+    def held(self, project: str, *, but: str) -> int:
+        """Returns how many bytes the unfinished uploads of a project take, those of the file with digest `but` aside."""
+        sizes = self._files.sizes(_folder(project, but).rpartition("/")[0])
+        return sum(size for path, size in sizes.items() if not path.startswith(f"{but}/"))
+
     def discard(self, project: str, digest: str) -> None:
         """Forgets an upload; there need not be one."""
         self._files.remove(_folder(project, digest))

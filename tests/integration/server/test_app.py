@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +18,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from migrations.upgrade import upgrade
-from secateur.server.app import SERVICES, StartError, check_migrated
+from secateur.server.app import SERVICES
 from secateur.server.settings import ServerSettings
+from secateur.server.startup import StartError, check_migrated
 from secateur.v1 import device_profile_service_pb2, device_profile_service_pb2_grpc
-from tests.support.server import Api, make_settings, refusal_of, running
+from tests.support.server import Api, make_settings, refusal_of, running, server_process
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -111,18 +109,6 @@ def test_a_database_that_is_not_there_is_refused_without_its_password(url: str, 
     with pytest.raises(StartError, match=problem) as caught:
         check_migrated(url)
     assert "secret" not in str(caught.value)
-
-
-@contextmanager
-def server_process(**settings: object) -> Iterator[subprocess.Popen[str]]:
-    """Runs `secateur-server` as a process, and ends it whatever happens."""
-    env = {**os.environ, **{f"SECATEUR_{name.upper()}": str(value) for name, value in settings.items()}}
-    command = [Path(sys.executable).with_name("secateur-server")]
-    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -15,8 +15,13 @@ import structlog
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from secateur.core.access import Scope
 from secateur.core.errors import NotFound
+from secateur.server.access import Access
+from secateur.server.authentication import as_anybody
+from secateur.server.grants import Grant
 from secateur.server.rpc import Context, RpcInterceptor
+from secateur.store.records import AuditRecord
 from secateur.v1 import job_service_pb2
 
 Get: TypeAlias = job_service_pb2.GetJobRequest
@@ -25,6 +30,7 @@ Job: TypeAlias = job_service_pb2.Job
 GOOD = Get(name="projects/default/jobs/1")
 BAD = Get(name="nonsense")
 SHAPES = ["unary_unary", "unary_stream", "stream_unary", "stream_stream"]
+GRANTS = {f"/secateur.test.Echo/{shape}": Grant(frozenset(Scope), ("name",)) for shape in SHAPES}
 
 
 class Echo:
@@ -58,6 +64,10 @@ class Echo:
             yield self._answer(request)
 
 
+def _nothing(record: AuditRecord) -> None:
+    raise AssertionError(f"No echo changes anything. Received: {record}")
+
+
 @asynccontextmanager
 async def channel_to(echo: Echo) -> AsyncIterator[grpc.aio.Channel]:
     methods = {
@@ -66,7 +76,7 @@ async def channel_to(echo: Echo) -> AsyncIterator[grpc.aio.Channel]:
         )
         for shape in SHAPES
     }
-    server = grpc.aio.server(interceptors=[RpcInterceptor()])
+    server = grpc.aio.server(interceptors=[RpcInterceptor(Access(as_anybody, GRANTS), audit=_nothing)])
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("secateur.test.Echo", methods)])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

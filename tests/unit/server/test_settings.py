@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from secateur.server.listening import check_exposure
 from secateur.server.settings import ServerSettings
+from secateur.server.startup import StartError
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:50551", "127.9.9.9:1", "[::1]:50551", "localhost:0", "unix:/tmp/secateur.sock"])
 def test_loopback_addresses_are_accepted(address: str) -> None:
-    assert ServerSettings(listen_address=address).listen_address == address
+    check_exposure(ServerSettings(listen_address=address))
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:50551", "[::]:50551", "10.0.0.7:50551", "example.org:50551", ":50551"])
 def test_an_open_address_without_tls_is_refused_and_named(address: str) -> None:
-    with pytest.raises(ValidationError, match="only listens on a loopback address") as caught:
-        ServerSettings(listen_address=address)
+    with pytest.raises(StartError, match=r"Without TLS .* only listens on a loopback address.*--insecure") as caught:
+        check_exposure(ServerSettings(listen_address=address, authentication="tokens"))
     assert f"Received: {address}" in str(caught.value)
+
+
+def test_an_open_address_without_tokens_is_refused_even_with_tls(tmp_path: Path) -> None:
+    tls = {"tls_certificate_file": tmp_path / "certificate.pem", "tls_key_file": tmp_path / "key.pem"}
+    open_to_all = ServerSettings.model_validate({"listen_address": "0.0.0.0:50551", **tls})
+    with pytest.raises(StartError, match=r"Without tokens .*SECATEUR_AUTHENTICATION=tokens.*Received: 0\.0\.0\.0:50551"):
+        check_exposure(open_to_all)
+    check_exposure(open_to_all.model_copy(update={"authentication": "tokens"}))
+
+
+def test_who_insists_may_listen_anywhere() -> None:
+    check_exposure(ServerSettings(listen_address="0.0.0.0:50551", insecure=True))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:http", ""])
@@ -33,3 +49,19 @@ def test_the_environment_overrides_the_defaults(monkeypatch: pytest.MonkeyPatch)
     settings = ServerSettings()
 
     assert (settings.listen_address, settings.reap_seconds) == ("127.0.0.1:6000", 0.5)
+
+
+def test_no_password_of_a_url_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECATEUR_DATABASE_URL", "postgresql://me:hunter2@db/secateur")
+    monkeypatch.setenv("SECATEUR_REDIS_URL", "redis://:hunter2@cache/0")
+    monkeypatch.setenv("SECATEUR_BLOB_URL", "ftp://me:hunter2@files/blobs")
+
+    settings = ServerSettings()
+
+    assert "hunter2" in settings.database_url
+    assert "hunter2" not in f"{settings!r} {settings}"
+    monkeypatch.setenv("SECATEUR_GRACE_SECONDS", "hunter2")
+    with pytest.raises(ValidationError) as caught:
+        ServerSettings()
+    assert "grace_seconds" in str(caught.value)
+    assert "hunter2" not in str(caught.value)

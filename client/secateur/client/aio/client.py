@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from secateur.client import _job_mapping, _mapping, _requests
+from secateur.client._channel import Connection
 from secateur.client._retry import Retry
 from secateur.client._sources import ArchitectureLike
 from secateur.client._transport import Transport
@@ -18,6 +19,7 @@ from secateur.client.errors import UsageError
 from secateur.client.jobs import SearchCandidate
 from secateur.client.recipes import Recipe
 from secateur.client.targets import Budget, Planning, Target
+from secateur.client.tls import Tls
 from secateur.client.values import Quotes, Resolution
 from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import model_service_pb2 as models_pb
@@ -32,14 +34,30 @@ class Client(Catalogue):
     Args:
         address: Server, `host:port`. None for the environment variable SECATEUR_ADDRESS, or else 127.0.0.1:50551.
         project: Project id.
+        token: API token. None for the environment variable SECATEUR_TOKEN, or else none.
+        tls: How to encrypt. None for what SECATEUR_CA_FILE, SECATEUR_CLIENT_CERTIFICATE_FILE and SECATEUR_CLIENT_KEY_FILE
+            say, or else TLS with well-known authorities for every address that is not of this machine.
+        insecure: Speak plain text, the token included, to any address. None for SECATEUR_CLIENT_INSECURE.
         timeout: Wall-clock bound of one call, in seconds; of a stream of bytes, the longest silence.
         retry: When to try again.
+
+    Raises:
+        UsageError: If the token cannot be sent, or a file of TLS cannot be used.
     """
 
     def __init__(
-        self, address: str | None = None, project: str = "default", *, timeout: float = 60.0, retry: Retry | None = None
+        self,
+        address: str | None = None,
+        project: str = "default",
+        *,
+        token: str | None = None,
+        tls: Tls | None = None,
+        insecure: bool | None = None,
+        timeout: float = 60.0,
+        retry: Retry | None = None,
     ) -> None:
-        super().__init__(Transport(address, timeout, retry or Retry()), _requests.in_collection(project, "projects"))
+        connection = Connection.of(address, token, tls, insecure)
+        super().__init__(Transport(connection, timeout, retry or Retry()), _requests.in_collection(project, "projects"))
 
     @property
     def address(self) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from secateur.client._data import to_data
 from secateur.client.cli.exits import EPILOG, exit_code
 from secateur.client.client import Client
 from secateur.client.errors import SecateurError
+from secateur.client.tls import Tls
 
 _WIDTH_OF_A_PIPE = 160
 """Columns of tables that go into a pipe or a file, where there is no terminal to fit."""
@@ -27,16 +29,22 @@ class Session:
     Args:
         address: Server; None for the SDK's own rule.
         project: Project id.
+        token: API token; None for the SDK's own rule.
+        tls: How to encrypt; None for the SDK's own rule.
+        insecure: Whether plain text may go to any address; None for the SDK's own rule.
         json: Whether standard output carries JSON; set by `--json`.
     """
 
     address: str | None
     project: str
+    token: str | None = field(default=None, repr=False)
+    tls: Tls | None = None
+    insecure: bool | None = None
     json: bool = False
 
     def client(self) -> Client:
         """Returns a client; close it, or use it as a context."""
-        return Client(self.address, self.project)
+        return Client(self.address, self.project, token=self.token, tls=self.tls, insecure=self.insecure)
 
     def show(self, data: object, table: RenderableType) -> None:
         """Prints an answer on standard output: `data` as JSON with `--json`, else `table`."""
@@ -66,6 +74,10 @@ class _Group(TyperGroup):
             raise typer.Exit(exit_code(error)) from None
 
 
+def _file(text: str) -> Any:
+    return typer.Option(help=text, exists=True, dir_okay=False, readable=True, rich_help_panel="Access", show_default=False)
+
+
 app = typer.Typer(
     cls=_Group,
     name="secateur",
@@ -84,9 +96,24 @@ def root(
         typer.Option(help="Server, host:port. Default: $SECATEUR_ADDRESS, or else 127.0.0.1:50551.", show_default=False),
     ] = None,
     project: Annotated[str, typer.Option(help="Project id.")] = "default",
+    token_file: Annotated[
+        Path | None, _file("API token. Default: $SECATEUR_TOKEN, which unlike an option no other user sees.")
+    ] = None,
+    ca_file: Annotated[Path | None, _file("Authorities that the server's certificate may come from (PEM).")] = None,
+    certificate_file: Annotated[Path | None, _file("Own certificate, for a server that asks for one (PEM).")] = None,
+    key_file: Annotated[Path | None, _file("Key of the own certificate (PEM).")] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Speak plain text to any address, not only to this machine.")
+    ] = False,
 ) -> None:
     """Keeps the global options."""
-    ctx.obj = Session(address, project)
+    ctx.obj = Session(
+        address,
+        project,
+        token=token_file.read_text(errors="replace").strip() if token_file is not None else None,
+        tls=Tls(ca_file, certificate_file, key_file) if ca_file or certificate_file or key_file else None,
+        insecure=insecure or None,
+    )
 
 
 def main() -> None:

@@ -123,7 +123,12 @@ def add_architecture(upload: Upload, data: bytes, *, store: Store) -> Architectu
 
     Raises:
         InvalidArgument: ARCHITECTURE_MALFORMED, LAYER_UNSUPPORTED, GRAPH_NOT_PRUNABLE or ZOO_UNKNOWN.
+        QuotaExceeded: UPLOAD_RATE_QUOTA, for one that is not of the zoo.
     """
+    if isinstance(upload.source, KerasJsonSource):
+        with store.unit_of_work() as work:
+            work.quotas.take_upload(upload.project)
+            work.commit()
     graph = _read(upload.source, data)
     check_prunable(graph)
     with store.unit_of_work() as work:

@@ -112,6 +112,7 @@ class Intake:
         Raises:
             AlreadyExists: DATASET_EXISTS.
             FailedPrecondition: WRITE_OFFSET_INVALID.
+            QuotaExceeded: UPLOAD_RATE_QUOTA or STORED_BYTES_QUOTA.
             InvalidArgument: DATASET_TOO_LARGE; DATASET_MALFORMED if the parts are out of order, or longer than announced.
         """
         upload: Upload | None = None
@@ -143,6 +144,7 @@ class Intake:
 
         Raises:
             AlreadyExists: DATASET_EXISTS.
+            QuotaExceeded: STORED_BYTES_QUOTA.
             InvalidArgument: DATASET_TRUNCATED, DATASET_DIGEST_MISMATCH, DATASET_CLASS_NAMES_INVALID, AUGMENTATION_INVALID, or
                 as `archive.inspect` does.
         """
@@ -185,7 +187,14 @@ class Intake:
             )
         with self._store.snapshot() as work:
             work.datasets.check_free(upload.project, upload.id, upload.sha256)
+            known = work.datasets.of_content(upload.project, upload.sha256) is not None
         self._uploads.discard_stale(datetime.now(UTC))
+        unfinished = self._uploads.held(upload.project, but=upload.sha256)
+        with self._store.unit_of_work() as work:
+            work.quotas.take_upload(upload.project)
+            if not known:
+                work.quotas.check_stored(upload.project, unfinished + upload.size_bytes)
+            work.commit()
         committed = self.committed(upload.project, upload.sha256)
         if upload.write_offset > committed:
             raise FailedPrecondition(

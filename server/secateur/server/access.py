@@ -1,0 +1,134 @@
+"""Lets calls in or turns them away, in one place, before any service sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeAlias
+
+from google.protobuf.message import Message
+
+from secateur.core.access import Principal
+from secateur.core.errors import NotFound, PermissionDenied
+from secateur.server.authentication import Metadata
+from secateur.server.grants import GRANTS, Grant
+
+Authenticate: TypeAlias = Callable[[Metadata], Awaitable[Principal]]
+"""Tells who calls, or raises Unauthenticated."""
+
+_MISSING: Final = {
+    "architectures": ("ARCHITECTURE_NOT_FOUND", "architecture", "architecture"),
+    "datasets": ("DATASET_NOT_FOUND", "data set", "dataset"),
+    "deviceProfiles": ("DEVICE_PROFILE_NOT_FOUND", "device profile", "device_profile"),
+    "jobs": ("JOB_NOT_FOUND", "job", "name"),
+    "models": ("MODEL_NOT_FOUND", "model", "name"),
+}
+"""What is said of a resource that is not there, by collection: reason, noun and field, as the repositories say it."""
+
+
+class Admission:
+    """A call that was let in, so far.
+
+    Args:
+        principal: Who calls.
+        grant: What is granted.
+        authenticate: Tells again who calls.
+        metadata: Metadata of the call.
+
+    Attributes:
+        principal: Who calls.
+        grant: What is granted.
+        project: The caller's project; if the caller sees all, that which the request names, or empty.
+        resource: What the request names; after an answer that has a name, what that names.
+    """
+
+    def __init__(self, principal: Principal, grant: Grant, authenticate: Authenticate, metadata: Metadata) -> None:
+        self.principal = principal
+        self.grant = grant
+        self.project = principal.project or ""
+        self.resource = ""
+        self._authenticate = authenticate
+        self._metadata = metadata
+
+    def check_scope(self) -> None:
+        """Refuses a caller who may not call the method at all.
+
+        Raises:
+            PermissionDenied: SCOPE_INSUFFICIENT.
+        """
+        if self.principal.scope not in self.grant.scopes:
+            needed = " or ".join(sorted(self.grant.scopes))
+            raise PermissionDenied(
+                "SCOPE_INSUFFICIENT",
+                f"This needs a token of scope {needed}. Received: one of scope {self.principal.scope}",
+                metadata={"scope": self.principal.scope.value},
+            )
+
+    def check(self, request: Message) -> None:
+        """Refuses a request about a project that is not the caller's, as if what it names were not there.
+
+        Raises:
+            NotFound: PROJECT_NOT_FOUND, or the reason of the kind of resource.
+        """
+        name = self.grant.name_in(request)
+        if not name:
+            return
+        self.resource = name
+        kind, _, rest = name.partition("/")
+        if kind != "projects":  # built in: everybody's
+            return
+        project, _, place = rest.partition("/")
+        if not self.principal.sees(project):
+            raise _not_found(name, project, place)
+        self.project = project
+
+    def answered(self, response: Message) -> None:
+        """Notes what an answer is about: the name of what a call has made is not in its request."""
+        self.resource = getattr(response, "name", "") or self.resource
+
+    async def check_still_valid(self) -> None:
+        """Refuses to go on with a stream whose token has ended meanwhile.
+
+        Raises:
+            Unauthenticated: As when the call began.
+        """
+        await self._authenticate(self._metadata)
+
+
+class Access:
+    """Lets calls in.
+
+    Args:
+        authenticate: Tells who calls.
+        grants: Who may call what.
+    """
+
+    def __init__(self, authenticate: Authenticate, grants: Mapping[str, Grant] = GRANTS) -> None:
+        self._authenticate = authenticate
+        self._grants = grants
+
+    async def admit(self, method: str, metadata: Metadata) -> Admission:
+        """Finds out who calls, and what is granted of the method; its scope and requests are checked by the admission.
+
+        Args:
+            method: Full name, `/package.Service/Method`.
+            metadata: Metadata of the call.
+
+        Raises:
+            Unauthenticated: If nobody knows who calls.
+            PermissionDenied: METHOD_NOT_GRANTED, for a method that is not in the table.
+        """
+        principal = await self._authenticate(metadata)
+        grant = self._grants.get(method)
+        if grant is None:
+            raise PermissionDenied("METHOD_NOT_GRANTED", f"No token is good for this method. Received: {method}")
+        return Admission(principal, grant, self._authenticate, metadata)
+
+
+def _not_found(name: str, project: str, place: str) -> NotFound:
+    collection, _, identifier = place.partition("/")
+    if collection not in _MISSING:
+        return NotFound("PROJECT_NOT_FOUND", f"There is no such project. Received: {name}", field="parent")
+    reason, noun, field = _MISSING[collection]
+    return NotFound(
+        reason, f"There is no such {noun} in project {project}. Received: {identifier.partition('/')[0]}", field=field
+    )

@@ -1,0 +1,57 @@
+"""Writes the audit log: a log line at once, and a row soon after, without keeping the call waiting."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import asdict
+from typing import Final
+
+import structlog
+
+from secateur.store import Store
+from secateur.store.records import AuditRecord
+
+MAX_WAITING: Final = 100_000
+"""Most records that wait for the database; beyond that only the log lines are left."""
+
+FLUSH_SECONDS: Final = 0.5
+"""Time between writes, and so the most that a crash takes from the table; the log lines are already out."""
+
+_BATCH: Final = 1_000
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class AuditLog:
+    """Collects records and writes them in batches.
+
+    Args:
+        store: Where they are kept.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: deque[AuditRecord] = deque()
+
+    def record(self, record: AuditRecord) -> None:
+        """Logs a record, and keeps it for the next write."""
+        _log.info("audit", **{name: value for name, value in asdict(record).items() if name not in ("time", "request_id")})
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting.append(record)
+        else:
+            _log.error("the audit log is full: the database has been away for too long, this call is only in the log lines")
+
+    def flush(self) -> None:
+        """Writes what waits. What cannot be written goes on waiting.
+
+        Raises:
+            Unavailable: DATABASE_UNAVAILABLE.
+        """
+        while batch := [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]:
+            try:
+                with self._store.unit_of_work() as work:
+                    work.audit.add(batch)
+                    work.commit()
+            except Exception:
+                self._waiting.extendleft(reversed(batch))
+                raise

@@ -1,0 +1,118 @@
+"""Who calls: the bearer token in a call's metadata, resolved to a principal."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from secateur.core.access import ANYBODY, Principal, Token
+from secateur.core.errors import Unauthenticated
+from secateur.server.threads import Threads
+from secateur.store import Store
+from secateur.store.records import TokenRecord
+from secateur.store.unit_of_work import utc_now
+
+AUTHORIZATION: Final = "authorization"
+"""Metadata key of the token."""
+
+MAX_CACHED: Final = 10_000
+"""Most tokens that are remembered, ids that nobody has among them; the one that was read first makes room."""
+
+_SCHEME: Final = "bearer "
+_HOW: Final = "send metadata `authorization: Bearer sct_...`; an operator makes tokens with `secateur-admin tokens create`"
+
+Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
+"""Metadata of a call, as gRPC hands it over."""
+
+
+async def as_anybody(metadata: Metadata) -> Principal:  # noqa: ARG001 - takes the place of `Authenticator.__call__`
+    """Asks for no token: whoever reaches the server may do everything."""
+    return ANYBODY
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What is being read, or was read, of one token, and until when that may be relied on."""
+
+    record: asyncio.Future[TokenRecord | None]
+    stale_at: float
+
+
+class Authenticator:
+    """Tells who calls from the token that the call carries.
+
+    Tokens are read from the store once and remembered for a while, so that calls cost no query: a token that is revoked is
+    good for `cache_seconds` more at most.
+
+    Args:
+        store: Where tokens are.
+        threads: Where the store is read.
+        cache_seconds: How long what was read is relied on.
+        clock: Returns the current time, aware.
+    """
+
+    def __init__(
+        self, store: Store, threads: Threads, *, cache_seconds: float, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._store = store
+        self._threads = threads
+        self._cache_seconds = cache_seconds
+        self._clock = clock
+        self._cache: OrderedDict[str, _Read] = OrderedDict()
+
+    async def __call__(self, metadata: Metadata) -> Principal:
+        """Returns who calls.
+
+        Raises:
+            Unauthenticated: TOKEN_MISSING, TOKEN_MALFORMED, TOKEN_INVALID (there is no such token, or it has another secret),
+                TOKEN_EXPIRED or TOKEN_REVOKED. No message repeats what was sent.
+            Unavailable: DATABASE_UNAVAILABLE.
+        """
+        token = _token_in(metadata)
+        record = await self._record(token.id)
+        if not token.matches(record.digest if record is not None else None) or record is None:
+            raise Unauthenticated("TOKEN_INVALID", "This token is not known here; check that it is whole and for this server")
+        # Only who has the secret learns more.
+        if record.revoke_time is not None:
+            raise Unauthenticated("TOKEN_REVOKED", "This token was revoked; ask your operator for a new one")
+        if record.expire_time is not None and record.expire_time <= self._clock():
+            raise Unauthenticated("TOKEN_EXPIRED", "This token has expired; ask your operator for a new one")
+        return record.principal
+
+    async def _record(self, token_id: str) -> TokenRecord | None:
+        read = self._cache.get(token_id)
+        if read is None or read.stale_at <= time.monotonic():
+            # One query for all calls that wait for it; it goes on when the call that began it is cancelled.
+            read = _Read(asyncio.ensure_future(self._threads.run(self._find, token_id)), time.monotonic() + self._cache_seconds)
+            self._cache[token_id] = read
+            self._cache.move_to_end(token_id)
+            if len(self._cache) > MAX_CACHED:
+                self._cache.popitem(last=False)
+        try:
+            return await asyncio.shield(read.record)
+        except Exception:
+            if self._cache.get(token_id) is read:
+                del self._cache[token_id]
+            raise
+
+    def _find(self, token_id: str) -> TokenRecord | None:
+        with self._store.snapshot() as work:
+            return work.tokens.find(token_id)
+
+
+def _token_in(metadata: Metadata) -> Token:
+    values = [value for key, value in metadata if key == AUTHORIZATION]
+    if not values:
+        raise Unauthenticated("TOKEN_MISSING", f"This server asks for a token: {_HOW}")
+    value = values[0]
+    token = None
+    if len(values) == 1 and isinstance(value, str) and value[: len(_SCHEME)].lower() == _SCHEME:
+        token = Token.parse(value[len(_SCHEME) :])
+    if token is None:
+        raise Unauthenticated("TOKEN_MALFORMED", f"What was sent is no token of this service: {_HOW}")
+    return token

@@ -1,0 +1,146 @@
+"""The operator's command line, on a database that a server uses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+from typer.testing import CliRunner, Result
+
+from secateur.core.access import Scope, Token
+from secateur.core.errors import NotFound
+from secateur.server.admin import app
+from secateur.server.settings import ServerSettings
+from secateur.store import Store
+from secateur.store.records import AuditRecord
+from secateur.v1 import job_service_pb2 as jobs
+from tests.support.access import authorized
+from tests.support.server import Api, refusal, running
+
+CREATE = "/secateur.v1.JobService/CreateJob"
+
+
+@pytest.fixture(autouse=True)
+def environment(settings: ServerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECATEUR_DATA_DIR", str(settings.data_dir))
+
+
+@pytest.fixture
+def project() -> str:
+    return f"p-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="module")
+def guarded(settings: ServerSettings) -> Iterator[grpc.Channel]:
+    chosen = settings.model_copy(update={"authentication": "tokens", "token_cache_seconds": 0.2})
+    with running(chosen) as server, grpc.insecure_channel(server.address) as channel:
+        yield channel
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+def rows(result: Result) -> list[dict[str, str]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_a_token_that_is_made_is_good_until_it_is_revoked(guarded: grpc.Channel, project: str) -> None:
+    made = run("tokens", "create", "--project", project, "--scope", "operator", "--expires-in", "90d", "--title", "CI")
+    token = Token.parse(made.stdout.strip())
+    assert token is not None
+    assert token.secret not in made.stderr
+    api = Api(authorized(guarded, token), project)
+    request = jobs.ListJobsRequest(parent=api.parent)
+    api.jobs.ListJobs(request)
+
+    (listed,) = [row for row in rows(run("tokens", "list", "--project", project, "--json")) if row["token"] == token.id]
+    assert (listed["scope"], listed["project"], listed["state"], listed["title"]) == ("operator", project, "good", "CI")
+    left = datetime.fromisoformat(listed["expires"]) - datetime.now(UTC)
+    assert timedelta(days=89, hours=23) < left <= timedelta(days=90)
+
+    assert run("tokens", "revoke", token.id).exit_code == 0
+    time.sleep(0.2)
+    assert refusal(lambda: api.jobs.ListJobs(request)).reason == "TOKEN_REVOKED"
+    assert token.secret not in run("tokens", "list").output
+    assert f"{token.id}  operator  {project}  revoked" in run("tokens", "list").stdout
+
+
+def test_an_admin_may_be_for_all_projects(guarded: grpc.Channel, project: str) -> None:
+    token = Token.parse(run("tokens", "create", "--all-projects", "--scope", "admin").stdout.strip())
+    assert token is not None
+    api = Api(authorized(guarded, token), project)
+    assert api.create_job().name.startswith(api.parent)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--scope", "operator"], "one --project, or for --all-projects"),
+        (["--scope", "admin", "--project", "default", "--all-projects"], "one --project, or for --all-projects"),
+        (["--scope", "device", "--all-projects"], "Only a token of scope admin"),
+        (["--scope", "root", "--project", "default"], "root"),
+        (["--scope", "device", "--project", "No Such"], "small letters"),
+        (["--scope", "device", "--project", "default", "--expires-in", "soon"], "90d"),
+        (["--scope", "device", "--project", "default", "--title", "x" * 64], "63 characters"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(arguments: list[str], problem: str, store: Store) -> None:
+    with store.snapshot() as work:
+        before = work.tokens.list()
+    result = run("tokens", "create", *arguments)
+    assert result.exit_code == 2
+    assert problem in " ".join(result.stderr.replace("│", " ").split())
+    with store.snapshot() as work:
+        assert work.tokens.list() == before
+
+
+def test_the_audit_log_is_listed_newest_first_and_pruned(store: Store, project: str) -> None:
+    now = datetime.now(UTC)
+    kept = [
+        AuditRecord(
+            now - timedelta(days=age), "t1", project, "/secateur.v1.JobService/CreateJob", f"job-{age}", "OK", f"r{age}"
+        )
+        for age in (500, 10, 0)
+    ]
+    with store.unit_of_work() as work:
+        work.audit.add(kept)
+        work.commit()
+
+    def listed(*arguments: str) -> list[str]:
+        return [row["resource"] for row in rows(run("audit", "list", "--project", project, "--json", *arguments))]
+
+    assert listed() == ["job-0", "job-10", "job-500"]
+    assert listed("--since", "11d") == ["job-0", "job-10"]
+    assert listed("--limit", "1") == ["job-0"]
+    assert listed("--token", "t2") == []
+    assert "1 records are deleted" in run("audit", "prune", "--older-than", "400d").stderr
+    assert listed() == ["job-0", "job-10"]
+    (line,) = run("audit", "list", "--project", project, "--limit", "1").stdout.splitlines()
+    assert line.split()[1:] == ["t1", project, CREATE, "OK", "job-0", "r0"]
+
+
+def test_what_cannot_be_done_is_one_line(settings: ServerSettings, tmp_path: Path) -> None:
+    missing = run("tokens", "revoke", "nobody").exception
+    assert isinstance(missing, NotFound)
+    command = [sys.executable, "-m", "secateur.server.admin", "audit", "list"]
+    env = {**os.environ, "SECATEUR_DATA_DIR": str(tmp_path)}
+    found = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert found.stderr.startswith("secateur-admin: The database lacks the tables")
+    assert len(found.stderr.splitlines()) == 1
+
+
+def test_scopes_are_told_apart_in_the_help() -> None:
+    text = run("tokens", "create", "--help").stdout
+    for scope in Scope:
+        assert scope.value in text

@@ -1,0 +1,54 @@
+"""The audit log in the store: appended, selected from, pruned."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from secateur.store import Store
+from secateur.store.records import AuditRecord
+from tests.support.store import Clock
+
+
+def record(clock: Clock, **fields: Any) -> AuditRecord:
+    facts = {
+        "time": clock.now,
+        "token": "t1",
+        "project": "one",
+        "method": "/secateur.v1.JobService/CreateJob",
+        "resource": "projects/one/jobs/1",
+        "code": "OK",
+        "request_id": "r1",
+    }
+    return AuditRecord(**{**facts, **fields})
+
+
+def listed(store: Store, **chosen: Any) -> list[AuditRecord]:
+    with store.snapshot() as work:
+        return list(work.audit.list(**{"limit": 100, **chosen}))
+
+
+def test_the_newest_come_first_and_are_selected_by_project_token_and_time(store: Store, clock: Clock) -> None:
+    kept = []
+    for project, token in (("one", "t1"), ("two", "t1"), ("one", "t2")):
+        kept.append(record(clock, project=project, token=token))
+        clock.advance(60)
+    with store.unit_of_work() as work:
+        work.audit.add(kept[:2])
+        work.audit.add(kept[2:])
+        work.commit()
+
+    assert listed(store) == kept[::-1]
+    assert listed(store, limit=1) == [kept[2]]
+    assert listed(store, project="one") == [kept[2], kept[0]]
+    assert listed(store, token="t1") == [kept[1], kept[0]]
+    assert listed(store, since=kept[1].time) == [kept[2], kept[1]]
+
+
+def test_pruning_takes_what_is_older_and_nothing_else(store: Store, clock: Clock) -> None:
+    old, new = record(clock), record(clock, time=clock.now + timedelta(days=1))
+    with store.unit_of_work() as work:
+        work.audit.add([old, new])
+        assert work.audit.prune(new.time) == 1
+        work.commit()
+    assert listed(store) == [new]
