@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, closing
+from datetime import timedelta
 from typing import Final
 
 import grpc.aio
@@ -20,6 +21,8 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from secateur.server.architectures.service import ArchitectureService
 from secateur.server.datasets.service import DatasetService
 from secateur.server.device_profiles.service import DeviceProfileService
+from secateur.server.forgetting import FORGET_SECONDS, Forgetter
+from secateur.server.jobs.feeds import Feeds
 from secateur.server.jobs.service import JobService
 from secateur.server.models.resolver import Resolver
 from secateur.server.models.service import ModelService
@@ -107,6 +110,9 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         closing(Threads(settings.handler_threads)) as threads,
     ):
         watchers = Watchers(wakeups)
+        feeds = Feeds(store=store, watchers=watchers, threads=threads, most=settings.max_watches)
+        forgetter = Forgetter(store, timedelta(days=settings.request_id_days))
+        forgetting = Periodic(forgetter.forget, interval_seconds=FORGET_SECONDS, threads=threads)
         sending = Periodic(relay.send_owed, interval_seconds=settings.relay_seconds, threads=threads)
         reaping = Periodic(Reaper(store).reap, interval_seconds=settings.reap_seconds, threads=threads)
         blobs = BlobStore(settings.blob_url)
@@ -115,7 +121,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         sets = DatasetService(store=store, blobs=blobs, uploads=UploadStore(settings.blob_url), threads=threads)
         dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server(sets, server)
         device_profile_service_pb2_grpc.add_DeviceProfileServiceServicer_to_server(DeviceProfileService(store, threads), server)
-        jobs = JobService(store=store, threads=threads, watchers=watchers, send_soon=sending.nudge)
+        jobs = JobService(store=store, threads=threads, feeds=feeds, send_soon=sending.nudge)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
         resolver: Resolver[model_service_pb2.ResolveModelResponse] = Resolver(store)
         refreshing = Periodic(resolver.refresh, interval_seconds=settings.resolve_refresh_seconds, threads=threads)
@@ -126,7 +132,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         address = _listen(server, settings.listen_address)
         # A loop that dies takes the server down with it, loudly, for the process manager to start again.
         async with asyncio.TaskGroup() as background:
-            loops = [background.create_task(loop.run()) for loop in (watchers, sending, reaping, refreshing)]
+            loops = [background.create_task(loop.run()) for loop in (watchers, sending, reaping, refreshing, forgetting)]
             await server.start()
             _log.info("serving", address=address)
             try:

@@ -42,6 +42,8 @@ class ServerSettings(Settings):
         relay_seconds: Longest wait before owed queue messages are sent.
         reap_seconds: Time between searches for lost workers.
         resolve_refresh_seconds: Time between looks for new models, which ResolveModel answers from memory about.
+        request_id_days: How long a request id is remembered, at least.
+        max_watches: Most watches and waits of jobs at one time; further ones are refused.
         log_level: Least severity that is logged.
     """
 
@@ -52,4 +54,6 @@ class ServerSettings(Settings):
     relay_seconds: float = Field(default=1.0, gt=0)
     reap_seconds: float = Field(default=5.0, gt=0)
     resolve_refresh_seconds: float = Field(default=1.0, gt=0, le=3.0)
+    request_id_days: float = Field(default=7.0, gt=0)
+    max_watches: int = Field(default=5_000, ge=1)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

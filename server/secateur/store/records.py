@@ -77,6 +77,11 @@ class JobRecord:
     last_sequence: int
     outcomes: tuple[TargetOutcome, ...] = ()
 
+    @property
+    def etag(self) -> str:
+        """Changes with every change of the job."""
+        return str(self.version)
+
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:

@@ -42,13 +42,14 @@ class Snapshot:
         jobs: Jobs.
         models: Models.
         outbox: Messages that the queue is owed.
+        requests: Idempotency keys.
     """
 
     def __init__(self, session: Session, clock: Callable[[], datetime]) -> None:
         self.journal = Journal(session, clock)
         self.architectures = ArchitectureRepository(session, clock)
         self.datasets = DatasetRepository(session, clock)
-        requests = RequestKeys(session, clock)
+        self.requests = requests = RequestKeys(session, clock)
         self.device_profiles = DeviceProfileRepository(session, clock, requests)
         self.jobs = JobRepository(session, self.journal, requests)
         self.families = FamilyRepository(session)

@@ -141,7 +141,7 @@ def pages(store: Store, **asked: Any) -> Iterator[JobRecord]:
 
 
 def test_a_filter_finds_what_plain_python_finds(store: Store, jobs: list[JobRecord]) -> None:
-    @settings(max_examples=120, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(FILTERS)
     def check(asked: Test) -> None:
         text, test = asked
