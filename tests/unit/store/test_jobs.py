@@ -170,7 +170,7 @@ def test_events_are_read_from_a_sequence_on(store: Store, ledger: JobLedger, gra
 
 
 def test_a_request_id_is_forgotten_when_its_time_is_over(store: Store, graph: LayerGraph, clock: Clock) -> None:
-    used = {}
+    used: dict[str, str] = {}
     for request_id in ("old", "older than new", "new"):
         with store.unit_of_work() as work:
             spec = a_spec(graph, seed=len(used))
