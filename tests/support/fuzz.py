@@ -139,8 +139,8 @@ class MessageMaker:
                 known = (*_TEXTS, *self._texts)
                 self._matching[rules.pattern] = [text for text in known if re.search(rules.pattern, text)]
             return self._draw.choice(self._matching[rules.pattern] or [""])
-        known = _BY_NAME.get(field.name, self._texts or _TEXTS)
-        text = self._draw.choice(("", self._draw.choice(known), self._draw.choice(known), self._draw.choice(_TEXTS)))
+        likely = _BY_NAME.get(field.name, self._texts or _TEXTS)
+        text = self._draw.choice(("", self._draw.choice(likely), self._draw.choice(likely), self._draw.choice(_TEXTS)))
         return text[: rules.max_len] if rules.max_len else text
 
     def _integer(self, field: FieldDescriptor) -> int:
