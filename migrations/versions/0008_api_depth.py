@@ -1,4 +1,4 @@
-"""Figures of models to filter by, versions of families, and indexes for jobs of one state or label.
+"""Figures of models to filter by, versions of families, and indexes: jobs of one state or label, old request ids.
 
 Revision: 0008
 After: 0005
@@ -31,6 +31,7 @@ def upgrade() -> None:
         op.add_column("models", sa.Column(name, kind(), nullable=True))
     op.create_index("ix_jobs_project_state_create_time_id", "jobs", ["project", "state", "create_time", "id"])
     op.create_index("ix_jobs_labels", "jobs", ["labels"], postgresql_using="gin", postgresql_ops={"labels": "jsonb_path_ops"})
+    op.create_index("ix_requests_create_time", "requests", ["create_time"])
     op.create_table(
         "families",
         sa.Column("project", _key(63), nullable=False),
@@ -47,6 +48,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("families")
+    op.drop_index("ix_requests_create_time", "requests")
     op.drop_index("ix_jobs_labels", "jobs")
     op.drop_index("ix_jobs_project_state_create_time_id", "jobs")
     with op.batch_alter_table("models") as models:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -24,6 +24,14 @@ _TEXTS: Final = (
     "'; DROP TABLE jobs; --", "projects/-", "projects/a/jobs/", "datasets/digits", "deviceProfiles/stm32f746", "resnet20",
     "state = QUEUED", "NOT (" * 40, "labels.a = \"b\" AND (", "create_time desc", "null", "[]", "e30=", "W10=", "1e400", "nan",
 )  # fmt: skip
+_BY_NAME: Final[Mapping[str, Sequence[str]]] = {
+    "filter": (
+        "state = QUEUED AND labels.a = b", "NOT display_name:x OR end_time:*", "create_time > 2026-01-01T00:00:00Z", "labels:a",
+        "accuracy > 0.5 AND (latency_ms < 1e9 OR arena_bytes:*)", "architecture = x", "attempt >= -9223372036854775807",
+    ),
+    "order_by": ("create_time", "create_time desc", "accuracy desc, latency_ms", "end_time, attempt desc"),
+}  # fmt: skip
+"""Texts for fields whose rules are in the code instead of the .proto files."""
 _DOUBLES: Final = (0.0, -0.0, 0.5, 1.0, -1.0, 5e-324, 1e-8, 1e308, float("inf"), float("-inf"), float("nan"))
 
 _RANGES: Final = {
@@ -73,7 +81,7 @@ class MessageMaker:
                 self._fill(message, field, depth)
         return message
 
-    def _fill(self, message: Any, field: FieldDescriptor, depth: int) -> None:
+    def _fill(self, message: Any, field: Any, depth: int) -> None:
         if field.type == FieldDescriptor.TYPE_MESSAGE and depth >= _DEEPEST:
             return
         if not field.is_repeated:
@@ -98,11 +106,11 @@ class MessageMaker:
     def _count(self, field: FieldDescriptor) -> int:
         rules = _rules(field).repeated
         if self._careful():
-            least, most = rules.min_items, rules.max_items or _MOST_ITEMS
+            least, most = int(rules.min_items), int(rules.max_items) or _MOST_ITEMS
             return max(least, min(most, self._draw.choice((1, 1, 2, 3))))
         return min(_MOST_ITEMS, self._draw.choice((0, 1, 2, rules.min_items, rules.max_items, rules.max_items + 1)))
 
-    def _value(self, field: FieldDescriptor, depth: int) -> Any:
+    def _value(self, field: Any, depth: int) -> Any:
         match field.type:
             case FieldDescriptor.TYPE_MESSAGE:
                 return self._message(field.message_type, depth + 1)
@@ -131,7 +139,8 @@ class MessageMaker:
                 known = (*_TEXTS, *self._texts)
                 self._matching[rules.pattern] = [text for text in known if re.search(rules.pattern, text)]
             return self._draw.choice(self._matching[rules.pattern] or [""])
-        text = self._draw.choice(("", self._draw.choice(self._texts or _TEXTS), self._draw.choice(_TEXTS)))
+        likely = _BY_NAME.get(field.name, self._texts or _TEXTS)
+        text = self._draw.choice(("", self._draw.choice(likely), self._draw.choice(likely), self._draw.choice(_TEXTS)))
         return text[: rules.max_len] if rules.max_len else text
 
     def _integer(self, field: FieldDescriptor) -> int:
@@ -181,9 +190,8 @@ def _bounds(field: FieldDescriptor) -> Iterator[float]:
 def texts_of(message: Message) -> Iterator[str]:
     """Yields every text in a message."""
     for field, value in message.ListFields():
-        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE) or (
-            field.type == field.TYPE_MESSAGE and field.message_type.GetOptions().map_entry
-        ):
+        is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
+        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE) or is_map:
             continue
         for item in value if field.is_repeated else (value,):
             if isinstance(item, str):

@@ -52,10 +52,27 @@ class Job(Facade[aio.Job], JobView):
         self._thread.run(self._inner.refresh())
         return self
 
-    def cancel(self) -> Job:
-        """Asks the service to end the job CANCELLED, and returns it. A job that is done stays as it is."""
-        self._thread.run(self._inner.cancel())
+    def cancel(self, *, if_unchanged: bool = False) -> Job:
+        """Asks the service to end the job CANCELLED, and returns it. A job that is done stays as it is.
+
+        Args:
+            if_unchanged: Only if the job is still as it was last read.
+
+        Raises:
+            Aborted: If it is not (ETAG_MISMATCH).
+            SecateurError: If the call fails for good in any other way.
+        """
+        self._thread.run(self._inner.cancel(if_unchanged=if_unchanged))
         return self
+
+    def retry(self) -> Job:
+        """Has the work of a job that is FAILED, CANCELLED or EXPIRED done again, and returns the new job.
+
+        Raises:
+            FailedPrecondition: If the job is in another state (JOB_NOT_RETRYABLE).
+            SecateurError: If the call fails for good in any other way.
+        """
+        return Job(self._thread, self._thread.run(self._inner.retry()))
 
     def wait(self, timeout: float | None = None, on_event: Callable[[JobEvent], object] | None = None) -> Job:
         """Waits until the job is done, good or bad.

@@ -55,6 +55,16 @@ class JobServiceStub:
                 request_serializer=secateur_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
                 response_deserializer=secateur_dot_v1_dot_job__service__pb2.Job.FromString,
                 _registered_method=True)
+        self.RetryJob = channel.unary_unary(
+                '/secateur.v1.JobService/RetryJob',
+                request_serializer=secateur_dot_v1_dot_job__service__pb2.RetryJobRequest.SerializeToString,
+                response_deserializer=secateur_dot_v1_dot_job__service__pb2.Job.FromString,
+                _registered_method=True)
+        self.WaitJob = channel.unary_unary(
+                '/secateur.v1.JobService/WaitJob',
+                request_serializer=secateur_dot_v1_dot_job__service__pb2.WaitJobRequest.SerializeToString,
+                response_deserializer=secateur_dot_v1_dot_job__service__pb2.Job.FromString,
+                _registered_method=True)
         self.WatchJob = channel.unary_stream(
                 '/secateur.v1.JobService/WatchJob',
                 request_serializer=secateur_dot_v1_dot_job__service__pb2.WatchJobRequest.SerializeToString,
@@ -98,14 +108,32 @@ class JobServiceServicer:
 
     def CancelJob(self, request, context):
         """Cancels a job and returns it. A queued job never starts; a running one ends CANCELLED within seconds; a finished one
-        stays as it is.
+        stays as it is. Errors: ABORTED (ETAG_MISMATCH).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryJob(self, request, context):
+        """Does the work of a job that is FAILED, CANCELLED or EXPIRED again, as a new job, and returns that. The old one stays as it
+        is. Like CreateJob it joins a job that does the same work already. Errors: FAILED_PRECONDITION (JOB_NOT_RETRYABLE),
+        INVALID_ARGUMENT (REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WaitJob(self, request, context):
+        """Returns a job once it has ended; or as it is when the timeout is over, or shortly before the deadline of the call. Errors:
+        RESOURCE_EXHAUSTED (WATCH_LIMIT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchJob(self, request, context):
-        """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended.
+        """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended. Errors:
+        RESOURCE_EXHAUSTED (WATCH_LIMIT) if the server has as many watches as it may have.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,6 +168,16 @@ def add_JobServiceServicer_to_server(servicer, server):
             'CancelJob': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelJob,
                     request_deserializer=secateur_dot_v1_dot_job__service__pb2.CancelJobRequest.FromString,
+                    response_serializer=secateur_dot_v1_dot_job__service__pb2.Job.SerializeToString,
+            ),
+            'RetryJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryJob,
+                    request_deserializer=secateur_dot_v1_dot_job__service__pb2.RetryJobRequest.FromString,
+                    response_serializer=secateur_dot_v1_dot_job__service__pb2.Job.SerializeToString,
+            ),
+            'WaitJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.WaitJob,
+                    request_deserializer=secateur_dot_v1_dot_job__service__pb2.WaitJobRequest.FromString,
                     response_serializer=secateur_dot_v1_dot_job__service__pb2.Job.SerializeToString,
             ),
             'WatchJob': grpc.unary_stream_rpc_method_handler(
@@ -261,6 +299,60 @@ class JobService:
             target,
             '/secateur.v1.JobService/CancelJob',
             secateur_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
+            secateur_dot_v1_dot_job__service__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/secateur.v1.JobService/RetryJob',
+            secateur_dot_v1_dot_job__service__pb2.RetryJobRequest.SerializeToString,
+            secateur_dot_v1_dot_job__service__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WaitJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/secateur.v1.JobService/WaitJob',
+            secateur_dot_v1_dot_job__service__pb2.WaitJobRequest.SerializeToString,
             secateur_dot_v1_dot_job__service__pb2.Job.FromString,
             options,
             channel_credentials,

@@ -46,10 +46,21 @@ class JobServiceStub:
     """Lists jobs, newest first unless asked otherwise."""
     CancelJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.Job]
     """Cancels a job and returns it. A queued job never starts; a running one ends CANCELLED within seconds; a finished one
-    stays as it is.
+    stays as it is. Errors: ABORTED (ETAG_MISMATCH).
+    """
+    RetryJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.RetryJobRequest, _job_service_pb2.Job]
+    """Does the work of a job that is FAILED, CANCELLED or EXPIRED again, as a new job, and returns that. The old one stays as it
+    is. Like CreateJob it joins a job that does the same work already. Errors: FAILED_PRECONDITION (JOB_NOT_RETRYABLE),
+    INVALID_ARGUMENT (REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH).
+    """
+    WaitJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.WaitJobRequest, _job_service_pb2.Job]
+    """Returns a job once it has ended; or as it is when the timeout is over, or shortly before the deadline of the call. Errors:
+    RESOURCE_EXHAUSTED (WATCH_LIMIT).
     """
     WatchJob: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]
-    """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended."""
+    """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended. Errors:
+    RESOURCE_EXHAUSTED (WATCH_LIMIT) if the server has as many watches as it may have.
+    """
     ListSearchCandidates: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListSearchCandidatesRequest, _job_service_pb2.ListSearchCandidatesResponse]
     """Lists what the search of a finished target looked at, best first. Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT
     (TARGET_UNKNOWN, PAGE_TOKEN_INVALID), FAILED_PRECONDITION (TARGET_NOT_FINISHED, NO_SEARCH).
@@ -73,10 +84,21 @@ class JobServiceAsyncStub(JobServiceStub):
     """Lists jobs, newest first unless asked otherwise."""
     CancelJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.Job]  # type: ignore[assignment]
     """Cancels a job and returns it. A queued job never starts; a running one ends CANCELLED within seconds; a finished one
-    stays as it is.
+    stays as it is. Errors: ABORTED (ETAG_MISMATCH).
+    """
+    RetryJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.RetryJobRequest, _job_service_pb2.Job]  # type: ignore[assignment]
+    """Does the work of a job that is FAILED, CANCELLED or EXPIRED again, as a new job, and returns that. The old one stays as it
+    is. Like CreateJob it joins a job that does the same work already. Errors: FAILED_PRECONDITION (JOB_NOT_RETRYABLE),
+    INVALID_ARGUMENT (REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH).
+    """
+    WaitJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.WaitJobRequest, _job_service_pb2.Job]  # type: ignore[assignment]
+    """Returns a job once it has ended; or as it is when the timeout is over, or shortly before the deadline of the call. Errors:
+    RESOURCE_EXHAUSTED (WATCH_LIMIT).
     """
     WatchJob: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]  # type: ignore[assignment]
-    """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended."""
+    """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended. Errors:
+    RESOURCE_EXHAUSTED (WATCH_LIMIT) if the server has as many watches as it may have.
+    """
     ListSearchCandidates: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListSearchCandidatesRequest, _job_service_pb2.ListSearchCandidatesResponse]  # type: ignore[assignment]
     """Lists what the search of a finished target looked at, best first. Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT
     (TARGET_UNKNOWN, PAGE_TOKEN_INVALID), FAILED_PRECONDITION (TARGET_NOT_FINISHED, NO_SEARCH).
@@ -121,7 +143,28 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.Job, _abc.Awaitable[_job_service_pb2.Job]]:
         """Cancels a job and returns it. A queued job never starts; a running one ends CANCELLED within seconds; a finished one
-        stays as it is.
+        stays as it is. Errors: ABORTED (ETAG_MISMATCH).
+        """
+
+    @_abc_1.abstractmethod
+    def RetryJob(
+        self,
+        request: _job_service_pb2.RetryJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.Job, _abc.Awaitable[_job_service_pb2.Job]]:
+        """Does the work of a job that is FAILED, CANCELLED or EXPIRED again, as a new job, and returns that. The old one stays as it
+        is. Like CreateJob it joins a job that does the same work already. Errors: FAILED_PRECONDITION (JOB_NOT_RETRYABLE),
+        INVALID_ARGUMENT (REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH).
+        """
+
+    @_abc_1.abstractmethod
+    def WaitJob(
+        self,
+        request: _job_service_pb2.WaitJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.Job, _abc.Awaitable[_job_service_pb2.Job]]:
+        """Returns a job once it has ended; or as it is when the timeout is over, or shortly before the deadline of the call. Errors:
+        RESOURCE_EXHAUSTED (WATCH_LIMIT).
         """
 
     @_abc_1.abstractmethod
@@ -130,7 +173,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.WatchJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_job_service_pb2.WatchJobResponse], _abc.AsyncIterator[_job_service_pb2.WatchJobResponse]]:
-        """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended."""
+        """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended. Errors:
+        RESOURCE_EXHAUSTED (WATCH_LIMIT) if the server has as many watches as it may have.
+        """
 
     @_abc_1.abstractmethod
     def ListSearchCandidates(

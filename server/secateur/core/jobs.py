@@ -104,3 +104,20 @@ def check_move(current: JobState, target: JobState) -> None:
             "JOB_STATE",
             f"A job that is {current} cannot become {target}; allowed: {', '.join(sorted(MOVES[current])) or 'nothing'}",
         )
+
+
+RETRYABLE: Final = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
+"""States of jobs whose work may be done again. The same work would be INFEASIBLE again, and SUCCEEDED is done."""
+
+
+def check_retry(state: JobState) -> None:
+    """Refuses to do the work of a job again where that makes no sense.
+
+    Raises:
+        FailedPrecondition: JOB_NOT_RETRYABLE.
+    """
+    if state not in RETRYABLE:
+        known = ", ".join(sorted(RETRYABLE))
+        raise FailedPrecondition(
+            "JOB_NOT_RETRYABLE", f"Only a job that is {known} can be retried. Received: one that is {state}"
+        )

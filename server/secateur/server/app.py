@@ -23,6 +23,8 @@ from secateur.server.audit import FLUSH_SECONDS, AuditLog
 from secateur.server.authentication import Authenticator, as_anybody
 from secateur.server.datasets.service import DatasetService
 from secateur.server.device_profiles.service import DeviceProfileService
+from secateur.server.forgetting import FORGET_SECONDS, Forgetter
+from secateur.server.jobs.feeds import Feeds
 from secateur.server.jobs.service import JobService
 from secateur.server.listening import check_exposure, listen
 from secateur.server.models.resolver import Resolver
@@ -109,6 +111,9 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         closing(Threads(settings.handler_threads)) as threads,
     ):
         watchers = Watchers(wakeups)
+        feeds = Feeds(store=store, watchers=watchers, threads=threads, most=settings.max_watches)
+        forgetter = Forgetter(store, timedelta(days=settings.request_id_days))
+        forgetting = Periodic(forgetter.forget, interval_seconds=FORGET_SECONDS, threads=threads)
         sending = Periodic(relay.send_owed, interval_seconds=settings.relay_seconds, threads=threads)
         reaper = Reaper(
             store,
@@ -127,7 +132,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         sets = DatasetService(store=store, blobs=blobs, uploads=UploadStore(settings.blob_url), threads=threads)
         dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server(sets, server)
         device_profile_service_pb2_grpc.add_DeviceProfileServiceServicer_to_server(DeviceProfileService(store, threads), server)
-        jobs = JobService(store=store, threads=threads, watchers=watchers, send_soon=sending.nudge)
+        jobs = JobService(store=store, threads=threads, feeds=feeds, send_soon=sending.nudge)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
         resolver: Resolver[model_service_pb2.ResolveModelResponse] = Resolver(store)
         refreshing = Periodic(resolver.refresh, interval_seconds=settings.resolve_refresh_seconds, threads=threads)
@@ -138,7 +143,8 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         address = listen(server, settings)
         # A loop that dies takes the server down with it, loudly, for the process manager to start again.
         async with asyncio.TaskGroup() as background:
-            loops = [background.create_task(loop.run()) for loop in (watchers, sending, reaping, refreshing, auditing)]
+            loops = (watchers, sending, reaping, refreshing, forgetting, auditing)
+            tasks = [background.create_task(loop.run()) for loop in loops]
             await server.start()
             _log.info("serving", address=address)
             try:
@@ -148,7 +154,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
                 await probes.enter_graceful_shutdown()
                 watchers.stop()
                 await server.stop(settings.grace_seconds)
-                await _cancel(loops)
+                await _cancel(tasks)
                 await threads.run(audit.flush)
 
 

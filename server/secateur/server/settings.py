@@ -42,6 +42,8 @@ class ServerSettings(Settings):
         resolve_refresh_seconds: Time between looks for new models, which ResolveModel answers from memory about.
         resend_seconds: How long a queue message may go unclaimed before it is sent again.
         max_pending_seconds: How long a job may wait for a worker before it ends EXPIRED; a job may ask for less.
+        request_id_days: How long a request id is remembered, at least.
+        max_watches: Most watches and waits of jobs at one time; further ones are refused.
         log_level: Least severity that is logged.
     """
 
@@ -63,6 +65,8 @@ class ServerSettings(Settings):
     resolve_refresh_seconds: float = Field(default=1.0, gt=0, le=3.0)
     resend_seconds: float = Field(default=RESEND_AFTER.total_seconds(), gt=0)
     max_pending_seconds: float = Field(default=7 * 24 * 3600.0, gt=0)
+    request_id_days: float = Field(default=7.0, gt=0)
+    max_watches: int = Field(default=5_000, ge=1)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @property

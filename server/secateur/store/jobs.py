@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from secateur.core.errors import NotFound
+from secateur.core.errors import Conflict, NotFound
 from secateur.core.jobs import JobPriority, JobState, Scheduling
 from secateur.core.reports import Progress, SearchCandidate, TargetReport
 from secateur.core.serial import from_data, to_data
@@ -111,15 +111,22 @@ class JobRepository:
         rows, token = JOBS.read(self._session, project, page_size, page_token, filter_text, order_by, options=options)
         return Page(tuple(_record(row) for row in rows), token)
 
-    def cancel(self, project: str, job_id: str) -> JobRecord:
+    def cancel(self, project: str, job_id: str, *, etag: str = "") -> JobRecord:
         """Cancels a queued job at once and asks the worker of a running one to stop; a finished one stays as it is.
+
+        Args:
+            project: Project of the job.
+            job_id: Id of the job.
+            etag: What `JobRecord.etag` has to be still; empty for anything.
 
         Raises:
             NotFound: JOB_NOT_FOUND.
+            Conflict: ETAG_MISMATCH.
         """
         row = self._journal.lock(job_id)
         if row is None or row.project != project:
             raise _not_found(project, job_id)
+        check_etag(etag, str(row.version))
         self._journal.request_cancel(row)
         return self.get(project, job_id)
 
@@ -206,6 +213,25 @@ class JobRepository:
         )
         self._journal.open(row)
         return row
+
+
+def check_etag(asked: str, current: str) -> None:
+    """Refuses a change of what is no longer as the caller has read it.
+
+    Args:
+        asked: Etag that the caller has; empty if that does not matter.
+        current: Etag as it is.
+
+    Raises:
+        Conflict: ETAG_MISMATCH.
+    """
+    if asked and asked != current:
+        raise Conflict(
+            "ETAG_MISMATCH",
+            f"This has changed since it was read; read it again and decide anew. Received: {asked}",
+            field="etag",
+            metadata={"etag": current},
+        )
 
 
 def _not_found(project: str, job_id: str) -> NotFound:

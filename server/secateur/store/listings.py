@@ -74,7 +74,7 @@ class Listing(Generic[_R]):
     """
 
     def __init__(self, kind: type[_R], listed: Mapping[str, Listed]) -> None:
-        self._kind = kind
+        self._kind: type[_R] = kind
         self._listed = listed
         self.fields = {name: each.field for name, each in listed.items()}
 

@@ -82,6 +82,11 @@ class JobRecord:
     max_run_seconds: float | None = None
     retry_time: datetime | None = None
 
+    @property
+    def etag(self) -> str:
+        """Changes with every change of the job."""
+        return str(self.version)
+
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:

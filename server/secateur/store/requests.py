@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
+from sqlalchemy import delete, select, tuple_
 from sqlalchemy.orm import Session
 
 from secateur.core.errors import InvalidArgument
 from secateur.store.database import exclude_others
 from secateur.store.tables import RequestRow
+
+_UNSYNCHRONISED: Final = {"synchronize_session": False}  # nobody reads a key again in the same transaction
 
 
 class RequestKeys:
@@ -51,6 +55,13 @@ class RequestKeys:
                 field="request_id",
             )
         return request.resource_id
+
+    def forget(self, before: datetime, most: int) -> int:
+        """Forgets up to `most` keys that were used before a moment, and returns how many."""
+        old = select(RequestRow.project, RequestRow.method, RequestRow.request_id).where(RequestRow.create_time < before)
+        keys = tuple_(RequestRow.project, RequestRow.method, RequestRow.request_id)
+        statement = delete(RequestRow).where(keys.in_(old.limit(most))).returning(RequestRow.request_id)
+        return len(self._session.execute(statement, execution_options=_UNSYNCHRONISED).all())
 
     def remember(self, project: str, method: str, request_id: str, fingerprint: str, resource_id: str) -> None:
         """Keeps what a request with this key was answered with; see `answer`."""

@@ -291,7 +291,7 @@ class RequestRow(Base):
     request_id: Mapped[str] = mapped_column(Identifier, primary_key=True)
     fingerprint: Mapped[str] = mapped_column(Digest)
     resource_id: Mapped[str] = mapped_column(Identifier)
-    create_time: Mapped[datetime]
+    create_time: Mapped[datetime] = mapped_column(index=True)
 
 
 class TokenRow(Base):

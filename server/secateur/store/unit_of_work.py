@@ -42,6 +42,7 @@ class Snapshot:
         jobs: Jobs.
         models: Models.
         outbox: Messages that the queue is owed.
+        requests: Idempotency keys.
         tokens: API tokens.
         audit: The audit log.
         quotas: What projects may take.
@@ -53,7 +54,7 @@ class Snapshot:
         self.quotas = QuotaRepository(session, clock, quotas)
         self.datasets = DatasetRepository(session, clock, self.quotas)
         self.journal = Journal(session, clock, Needs(session, self.datasets))
-        requests = RequestKeys(session, clock)
+        self.requests = requests = RequestKeys(session, clock)
         self.device_profiles = DeviceProfileRepository(session, clock, requests)
         self.jobs = JobRepository(session, self.journal, requests, self.quotas)
         self.families = FamilyRepository(session)

@@ -375,3 +375,58 @@ def test_jobs_are_filtered_and_ordered(api: Api) -> None:
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FILTER_INVALID")
     assert (refused.fields, refused.metadata["position"]) == (["filter"], "9")
     assert refusal(lambda: found("", "colour")).reason == "ORDER_INVALID"
+
+
+def test_a_job_that_has_changed_since_it_was_read_is_not_cancelled(api: Api, store: Store) -> None:
+    read = api.create_job()
+    JobLedger(store).claim(read.name.rpartition("/")[2], worker="w", lease_seconds=30)
+
+    found = refusal(lambda: api.jobs.CancelJob(pb.CancelJobRequest(name=read.name, etag=read.etag)))
+    current = api.jobs.GetJob(pb.GetJobRequest(name=read.name))
+    cancelled = api.jobs.CancelJob(pb.CancelJobRequest(name=read.name, etag=current.etag))
+
+    assert (found.code, found.reason, found.fields) == (grpc.StatusCode.ABORTED, "ETAG_MISMATCH", ["etag"])
+    assert found.metadata["etag"] == current.etag != read.etag
+    assert current.state == pb.JOB_STATE_RUNNING
+    assert cancelled.etag != current.etag
+
+
+class TestRetry:
+    """Work that came to nothing, done again."""
+
+    def test_a_cancelled_job_is_done_again_as_a_new_one(self, api: Api) -> None:
+        old = api.create_job(labels={"site": "a"}, display_name="nightly", seed=7)
+        old = api.jobs.CancelJob(pb.CancelJobRequest(name=old.name))
+
+        new = api.jobs.RetryJob(pb.RetryJobRequest(name=old.name, etag=old.etag))
+
+        assert new.name != old.name
+        assert (new.state, new.attempt, new.last_sequence) == (pb.JOB_STATE_QUEUED, 0, 1)
+        for field in ("labels", "display_name", "seed", "architecture", "dataset", "targets", "policy", "recipe"):
+            assert getattr(new, field) == getattr(old, field)
+        assert api.jobs.GetJob(pb.GetJobRequest(name=old.name)) == old
+
+    def test_twice_is_once(self, api: Api) -> None:
+        old = api.create_job()
+        api.jobs.CancelJob(pb.CancelJobRequest(name=old.name))
+        request = pb.RetryJobRequest(name=old.name, request_id=str(uuid.uuid4()))
+
+        new = api.jobs.RetryJob(request)
+        api.jobs.CancelJob(pb.CancelJobRequest(name=new.name))
+
+        assert api.jobs.RetryJob(request).name == new.name
+        other = refusal(lambda: api.jobs.RetryJob(pb.RetryJobRequest(name=new.name, request_id=request.request_id)))
+        assert (other.code, other.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_ID_REUSED")
+        third = api.jobs.RetryJob(pb.RetryJobRequest(name=old.name))
+        assert third.name == api.jobs.RetryJob(pb.RetryJobRequest(name=new.name)).name  # the same work is done once
+
+    def test_what_cannot_be_retried_says_why(self, api: Api, store: Store, blobs: BlobStore) -> None:
+        job = api.create_job()
+        waiting = refusal(lambda: api.jobs.RetryJob(pb.RetryJobRequest(name=job.name)))
+        train(store, blobs, job)
+        done = refusal(lambda: api.jobs.RetryJob(pb.RetryJobRequest(name=job.name)))
+        stale = refusal(lambda: api.jobs.RetryJob(pb.RetryJobRequest(name=job.name, etag=job.etag)))
+        unknown = refusal(lambda: api.jobs.RetryJob(pb.RetryJobRequest(name=f"{api.parent}/jobs/0")))
+
+        assert [found.reason for found in (waiting, done)] == ["JOB_NOT_RETRYABLE"] * 2
+        assert (stale.reason, unknown.reason) == ("ETAG_MISMATCH", "JOB_NOT_FOUND")

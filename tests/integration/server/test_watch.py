@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
+from datetime import timedelta
 
 import grpc
+import grpc.aio
 import pytest
+from sqlalchemy import Engine, event
 
 from secateur.core.jobs import JobStage, JobState
 from secateur.core.reports import Progress
+from secateur.server.settings import ServerSettings
 from secateur.store import Store
 from secateur.store.ledger import JobLedger
 from secateur.v1 import job_service_pb2 as pb
+from secateur.v1 import job_service_pb2_grpc
 from tests.support.postgres import ON_BOTH_DATABASES
-from tests.support.server import Api
+from tests.support.server import Api, refusal, running
 
 pytestmark = ON_BOTH_DATABASES
 
@@ -114,3 +120,97 @@ def test_a_watch_ends_with_its_deadline(api: Api, job: pb.Job) -> None:
         list(api.watch(job, timeout=0.3))
 
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def wait(api: Api, job: pb.Job, timeout: float | None = None, *, deadline: float = 20) -> tuple[pb.Job, float]:
+    request = pb.WaitJobRequest(name=job.name)
+    if timeout is not None:
+        request.timeout.FromTimedelta(timedelta(seconds=timeout))
+    started = time.monotonic()
+    return api.jobs.WaitJob(request, timeout=deadline), time.monotonic() - started
+
+
+def test_a_wait_ends_with_the_job(api: Api, store: Store, job: pb.Job) -> None:
+    worker = threading.Timer(0.5, work, args=(store, job, 3))
+    worker.start()
+    found, _ = wait(api, job)
+    worker.join()
+
+    assert (found.state, found.last_sequence) == (pb.JOB_STATE_SUCCEEDED, 6)
+    assert wait(api, job)[0] == found
+
+
+def test_a_wait_that_is_over_returns_the_job_as_it_is(api: Api, job: pb.Job) -> None:
+    for timeout, deadline in ((0.0, 20.0), (0.3, 20.0), (None, 1.0), (100.0, 1.0)):
+        found, seconds = wait(api, job, timeout, deadline=deadline)
+        assert found.state == pb.JOB_STATE_QUEUED
+        assert (timeout or 0) <= seconds < deadline or timeout == 100.0
+    assert refusal(lambda: wait(api, pb.Job(name=f"{api.parent}/jobs/0"))).reason == "JOB_NOT_FOUND"
+
+
+def test_hundreds_of_watchers_get_every_event_and_one_reads_for_all(
+    api: Api, settings: ServerSettings, store: Store, job: pb.Job
+) -> None:
+    watchers, reports = 300, 20
+    reads = []
+
+    def count(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        if "FROM job_events" in statement:
+            reads.append(statement)
+
+    async def watch_all(address: str) -> list[list[int]]:
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub = job_service_pb2_grpc.JobServiceStub(channel)
+
+            async def watch() -> list[int]:
+                seen = []
+                async for response in stub.WatchJob(pb.WatchJobRequest(name=job.name), timeout=60):
+                    seen.append(response.event.sequence)
+                    if len(seen) == 1:
+                        started.append(None)
+                        if len(started) == watchers:
+                            worker.start()
+                return seen
+
+            return await asyncio.gather(*(watch() for _ in range(watchers)))
+
+    started: list[None] = []
+    worker = threading.Thread(target=work, args=(store, job, reports))
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        with running(settings) as server:
+            seen = asyncio.run(watch_all(server.address))
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+    worker.join()
+
+    assert seen == [list(range(1, reports + 4))] * watchers
+    assert watchers <= len(reads) <= watchers + 3 * reports  # each once for what was before, then one for all
+
+
+def test_a_server_with_as_many_watches_as_it_may_have_refuses_another(api: Api, settings: ServerSettings, job: pb.Job) -> None:
+    with (
+        running(settings.model_copy(update={"max_watches": 2})) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        other = Api(channel, api.project)
+        streams = [other.jobs.WatchJob(pb.WatchJobRequest(name=job.name), timeout=20) for _ in range(2)]
+        assert [next(stream).event.sequence for stream in streams] == [1, 1]
+
+        found = refusal(lambda: next(other.watch(job)))
+        assert (found.code, found.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "WATCH_LIMIT")
+        assert refusal(lambda: wait(other, job)).reason == "WATCH_LIMIT"
+
+        streams[0].cancel()
+        deadline = time.monotonic() + 5
+        while not admitted(other, job):  # until the server has noticed
+            assert time.monotonic() < deadline, "the watch that ended is still counted"
+            time.sleep(0.05)
+
+
+def admitted(api: Api, job: pb.Job) -> bool:
+    stream = api.jobs.WatchJob(pb.WatchJobRequest(name=job.name), timeout=20)
+    try:
+        return bool(next(stream).event.sequence == 1)
+    except grpc.RpcError:
+        return False

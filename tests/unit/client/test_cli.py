@@ -296,6 +296,7 @@ def test_jobs_are_listed_watched_and_cancelled(remote: Service) -> None:
     remote.jobs.live = True
     run(remote, *SUBMIT, "--no-wait")
     assert json.loads(run(remote, "jobs", "cancel", "00000004", "--json").stdout)["state"] == "CANCELLED"
+    assert json.loads(run(remote, "jobs", "retry", "00000004", "--json").stdout)["name"] == "projects/default/jobs/00000005"
 
 
 def test_models_are_shown_and_downloaded(remote: Service, tmp_path: Path) -> None:

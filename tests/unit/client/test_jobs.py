@@ -150,6 +150,23 @@ def test_cancel_ends_the_job(client: Client, remote: Service) -> None:
     assert job.wait().state == "CANCELLED"
 
 
+def test_cancel_may_insist_on_what_was_read(client: Client, remote: Service) -> None:
+    job = submit(client)
+    remote.jobs.jobs[job.name].etag = "7"
+    job.refresh().cancel(if_unchanged=True)
+    job.cancel()
+    assert [request.etag for request in remote.faults.requests["CancelJob"]] == ["7", ""]  # type: ignore[attr-defined]
+
+
+def test_retry_gives_a_new_job(client: Client, remote: Service) -> None:
+    old = submit(client)
+    new = old.retry()
+    assert (old.name, new.name) == ("projects/default/jobs/00000001", "projects/default/jobs/00000002")
+    assert new.wait().done
+    (request,) = remote.faults.requests["RetryJob"]
+    assert len(request.request_id) == 36  # type: ignore[attr-defined]
+
+
 def test_result_returns_one_model_per_target(client: Client) -> None:
     job = client.submit(RESNET, dataset="digits", targets=[Target(flash="64KiB"), Target(ram="40KiB")])
     assert [model.name for model in job.result()] == [NAME, NAME]

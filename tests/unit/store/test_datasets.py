@@ -10,8 +10,10 @@ from secateur.core.datasets import Dataset, DatasetName, content
 from secateur.core.errors import AlreadyExists, NotFound
 from secateur.core.graph import LayerGraph
 from secateur.core.planning import Plan
+from secateur.core.reports import ARENA_BYTES
 from secateur.core.specs import Augmentation
 from secateur.store import Store
+from secateur.store.families import Family
 from secateur.store.ledger import JobLedger
 from secateur.store.records import DatasetRecord
 from tests.support.store import PROJECT, a_report, a_spec, claim
@@ -79,7 +81,7 @@ def test_a_model_knows_the_data_set_that_it_was_trained_on(
 
     own = DatasetName("my-set", PROJECT)
     with store.snapshot() as work:
-        (model,) = work.models.family(PROJECT, graph.digest, own)
-        (other,) = work.models.family(PROJECT, graph.digest, DatasetName("digits"))
-        assert work.models.family(PROJECT, graph.digest, DatasetName("my-set")) == ()
-    assert (model.dataset, other.dataset) == (own, DatasetName("digits"))
+        by_name = {model.dataset: model.id for model in work.models.list(PROJECT).items}
+        families = [Family.of(PROJECT, graph.digest, name) for name in (own, DatasetName("digits"), DatasetName("my-set"))]
+        offers = [work.families.offers(family, ram_measurement=ARENA_BYTES) for family in families]
+    assert [[offer.id for offer in each] for each in offers] == [[by_name[own]], [by_name[DatasetName("digits")]], []]

@@ -8,7 +8,6 @@ import pytest
 
 from secateur.core import devices
 from secateur.core.cost import cost_of
-from secateur.core.datasets import DatasetName
 from secateur.core.devices import DeviceProfile
 from secateur.core.errors import AlreadyExists, InvalidArgument, NotFound, QuotaExceeded
 from secateur.core.graph import LayerGraph
@@ -109,7 +108,7 @@ def test_a_job_keeps_the_profile_that_it_was_made_for(
 
     assert claimed.spec.targets[0].device_profile == MINE
     with store.snapshot() as work:
-        (model,) = work.models.family(PROJECT, graph.digest, DatasetName("digits"))
+        (model,) = work.models.list(PROJECT).items
     assert model.device_profile == ProfileName("my-board", PROJECT)
     assert model.report.unpruned_cost == cost_of(graph)
 

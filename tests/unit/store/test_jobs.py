@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from secateur.core.cost import cost_of
@@ -165,3 +167,23 @@ def test_events_are_read_from_a_sequence_on(store: Store, ledger: JobLedger, gra
         assert [event.sequence for event in work.jobs.events_after(job.id, 3, 2)] == [4, 5]
         assert work.jobs.events_after(job.id, 7, 2) == ()
         assert work.jobs.events_after("nobody", 0, 2) == ()
+
+
+def test_a_request_id_is_forgotten_when_its_time_is_over(store: Store, graph: LayerGraph, clock: Clock) -> None:
+    used: dict[str, str] = {}
+    for request_id in ("old", "older than new", "new"):
+        with store.unit_of_work() as work:
+            spec = a_spec(graph, seed=len(used))
+            used[request_id] = work.jobs.create(
+                PROJECT, spec, work_key=spec.work_key("t"), request_id=request_id, fingerprint="f"
+            ).id
+            work.commit()
+        clock.advance(60)
+    with store.unit_of_work() as work:
+        assert work.requests.forget(clock.now - timedelta(seconds=60), 1) == 1
+        assert work.requests.forget(clock.now - timedelta(seconds=60), 100) == 1
+        assert work.requests.forget(clock.now - timedelta(seconds=60), 100) == 0
+        work.commit()
+    with store.snapshot() as work:
+        found = [work.jobs.requested(PROJECT, request_id, "f") for request_id in used]
+    assert [job and job.id for job in found] == [None, None, used["new"]]

@@ -13,8 +13,9 @@ from secateur.core.graph import LayerGraph
 from secateur.core.jobs import MAX_ATTEMPTS, JobStage, JobState
 from secateur.core.planning import Plan
 from secateur.core.profiles import ProfileName
-from secateur.core.reports import Progress, SearchCandidate
+from secateur.core.reports import ARENA_BYTES, Progress, SearchCandidate
 from secateur.store import Store
+from secateur.store.families import Family
 from secateur.store.ledger import JobLedger
 from secateur.store.records import Claim
 from tests.support.store import PROJECT, Clock, a_report, a_spec, claim, create, events, owed, read
@@ -146,7 +147,8 @@ def test_settling_keeps_the_model_with_all_its_figures(
     assert model_id is not None
     with store.snapshot() as work:
         model = work.models.get(PROJECT, model_id)
-        assert work.models.family(PROJECT, graph.digest, DatasetName("digits")) == (model,)
+        family = Family.of(PROJECT, graph.digest, DatasetName("digits"))
+        assert [offer.id for offer in work.families.offers(family, ram_measurement=ARENA_BYTES)] == [model_id]
     assert model.report == report
     assert (model.job_id, model.architecture, model.dataset, model.device_profile, model.create_time) == (
         job.id,

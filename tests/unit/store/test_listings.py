@@ -141,7 +141,7 @@ def pages(store: Store, **asked: Any) -> Iterator[JobRecord]:
 
 
 def test_a_filter_finds_what_plain_python_finds(store: Store, jobs: list[JobRecord]) -> None:
-    @settings(max_examples=120, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(FILTERS)
     def check(asked: Test) -> None:
         text, test = asked
@@ -186,7 +186,7 @@ def test_rows_that_come_in_between_do_not_shift_what_follows(store: Store, graph
 
 def test_a_token_goes_on_with_its_own_question_only(store: Store, jobs: list[JobRecord]) -> None:
     with store.snapshot() as work:
-        asked = {"filter_text": "attempt >= 1", "order_by": "attempt"}
+        asked: dict[str, Any] = {"filter_text": "attempt >= 1", "order_by": "attempt"}
         token = work.jobs.list(PROJECT, page_size=2, **asked).next_page_token
         for other in ({**asked, "order_by": "attempt desc"}, {**asked, "filter_text": "attempt >= 2"}, {}):
             with pytest.raises(InvalidArgument) as caught:

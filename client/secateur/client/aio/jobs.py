@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
@@ -38,11 +39,29 @@ class Job(JobView):
         self._snapshot = _job_mapping.job(await self._transport.unary(self._transport.jobs.GetJob, request))
         return self
 
-    async def cancel(self) -> Job:
-        """Asks the service to end the job CANCELLED, and returns it. A job that is done stays as it is."""
-        request = jobs_pb.CancelJobRequest(name=self.name)
+    async def cancel(self, *, if_unchanged: bool = False) -> Job:
+        """Asks the service to end the job CANCELLED, and returns it. A job that is done stays as it is.
+
+        Args:
+            if_unchanged: Only if the job is still as it was last read.
+
+        Raises:
+            Aborted: If it is not (ETAG_MISMATCH).
+            SecateurError: If the call fails for good in any other way.
+        """
+        request = jobs_pb.CancelJobRequest(name=self.name, etag=self.snapshot.etag if if_unchanged else "")
         self._snapshot = _job_mapping.job(await self._transport.unary(self._transport.jobs.CancelJob, request))
         return self
+
+    async def retry(self) -> Job:
+        """Has the work of a job that is FAILED, CANCELLED or EXPIRED done again, and returns the new job.
+
+        Raises:
+            FailedPrecondition: If the job is in another state (JOB_NOT_RETRYABLE).
+            SecateurError: If the call fails for good in any other way.
+        """
+        request = jobs_pb.RetryJobRequest(name=self.name, request_id=str(uuid.uuid4()))
+        return Job(self._transport, _job_mapping.job(await self._transport.unary(self._transport.jobs.RetryJob, request)))
 
     async def watch(self, after: int = 0, timeout: float | None = None) -> AsyncGenerator[JobEvent, None]:  # noqa: ASYNC109 -- as in concurrent.futures
         """Yields the events of the job until it is done, reconnecting without gap or repeat when the connection breaks.

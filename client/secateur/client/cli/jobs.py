@@ -20,7 +20,7 @@ from secateur.client.cli.render import candidate_table, event_line, job_table, r
 from secateur.client.client import Job
 from secateur.client.units import parse_seconds
 
-commands = typer.Typer(help="Look at jobs, wait for them, cancel them.", no_args_is_help=True)
+commands = typer.Typer(help="Look at jobs, wait for them, cancel or retry them.", no_args_is_help=True)
 app.add_typer(commands, name="jobs")
 
 Name = Annotated[str, typer.Argument(help="Resource name or id of a job.", show_default=False)]
@@ -124,3 +124,16 @@ def cancel_job(
         job.cancel()
     note = "" if job.done else "asked to end; it does so within seconds"
     session.show(job.snapshot, Group(job_table([job]), Text(note)))
+
+
+@commands.command("retry")
+def retry_job(
+    ctx: typer.Context,
+    name: Name,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """Do the work of a job that is FAILED, CANCELLED or EXPIRED again, as a new job."""
+    session: Session = ctx.obj
+    with session.client() as client:
+        job = client.job(name).retry()
+    session.show(job.snapshot, job_table([job]))

@@ -15,7 +15,7 @@ from secateur.core import datasets, recipes
 from secateur.core.datasets import Dataset, DatasetName
 from secateur.core.errors import FailedPrecondition, Infeasible, NotFound
 from secateur.core.graph import LayerGraph
-from secateur.core.jobs import JobState
+from secateur.core.jobs import JobState, check_retry
 from secateur.core.planning import TargetQuote
 from secateur.core.serial import digest_of, to_data
 from secateur.core.specs import JobSpec, PlanMode, PlanPolicy, Recipe, Target
@@ -24,6 +24,7 @@ from secateur.server.fields import under
 from secateur.server.lists import ListRows
 from secateur.server.plans.handlers import AskedTarget, quote_each, with_profiles
 from secateur.store import Store
+from secateur.store.jobs import check_etag
 from secateur.store.records import JobRecord, Page
 
 TOOLCHAIN: Final = f"secateur {importlib.metadata.version('secateur-server')}"
@@ -87,6 +88,23 @@ class CreateJob:
     job: JobRequest
     request_id: str
     validate_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RetryJob:
+    """A request to do the work of a job again.
+
+    Args:
+        project: Project of the job.
+        job: Id of the job.
+        etag: What the job's etag has to be still; empty for anything.
+        request_id: Idempotency key; empty for none.
+    """
+
+    project: str
+    job: str
+    etag: str
+    request_id: str
 
 
 def create_job(command: CreateJob, *, store: Store) -> JobRecord:
@@ -154,14 +172,50 @@ def list_jobs(query: ListRows, *, store: Store) -> Page[JobRecord]:
         )
 
 
-def cancel_job(project: str, job_id: str, *, store: Store) -> JobRecord:
+def cancel_job(project: str, job_id: str, etag: str, *, store: Store) -> JobRecord:
     """Cancels a job: a queued one at once, a running one as soon as its worker notices. A finished one stays as it is.
+
+    Args:
+        project: Project of the job.
+        job_id: Id of the job.
+        etag: What the job's etag has to be still; empty for anything.
+        store: Where jobs are.
 
     Raises:
         NotFound: JOB_NOT_FOUND.
+        Conflict: ETAG_MISMATCH.
     """
     with store.unit_of_work() as work:
-        job = work.jobs.cancel(project, job_id)
+        job = work.jobs.cancel(project, job_id, etag=etag)
+        work.commit()
+    return job
+
+
+def retry_job(command: RetryJob, *, store: Store) -> JobRecord:
+    """Does the work of a job that came to nothing again, as a new job: what has ended stays as it ended.
+
+    Returns:
+        The new job; or the one that does the same work by now, or that the same `request_id` made.
+
+    Raises:
+        NotFound: JOB_NOT_FOUND.
+        Conflict: ETAG_MISMATCH.
+        FailedPrecondition: JOB_NOT_RETRYABLE.
+        InvalidArgument: REQUEST_ID_REUSED.
+    """
+    with store.unit_of_work() as work:
+        old = work.jobs.get(command.project, command.job)
+        check_etag(command.etag, old.etag)
+        check_retry(old.state)
+        job = work.jobs.create(
+            command.project,
+            old.spec,
+            display_name=old.display_name,
+            labels=old.labels,
+            work_key=old.spec.work_key(TOOLCHAIN),
+            request_id=command.request_id,
+            fingerprint=digest_of({"retry": command.job}),
+        )
         work.commit()
     return job
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 from google.protobuf import duration_pb2
@@ -17,6 +18,7 @@ from secateur.core.specs import OptimizerKind, Recipe, Schedule, ScratchBudget
 from secateur.server import names
 from secateur.server.fields import under
 from secateur.server.jobs.handlers import CreateJob, JobRequest, RecipeChoice
+from secateur.server.jobs.watch import MAX_WAIT_SECONDS
 from secateur.server.plans.mapping import (
     plan_to_proto,
     policy_from_proto,
@@ -34,6 +36,12 @@ _WORDS: Final[Mapping[str, tuple[Any, str, type[StrEnum]]]] = {
     "scratch": (job_service_pb2.ScratchBudget, "SCRATCH_BUDGET_", ScratchBudget),
 }
 """Fields of a recipe that are words: the enum of each in the API, what its names start with, and the words."""
+
+_ANSWER_SECONDS: Final = 0.5
+"""How long before the deadline of a call its wait ends, so that the answer arrives in time."""
+
+_EVENTS_KEPT: Final = 1024
+"""Messages of events that are kept for further watchers."""
 
 
 def create_from_proto(request: job_service_pb2.CreateJobRequest) -> CreateJob:
@@ -84,9 +92,21 @@ def job_to_proto(job: JobRecord, *, brief: bool = False) -> job_service_pb2.Job:
         create_time=timestamp(job.create_time),
         start_time=timestamp(job.start_time),
         end_time=timestamp(job.end_time),
-        etag=str(job.version),
+        etag=job.etag,
         last_sequence=job.last_sequence,
     )
+
+
+def wait_from_proto(request: job_service_pb2.WaitJobRequest, time_remaining: float | None) -> float:
+    """Returns for how many seconds to wait for a job.
+
+    Args:
+        request: The request.
+        time_remaining: Seconds to the deadline of the call; None if it has none.
+    """
+    asked = request.timeout.seconds + request.timeout.nanos / 1e9 if request.HasField("timeout") else MAX_WAIT_SECONDS
+    left = MAX_WAIT_SECONDS if time_remaining is None else time_remaining - _ANSWER_SECONDS
+    return max(0.0, min(asked, left, MAX_WAIT_SECONDS))
 
 
 def page_to_proto(page: Page[JobRecord]) -> job_service_pb2.ListJobsResponse:
@@ -118,8 +138,9 @@ def _candidate_to_proto(candidate: SearchCandidate) -> job_service_pb2.SearchCan
     )
 
 
+@lru_cache(maxsize=_EVENTS_KEPT)
 def event_to_proto(event: EventRecord) -> job_service_pb2.WatchJobResponse:
-    """Returns one message of a watch stream."""
+    """Returns one message of a watch stream; all watchers of an event get the same one."""
     return job_service_pb2.WatchJobResponse(
         event=job_service_pb2.JobEvent(
             sequence=event.sequence,

@@ -8,11 +8,11 @@ from contextlib import aclosing
 from secateur.server import names
 from secateur.server.jobs import handlers, mapping
 from secateur.server.jobs.candidates import ListSearchCandidates, list_search_candidates
-from secateur.server.jobs.watch import WatchJob, watch_job
+from secateur.server.jobs.feeds import Feeds
+from secateur.server.jobs.watch import WatchJob, wait_job, watch_job
 from secateur.server.lists import ListRows
 from secateur.server.rpc import Context
 from secateur.server.threads import Threads
-from secateur.server.watchers import Watchers
 from secateur.store import Store
 from secateur.v1 import job_service_pb2, job_service_pb2_grpc
 
@@ -23,14 +23,14 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     Args:
         store: Where jobs are.
         threads: Where handlers run.
-        watchers: Tells watch streams of a change.
+        feeds: New events of jobs.
         send_soon: Called when a job may wait for its queue message.
     """
 
-    def __init__(self, *, store: Store, threads: Threads, watchers: Watchers, send_soon: Callable[[], None]) -> None:
+    def __init__(self, *, store: Store, threads: Threads, feeds: Feeds, send_soon: Callable[[], None]) -> None:
         self._store = store
         self._threads = threads
-        self._watchers = watchers
+        self._feeds = feeds
         self._send_soon = send_soon
 
     async def CreateJob(self, request: job_service_pb2.CreateJobRequest, context: Context) -> job_service_pb2.Job:
@@ -55,8 +55,22 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def CancelJob(self, request: job_service_pb2.CancelJobRequest, context: Context) -> job_service_pb2.Job:
         """Cancels a job."""
         project, job_id = names.in_project(request.name, "jobs")
-        job = await self._threads.run(handlers.cancel_job, project, job_id, store=self._store)
+        job = await self._threads.run(handlers.cancel_job, project, job_id, request.etag, store=self._store)
         return mapping.job_to_proto(job)
+
+    async def RetryJob(self, request: job_service_pb2.RetryJobRequest, context: Context) -> job_service_pb2.Job:
+        """Does the work of a job again, as a new job."""
+        project, job_id = names.in_project(request.name, "jobs")
+        command = handlers.RetryJob(project, job_id, etag=request.etag, request_id=request.request_id)
+        job = await self._threads.run(handlers.retry_job, command, store=self._store)
+        self._send_soon()
+        return mapping.job_to_proto(job)
+
+    async def WaitJob(self, request: job_service_pb2.WaitJobRequest, context: Context) -> job_service_pb2.Job:
+        """Returns a job once it has ended, or when the time is over."""
+        project, job_id = names.in_project(request.name, "jobs")
+        seconds = mapping.wait_from_proto(request, context.time_remaining())
+        return mapping.job_to_proto(await wait_job(project, job_id, seconds, feeds=self._feeds))
 
     async def ListSearchCandidates(
         self, request: job_service_pb2.ListSearchCandidatesRequest, context: Context
@@ -73,7 +87,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Streams the events of a job."""
         project, job_id = names.in_project(request.name, "jobs")
         query = WatchJob(project=project, job=job_id, after_sequence=request.after_sequence)
-        events = watch_job(query, store=self._store, watchers=self._watchers, threads=self._threads)
+        events = watch_job(query, feeds=self._feeds)
         async with aclosing(events):
             async for event in events:
                 yield mapping.event_to_proto(event)

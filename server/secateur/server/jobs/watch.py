@@ -1,21 +1,18 @@
-"""Watches a job: its events in order, none left out and none twice, until it has ended."""
+"""Watches a job: its events in order, none left out and none twice, until it has ended; or only waits for its end."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from secateur.server.threads import Threads
-from secateur.server.watchers import Watchers
-from secateur.store import Store
+from secateur.server.jobs.feeds import Feeds
 from secateur.store.records import EventRecord, JobRecord
 
-_FALLBACK_SECONDS: Final = 2.0
-"""How long to wait for a wake-up before reading anyway: wake-ups are lost while Redis is away."""
-
-_BATCH: Final = 200
-"""Events that are read at once."""
+MAX_WAIT_SECONDS: Final = 600.0
+"""Longest that one call waits for the end of a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,34 +30,47 @@ class WatchJob:
     after_sequence: int
 
 
-async def watch_job(
-    query: WatchJob, *, store: Store, watchers: Watchers, threads: Threads
-) -> AsyncGenerator[EventRecord, None]:
+async def watch_job(query: WatchJob, *, feeds: Feeds) -> AsyncGenerator[EventRecord, None]:
     """Yields every event after the given one and ends with the job.
 
-    Subscribes first, then reads, then waits: whatever happens after the reading rings the bell.
+    What happened so far each watcher reads for itself; what is new, one reads for all.
 
     Raises:
         NotFound: JOB_NOT_FOUND.
-        Unavailable: SERVER_STOPPING.
+        QuotaExceeded: WATCH_LIMIT.
+        Unavailable: SERVER_STOPPING or DATABASE_UNAVAILABLE.
     """
     seen = query.after_sequence
-    with watchers.subscribe(query.job) as bell:
-        while True:
-            bell.clear()
-            job, events = await threads.run(_read, store, query, seen)
-            for event in events:
-                yield event
-                seen = event.sequence
-            if seen < job.last_sequence:
-                continue
-            if job.state.is_terminal:
-                return
-            await bell.wait(_FALLBACK_SECONDS)
+    with feeds.admission():
+        job, events = await feeds.read(query.project, query.job, seen)
+        with feeds.join(query.project, query.job, job.last_sequence) as feed:
+            while True:
+                for event in events:
+                    yield event
+                    seen = event.sequence
+                if seen < feed.base:  # further behind than the feed goes back
+                    _, events = await feeds.read(query.project, query.job, seen)
+                    continue
+                events = tuple(feed.after(seen))
+                if not events:
+                    if feed.ended:
+                        return
+                    await feed.change()
 
 
-def _read(store: Store, query: WatchJob, seen: int) -> tuple[JobRecord, tuple[EventRecord, ...]]:
-    with store.snapshot() as work:
-        # The job first: if it has ended by then, the events that are read next are all that there will ever be.
-        job = work.jobs.get(query.project, query.job)
-        return job, tuple(work.jobs.events_after(query.job, seen, _BATCH))
+async def wait_job(project: str, job_id: str, seconds: float, *, feeds: Feeds) -> JobRecord:
+    """Returns a job once it has ended, or as it is after so many seconds, at most `MAX_WAIT_SECONDS`.
+
+    Raises as `watch_job` does.
+    """
+    job = await feeds.job(project, job_id)
+    if job.state.is_terminal:
+        return job
+    with suppress(TimeoutError):
+        async with (
+            asyncio.timeout(min(seconds, MAX_WAIT_SECONDS)),
+            aclosing(watch_job(WatchJob(project, job_id, job.last_sequence), feeds=feeds)) as events,
+        ):
+            async for _ in events:
+                pass
+    return await feeds.job(project, job_id)

@@ -141,6 +141,20 @@ class Jobs(JobServiceServicer):
             job.end_time.CopyFrom(Timestamp(seconds=1_700_000_060))
         return job
 
+    async def RetryJob(self, request: pb.RetryJobRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.Job:
+        await self._faults.enter("RetryJob", request, context)
+        job = pb.Job()
+        job.CopyFrom(self.jobs[request.name])
+        job.name = f"projects/default/jobs/{len(self.jobs) + 1:08x}"
+        job.state, job.last_sequence = pb.JOB_STATE_QUEUED, 1
+        job.ClearField("end_time")
+        self.add(job)
+        return job
+
+    async def WaitJob(self, request: pb.WaitJobRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.Job:
+        await self._faults.enter("WaitJob", request, context)
+        return self.jobs[request.name]
+
     async def ListSearchCandidates(
         self, request: pb.ListSearchCandidatesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListSearchCandidatesResponse:
