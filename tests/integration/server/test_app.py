@@ -146,7 +146,7 @@ def test_what_keeps_it_from_starting_is_one_readable_message(tmp_path: Path, set
                 (unmigrated, "lacks the tables"),
                 (second, "is taken"),
             ):
-                _, stderr = process.communicate(timeout=20)
+                _, stderr = process.communicate(timeout=60)
                 assert process.returncode == 1
                 assert problem in stderr
                 assert "Traceback" not in stderr
