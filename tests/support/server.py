@@ -106,15 +106,18 @@ def running(settings: ServerSettings) -> Iterator[Running]:
 
 
 @contextmanager
-def server_process(*, stderr: int | IO[str] = subprocess.PIPE, **settings: object) -> Iterator[subprocess.Popen[str]]:
+def server_process(
+    *arguments: str, stderr: int | IO[str] = subprocess.PIPE, **settings: object
+) -> Iterator[subprocess.Popen[str]]:
     """Runs `secateur-server` as a process, and ends it whatever happens.
 
     Args:
+        arguments: Its command line.
         stderr: Where its log goes.
         settings: Settings by their names in lower case.
     """
     env = {**os.environ, **{f"SECATEUR_{name.upper()}": str(value) for name, value in settings.items()}}
-    command = [Path(sys.executable).with_name("secateur-server")]
+    command = [str(Path(sys.executable).with_name("secateur-server")), *arguments]
     with subprocess.Popen(command, env=env, stderr=stderr, text=True) as process:
         try:
             yield process

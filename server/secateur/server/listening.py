@@ -8,9 +8,12 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
+import structlog
 
 from secateur.server.settings import ServerSettings
 from secateur.server.startup import StartError
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 def check_exposure(settings: ServerSettings) -> None:
@@ -43,6 +46,10 @@ def listen(server: grpc.aio.Server, settings: ServerSettings) -> str:
         StartError: If the address is taken or not of this machine, or a certificate cannot be used.
     """
     check_exposure(settings)
+    if settings.insecure and not is_local(settings.listen_address):
+        _log.warning(
+            "open to the network, with no more TLS and tokens than the settings ask for", address=settings.listen_address
+        )
     credentials = credentials_of(settings)
     address = settings.listen_address
     try:
@@ -76,29 +83,66 @@ def credentials_of(settings: ServerSettings) -> grpc.ServerCredentials | None:
         raise StartError(
             "TLS needs a certificate and its key: set both SECATEUR_TLS_CERTIFICATE_FILE and SECATEUR_TLS_KEY_FILE"
         )
-    _check_usable(certificate, key, client_ca)
-    return grpc.ssl_server_credentials(
-        [(key.read_bytes(), certificate.read_bytes())],
-        root_certificates=client_ca.read_bytes() if client_ca is not None else None,
-        require_client_auth=client_ca is not None,
+    files = _Files(certificate, key, client_ca)
+    return grpc.dynamic_ssl_server_credentials(
+        files.read(),
+        files.renewed,  # type: ignore[arg-type]  # the stubs do not know that None means "as before"
+        client_ca is not None,
     )
 
 
-def _check_usable(certificate: Path, key: Path, client_ca: Path | None) -> None:
-    """Looks into the files before gRPC does, which would start all the same and then refuse every handshake."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(certificate, key, password=_no_password)
-    except (OSError, ValueError) as error:
-        raise StartError(
-            "SECATEUR_TLS_CERTIFICATE_FILE and SECATEUR_TLS_KEY_FILE must be a PEM certificate chain and its unencrypted key. "
-            f"Received: {certificate} and {key}: {error}"
-        ) from error
-    try:
-        if client_ca is not None:
-            context.load_verify_locations(client_ca)
-    except OSError as error:
-        raise StartError(f"SECATEUR_TLS_CLIENT_CA_FILE must hold PEM certificates. Received: {client_ca}: {error}") from error
+class _Files:
+    """The files of TLS, read again when one of them changes: certificates are renewed while the server runs.
+
+    Args:
+        certificate: Certificate chain of the server.
+        key: Its key.
+        client_ca: Authorities of client certificates; None for none.
+    """
+
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
+        self._certificate = certificate
+        self._key = key
+        self._client_ca = client_ca
+        self._read: tuple[int, ...] = ()
+
+    def read(self) -> grpc.ServerCertificateConfiguration:
+        """Returns what is in the files.
+
+        Raises:
+            StartError: If they cannot be used. gRPC would take them all the same, and then refuse every handshake.
+        """
+        self._read = self._changed()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self._certificate, self._key, password=_no_password)
+            pair = (self._key.read_bytes(), self._certificate.read_bytes())
+        except (OSError, ValueError) as error:
+            raise StartError(
+                "SECATEUR_TLS_CERTIFICATE_FILE and SECATEUR_TLS_KEY_FILE must be a PEM certificate chain and its unencrypted "
+                f"key. Received: {self._certificate} and {self._key}: {error}"
+            ) from error
+        try:
+            if self._client_ca is not None:
+                context.load_verify_locations(self._client_ca)
+            authorities = self._client_ca.read_bytes() if self._client_ca is not None else None
+        except OSError as error:
+            raise StartError(
+                f"SECATEUR_TLS_CLIENT_CA_FILE must hold PEM certificates. Received: {self._client_ca}: {error}"
+            ) from error
+        return grpc.ssl_server_certificate_configuration([pair], authorities)
+
+    def renewed(self) -> grpc.ServerCertificateConfiguration | None:
+        """Returns what is in the files if they have changed and can be used; None to go on as before. Called per handshake."""
+        try:
+            return self.read() if self._changed() != self._read else None
+        except StartError as error:
+            _log.error("the renewed certificate cannot be used; the one before goes on", error=str(error))
+            return None
+
+    def _changed(self) -> tuple[int, ...]:
+        files = (self._certificate, self._key, self._client_ca)
+        return tuple(file.stat().st_mtime_ns for file in files if file is not None and file.exists())
 
 
 def _no_password() -> str:

@@ -18,9 +18,11 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from typer.testing import CliRunner
 
 from buf.validate import validate_pb2
 from secateur.client import Client, NotFound, PermissionDenied, Target, Zoo
+from secateur.client.cli import app as cli
 from secateur.core.access import Scope, Token
 from secateur.server.grants import GRANTS
 from secateur.server.settings import ServerSettings
@@ -381,6 +383,19 @@ def test_what_changes_something_is_audited_with_who_what_and_how_it_went(
     with store.snapshot() as work:
         quoted = [row for row in work.audit.list(token=operator.id, limit=100) if row.request_id == "quoted-1"]
     assert [row.method for row in quoted] == ["/secateur.v1.JobService/CancelJob"]
+
+
+def test_a_command_carries_the_token_of_a_file(address: str, store: Store, tmp_path: Path) -> None:
+    project = f"p-{uuid.uuid4().hex[:12]}"
+    (tmp_path / "token").write_text(f"{issue(store, Scope.OPERATOR, project).text}\n")
+    command = ["--address", address, "--project", project]
+
+    good = CliRunner().invoke(cli, [*command, "--token-file", str(tmp_path / "token"), "jobs", "list", "--json"])
+    none = CliRunner().invoke(cli, [*command, "jobs", "list", "--json"])
+
+    # The server of this process logs to the same standard output.
+    assert (good.exit_code, "[]" in good.stdout.splitlines()) == (0, True)
+    assert (none.exit_code, '"reason": "TOKEN_MISSING"' in none.stderr) == (1, True)
 
 
 def test_a_server_that_stops_writes_what_it_still_has_to_audit(settings: ServerSettings, store: Store) -> None:

@@ -146,10 +146,19 @@ def test_what_keeps_it_from_starting_is_one_readable_message(tmp_path: Path, set
                 (unmigrated, "lacks the tables"),
                 (second, "is taken"),
             ):
-                _, stderr = process.communicate(timeout=20)
+                _, stderr = process.communicate(timeout=60)
                 assert process.returncode == 1
                 assert problem in stderr
                 assert "Traceback" not in stderr
+
+
+def test_who_insists_is_served_on_a_network_with_a_warning(settings: ServerSettings) -> None:
+    with server_process("--insecure", data_dir=settings.data_dir, listen_address="0.0.0.0:0") as process:
+        assert process.stderr is not None
+        warning, started = (json.loads(process.stderr.readline()) for _ in range(2))
+    assert (warning["level"], warning["address"]) == ("warning", "0.0.0.0:0")
+    assert warning["event"].startswith("open to the network")
+    assert started["event"] == "serving"
 
 
 def test_a_server_that_is_stopped_while_it_starts_ends(settings: ServerSettings) -> None:

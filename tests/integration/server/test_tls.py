@@ -151,6 +151,25 @@ def test_a_certificate_of_another_authority_is_turned_away(mutual: str, files: F
         profiles(mutual, tls=Tls(files.ca, certificate, key), token=token)
 
 
+def test_a_renewed_certificate_is_taken_up_and_one_that_is_not_whole_is_not(
+    settings: ServerSettings, files: Files, token: str, tmp_path: Path
+) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    certificate.write_bytes(files.certificate.read_bytes())
+    key.write_bytes(files.key.read_bytes())
+    authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    renewed = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with encrypted(settings, files, tls_certificate_file=certificate, tls_key_file=key) as address:
+        assert profiles(address, tls=Tls(files.ca), token=token) > 0
+        renewed.cert_chain_pems[0].write_to_path(certificate)  # and not yet its key
+        assert profiles(address, tls=Tls(files.ca), token=token) > 0
+        renewed.private_key_pem.write_to_path(key)
+        assert profiles(address, tls=Tls(tmp_path / "ca.pem"), token=token) > 0
+        with pytest.raises(Unavailable, match=r"(?i)certificate"):
+            profiles(address, tls=Tls(files.ca), token=token)
+
+
 @pytest.mark.parametrize(
     ("chosen", "problem"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from hmac import compare_digest
 
 import pytest
 
@@ -28,6 +29,20 @@ def test_what_is_kept_is_the_sha_256_of_the_secret() -> None:
     assert token.matches(token.digest)
     assert not token.matches(Token.generate().digest)
     assert not token.matches(None)
+
+
+def test_digests_are_compared_in_constant_time_whether_there_is_a_token_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[int, int]] = []
+
+    def watched(first: str, second: str) -> bool:
+        compared.append((len(first), len(second)))
+        return compare_digest(first, second)
+
+    monkeypatch.setattr("hmac.compare_digest", watched)
+    token = Token.generate()
+    for digest in (token.digest, Token.generate().digest, None):
+        token.matches(digest)
+    assert compared == [(64, 64)] * 3
 
 
 def test_the_repr_keeps_the_secret() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -69,14 +69,14 @@ def _nothing(record: AuditRecord) -> None:
 
 
 @asynccontextmanager
-async def channel_to(echo: Echo) -> AsyncIterator[grpc.aio.Channel]:
+async def channel_to(echo: Echo, grants: Mapping[str, Grant]) -> AsyncIterator[grpc.aio.Channel]:
     methods = {
         shape: getattr(grpc, f"{shape}_rpc_method_handler")(
             getattr(echo, shape), request_deserializer=Get.FromString, response_serializer=Job.SerializeToString
         )
         for shape in SHAPES
     }
-    server = grpc.aio.server(interceptors=[RpcInterceptor(Access(as_anybody, GRANTS), audit=_nothing)])
+    server = grpc.aio.server(interceptors=[RpcInterceptor(Access(as_anybody, grants), audit=_nothing)])
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("secateur.test.Echo", methods)])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -96,9 +96,9 @@ async def finish(shape: str, call: Any) -> list[Job]:
     return [job async for job in call] if shape.endswith("stream") else [await call]
 
 
-def run(echo: Echo, test: Callable[[grpc.aio.Channel], Awaitable[None]]) -> None:
+def run(echo: Echo, test: Callable[[grpc.aio.Channel], Awaitable[None]], grants: Mapping[str, Grant] = GRANTS) -> None:
     async def main() -> None:
-        async with channel_to(echo) as channel:
+        async with channel_to(echo, grants) as channel:
             await test(channel)
 
     asyncio.run(main())
@@ -184,6 +184,15 @@ def test_a_defect_is_logged_with_its_traceback_and_leaks_nothing(shape: str) -> 
 
     (defect,) = [line for line in logs if line["event"] == "an RPC met a defect"]
     assert defect["exc_info"] is True
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_method_that_the_table_does_not_have_is_refused_to_everybody(shape: str) -> None:
+    async def test(channel: grpc.aio.Channel) -> None:
+        error, info = await failure(shape, start(channel, shape, GOOD))
+        assert (error.code(), info.reason) == (grpc.StatusCode.PERMISSION_DENIED, "METHOD_NOT_GRANTED")
+
+    run(Echo(), test, grants={})
 
 
 def test_every_call_leaves_one_line_with_method_status_and_duration() -> None:

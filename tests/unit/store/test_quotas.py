@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -104,3 +105,35 @@ def test_nothing_is_no_bound(bounded: Callable[..., Store], graph: LayerGraph) -
         create(store, graph, seed=seed)
         put(store, f"set-{seed}", str(seed), 2**60)
         upload(store)
+
+
+def test_of_uploads_that_begin_at_once_no_more_are_let_in_than_may(bounded: Callable[..., Store]) -> None:
+    store = bounded(uploads_per_minute=3)
+
+    def begin() -> bool:
+        try:
+            upload(store)
+        except QuotaExceeded:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        let_in = [result.result() for result in [pool.submit(begin) for _ in range(12)]]
+
+    assert let_in.count(True) == 3
+
+
+def test_two_files_that_are_registered_at_once_do_not_share_the_last_room(bounded: Callable[..., Store]) -> None:
+    store = bounded(stored_bytes=100)
+
+    def register(name: str) -> bool:
+        try:
+            put(store, name, name[-1], 60)
+        except QuotaExceeded:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        kept = list(pool.map(register, ("set-a", "set-b", "set-c", "set-d")))
+
+    assert kept.count(True) == 1
