@@ -51,19 +51,22 @@ class Faults:
         self._first = [fault for fault in KINDS if self._applies(fault)]
         self._random.shuffle(self._first)
         self._next = 0.0
+        self._tried = 0
         self.counts: Counter[str] = Counter()
 
-    def step(self, seconds_between: float) -> None:
+    def step(self, seconds_between: float, most: float) -> None:
         """Repairs what is due, and breaks something if it is time.
 
         Args:
             seconds_between: Mean time between two faults.
+            most: Faults to try in all.
         """
         now = time.monotonic()
         for name in [name for name, (when, _) in self._repairs.items() if when <= now]:
             self._repairs.pop(name)[1]()
         self._cluster.tend()
-        if now >= self._next:
+        if now >= self._next and self._tried < most:
+            self._tried += 1
             self._next = now + seconds_between * self._random.uniform(0.5, 1.5)
             fault = self._first.pop() if self._first else self._draw()
             if self._break(fault):

@@ -7,6 +7,7 @@ the clocks of the workers are an hour and a half apart. The same seed gives the 
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 import tempfile
 import threading
@@ -51,7 +52,7 @@ class Outcome:
     seconds: float
 
 
-def run(folder: Path, *, database: str, jobs: int, seed: int, seconds_between: float, fewest_faults: int = 0) -> Outcome:
+def run(folder: Path, *, database: str, jobs: int, seed: int, seconds_between: float, most_faults: float = math.inf) -> Outcome:
     """Runs the jobs and returns what was counted; fails if anything is not as it must be.
 
     Args:
@@ -60,7 +61,7 @@ def run(folder: Path, *, database: str, jobs: int, seed: int, seconds_between: f
         jobs: How many jobs.
         seed: Seed of jobs and faults.
         seconds_between: Mean time between two faults.
-        fewest_faults: How many faults there must be: jobs go on until then.
+        most_faults: How many faults to try; after that everything is left to recover.
     """
     started = time.monotonic()
     with cluster(folder, database) as made, ThreadPoolExecutor() as threads, closing(made.store()) as store:
@@ -70,9 +71,9 @@ def run(folder: Path, *, database: str, jobs: int, seed: int, seconds_between: f
             working = threads.submit(_submit_and_wait, client, store, jobs, seed, over)
             watching = threads.submit(_watch, client, over)
             try:
-                while not working.done() or faults.counts.total() < fewest_faults:
+                while not working.done():
                     assert time.monotonic() - started < _LONGEST_SECONDS, _unfinished(made, faults)
-                    faults.step(seconds_between)
+                    faults.step(seconds_between, most_faults)
                     time.sleep(0.05)
             finally:
                 faults.stop()
