@@ -20,9 +20,9 @@ from secateur.core.access import Scope, Token
 from secateur.core.errors import SecateurError
 from secateur.server.startup import StartError, check_migrated
 from secateur.store import Store
+from secateur.store.clock import utc_now
 from secateur.store.records import AuditRecord, TokenRecord
 from secateur.store.settings import Settings
-from secateur.store.unit_of_work import utc_now
 
 _PROJECT: Final = re.compile("[a-z][a-z0-9-]{0,62}")
 _DURATION: Final = re.compile("([1-9][0-9]{0,5})([smhdw])")

@@ -14,8 +14,8 @@ from secateur.core.access import ANYBODY, Principal, Token
 from secateur.core.errors import Unauthenticated
 from secateur.server.threads import Threads
 from secateur.store import Store
+from secateur.store.clock import utc_now
 from secateur.store.records import TokenRecord
-from secateur.store.unit_of_work import utc_now
 
 AUTHORIZATION: Final = "authorization"
 """Metadata key of the token."""

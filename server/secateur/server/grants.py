@@ -68,6 +68,8 @@ GRANTS: Final[Mapping[str, Grant]] = {
     "/secateur.v1.JobService/GetJob": _read("name"),
     "/secateur.v1.JobService/ListJobs": _read("parent"),
     "/secateur.v1.JobService/CancelJob": _write("name"),
+    "/secateur.v1.JobService/RetryJob": _write("name"),
+    "/secateur.v1.JobService/WaitJob": _read("name"),
     "/secateur.v1.JobService/WatchJob": _read("name"),
     "/secateur.v1.JobService/ListSearchCandidates": _read("parent"),
     "/secateur.v1.ModelService/GetModel": _read("name", _DEVICES),

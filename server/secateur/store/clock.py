@@ -9,6 +9,11 @@ from sqlalchemy import DateTime, func, select
 from sqlalchemy.orm import Session
 
 
+def utc_now() -> datetime:
+    """Returns the time of this machine, aware, for what no transaction is about."""
+    return datetime.now(UTC)
+
+
 class DatabaseClock:
     """The time of a transaction: read from the database when it is first asked for, and the same from then on.
 

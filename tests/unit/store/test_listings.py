@@ -188,7 +188,8 @@ def test_a_token_goes_on_with_its_own_question_only(store: Store, jobs: list[Job
     with store.snapshot() as work:
         asked: dict[str, Any] = {"filter_text": "attempt >= 1", "order_by": "attempt"}
         token = work.jobs.list(PROJECT, page_size=2, **asked).next_page_token
-        for other in ({**asked, "order_by": "attempt desc"}, {**asked, "filter_text": "attempt >= 2"}, {}):
+        others: list[dict[str, Any]] = [{**asked, "order_by": "attempt desc"}, {**asked, "filter_text": "attempt >= 2"}, {}]
+        for other in others:
             with pytest.raises(InvalidArgument) as caught:
                 work.jobs.list(PROJECT, page_token=token, **other)
             assert caught.value.reason == "PAGE_TOKEN_INVALID"
