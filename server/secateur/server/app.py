@@ -139,7 +139,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
                 watchers.stop()
                 await server.stop(settings.grace_seconds)
                 await _cancel(loops)
-                await threads.run(audit.flush)
+                await threads.run(audit.close)
 
 
 def main() -> None:
