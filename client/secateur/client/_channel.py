@@ -1,6 +1,6 @@
 """The connection to a server: where it is, encrypted or not, and the token that every call carries.
 
-Only this machine is spoken to in plain text. Everything else goes over TLS, unless the caller insists: nobody may read a token.
+Only this machine is spoken to in plain text, everything else over TLS unless the caller insists: nobody gets to read a token.
 """
 
 from __future__ import annotations

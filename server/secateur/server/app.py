@@ -155,7 +155,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
                 watchers.stop()
                 await server.stop(settings.grace_seconds)
                 await _cancel(tasks)
-                await threads.run(audit.flush)
+                await threads.run(audit.close)
 
 
 def main() -> None:

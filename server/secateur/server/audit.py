@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from secateur.core.errors import Unavailable
 from secateur.store import Store
 from secateur.store.records import AuditRecord
 
@@ -55,3 +56,10 @@ class AuditLog:
             except Exception:
                 self._waiting.extendleft(reversed(batch))
                 raise
+
+    def close(self) -> None:
+        """Writes what waits, as far as the database is there."""
+        try:
+            self.flush()
+        except Unavailable:
+            _log.error("the audit log cannot be written: these calls are only in the log lines", calls=len(self._waiting))

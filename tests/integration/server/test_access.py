@@ -21,7 +21,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from typer.testing import CliRunner
 
 from buf.validate import validate_pb2
-from secateur.client import Client, NotFound, PermissionDenied, Target, Zoo
+from secateur.client import Budget, Client, NotFound, PermissionDenied, Target, Zoo
 from secateur.client.cli import app as cli
 from secateur.core.access import Scope, Token
 from secateur.server.grants import GRANTS
@@ -351,6 +351,18 @@ def test_a_device_gets_the_models_of_its_project(theirs: Theirs, guarded: grpc.C
     parts = device.models.DownloadArtifact(models.DownloadArtifactRequest(name=resolved.artifact.name))
     file = b"".join(part.data for part in parts)
     assert hashlib.sha256(file).hexdigest() == resolved.artifact.sha256
+
+
+def test_a_device_with_the_sdk_needs_nothing_but_names_in_full(
+    theirs: Theirs, address: str, store: Store, tmp_path: Path
+) -> None:
+    (architecture,) = [name for name in theirs.names if "/architectures/" in name]
+    with Client(address, theirs.api.project, token=issue(store, Scope.DEVICE, theirs.api.project).text) as client:
+        resolved = client.resolve(architecture, DATASET, budget=Budget(macs="1G"))
+        (path,) = resolved.model.download(tmp_path, formats=[resolved.artifact.format])
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == resolved.artifact.sha256
+        with pytest.raises(PermissionDenied):
+            client.resolve(architecture, "digits", budget=Budget(macs="1G"))
 
 
 def test_what_changes_something_is_audited_with_who_what_and_how_it_went(
