@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from sqlalchemy import inspect, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
+from secateur.core.jobs import Scheduling
 from secateur.server.architectures.service import ArchitectureService
 from secateur.server.datasets.service import DatasetService
 from secateur.server.device_profiles.service import DeviceProfileService
@@ -121,7 +122,8 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         sets = DatasetService(store=store, blobs=blobs, uploads=UploadStore(settings.blob_url), threads=threads)
         dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server(sets, server)
         device_profile_service_pb2_grpc.add_DeviceProfileServiceServicer_to_server(DeviceProfileService(store, threads), server)
-        jobs = JobService(store=store, threads=threads, watchers=watchers, send_soon=sending.nudge)
+        limits = Scheduling(max_pending_seconds=settings.max_pending_seconds, max_run_seconds=settings.max_run_seconds)
+        jobs = JobService(store=store, threads=threads, watchers=watchers, send_soon=sending.nudge, limits=limits)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
         models = ModelService(store=store, blobs=blobs, threads=threads)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
