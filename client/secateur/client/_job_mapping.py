@@ -154,4 +154,9 @@ def job(message: jobs_pb.Job) -> v.JobSnapshot:
         end_time=time_of(message.end_time),
         etag=message.etag,
         last_sequence=message.last_sequence,
+        priority=name_of(jobs_pb.JobPriority, message.priority, "JOB_PRIORITY_"),
+        max_pending=message.max_pending_time.ToTimedelta() if message.HasField("max_pending_time") else None,
+        max_run=message.max_run_time.ToTimedelta() if message.HasField("max_run_time") else None,
+        queue_position=message.queue_position,
+        estimated_start_time=time_of(message.estimated_start_time),
     )

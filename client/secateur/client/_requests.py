@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final, Protocol, TypeVar
 
+from google.protobuf import duration_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
@@ -198,11 +200,14 @@ def job(
     seed: int,
     display_name: str,
     labels: Mapping[str, str] | None,
+    priority: str | None,
+    max_pending: timedelta | None,
+    max_run: timedelta | None,
     planning: Planning,
 ) -> jobs_pb.Job:
     """Returns the message of a job to create, still without architecture, data set and profiles as they were given.
 
-    Raises as `target_messages`, `policy` and `recipe_message` do.
+    Raises as `target_messages`, `policy` and `recipe_message` do, and UsageError if there is no such priority.
     """
     return jobs_pb.Job(
         dataset=dataset,
@@ -212,7 +217,18 @@ def job(
         seed=seed,
         display_name=display_name,
         labels=labels,
+        priority=_word(jobs_pb.JobPriority, "priority", priority),
+        max_pending_time=_duration(max_pending),
+        max_run_time=_duration(max_run),
     )
+
+
+def _duration(time: timedelta | None) -> duration_pb2.Duration | None:
+    if time is None:
+        return None
+    message = duration_pb2.Duration()
+    message.FromTimedelta(time)
+    return message
 
 
 def device_profile(

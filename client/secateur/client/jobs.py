@@ -102,7 +102,10 @@ class JobEvent:
 
 @dataclass(frozen=True, slots=True)
 class JobSnapshot:
-    """A job as of one moment. `hybrid` is None unless that is the mode, `search` unless the job searches."""
+    """A job as of one moment. `hybrid` is None unless that is the mode, `search` unless the job searches.
+
+    `queue_position` (1 is next) and `estimated_start_time` are known of a queued job that was read by itself.
+    """
 
     name: str
     display_name: str
@@ -131,6 +134,11 @@ class JobSnapshot:
     end_time: datetime | None
     etag: str
     last_sequence: int
+    priority: str = "NORMAL"
+    max_pending: timedelta | None = None
+    max_run: timedelta | None = None
+    queue_position: int = 0
+    estimated_start_time: datetime | None = None
 
     @property
     def done(self) -> bool:

@@ -68,6 +68,34 @@ JOB_STATE_EXPIRED: JobState.ValueType  # 7
 """Waited or ran longer than allowed."""
 Global___JobState: _TypeAlias = JobState  # noqa: Y015
 
+class _JobPriority:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JobPriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobPriority.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    JOB_PRIORITY_UNSPECIFIED: _JobPriority.ValueType  # 0
+    """Normal."""
+    JOB_PRIORITY_LOW: _JobPriority.ValueType  # 1
+    """After all others."""
+    JOB_PRIORITY_NORMAL: _JobPriority.ValueType  # 2
+    """As most."""
+    JOB_PRIORITY_HIGH: _JobPriority.ValueType  # 3
+    """Before all others."""
+
+class JobPriority(_JobPriority, metaclass=_JobPriorityEnumTypeWrapper):
+    """Who goes first. Among equals the projects take turns."""
+
+JOB_PRIORITY_UNSPECIFIED: JobPriority.ValueType  # 0
+"""Normal."""
+JOB_PRIORITY_LOW: JobPriority.ValueType  # 1
+"""After all others."""
+JOB_PRIORITY_NORMAL: JobPriority.ValueType  # 2
+"""As most."""
+JOB_PRIORITY_HIGH: JobPriority.ValueType  # 3
+"""Before all others."""
+Global___JobPriority: _TypeAlias = JobPriority  # noqa: Y015
+
 class _JobStage:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -343,6 +371,11 @@ class Job(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    MAX_PENDING_TIME_FIELD_NUMBER: _builtins.int
+    MAX_RUN_TIME_FIELD_NUMBER: _builtins.int
+    QUEUE_POSITION_FIELD_NUMBER: _builtins.int
+    ESTIMATED_START_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Output only. Resource name, `projects/{project}/jobs/{id}`."""
     display_name: _builtins.str
@@ -365,6 +398,12 @@ class Job(_message.Message):
     """Output only. Changes with every change of the job."""
     last_sequence: _builtins.int
     """Output only. Sequence number of its latest event."""
+    priority: Global___JobPriority.ValueType
+    """Who goes first."""
+    queue_position: _builtins.int
+    """Output only. Of a queued job as GetJob returns it: its place among those that need the same kind of worker,
+    1 for the next. It changes as others come and go.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels: at most 64, keys and values of at most 63 characters."""
@@ -405,6 +444,24 @@ class Job(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When it ended."""
 
+    @_builtins.property
+    def max_pending_time(self) -> _duration_pb2.Duration:
+        """How long it may wait for a worker, each time that it waits; then it ends EXPIRED (PENDING_TIME_EXCEEDED). Unset or more
+        than the deployment allows means what the deployment allows.
+        """
+
+    @_builtins.property
+    def max_run_time(self) -> _duration_pb2.Duration:
+        """How long one attempt may run; then the job ends EXPIRED (RUN_TIME_EXCEEDED). Unset or more than the deployment allows
+        means what the deployment allows.
+        """
+
+    @_builtins.property
+    def estimated_start_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. Of a queued job as GetJob returns it: when it may start, going by the latest run times. Unset
+        where there are none.
+        """
+
     def __init__(
         self,
         *,
@@ -428,10 +485,15 @@ class Job(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         last_sequence: _builtins.int = ...,
+        priority: Global___JobPriority.ValueType = ...,
+        max_pending_time: _duration_pb2.Duration | None = ...,
+        max_run_time: _duration_pb2.Duration | None = ...,
+        queue_position: _builtins.int = ...,
+        estimated_start_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "policy", b"policy", "progress", b"progress", "recipe", b"recipe", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimated_start_time", b"estimated_start_time", "max_pending_time", b"max_pending_time", "max_run_time", b"max_run_time", "policy", b"policy", "progress", b"progress", "recipe", b"recipe", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "attempt", b"attempt", "create_time", b"create_time", "dataset", b"dataset", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "etag", b"etag", "labels", b"labels", "last_sequence", b"last_sequence", "name", b"name", "policy", b"policy", "progress", b"progress", "recipe", b"recipe", "results", b"results", "seed", b"seed", "stage", b"stage", "start_time", b"start_time", "state", b"state", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "attempt", b"attempt", "create_time", b"create_time", "dataset", b"dataset", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "estimated_start_time", b"estimated_start_time", "etag", b"etag", "labels", b"labels", "last_sequence", b"last_sequence", "max_pending_time", b"max_pending_time", "max_run_time", b"max_run_time", "name", b"name", "policy", b"policy", "priority", b"priority", "progress", b"progress", "queue_position", b"queue_position", "recipe", b"recipe", "results", b"results", "seed", b"seed", "stage", b"stage", "start_time", b"start_time", "state", b"state", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

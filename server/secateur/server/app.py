@@ -17,6 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from pydantic import ValidationError
 
+from secateur.core.jobs import Scheduling
 from secateur.server.access import Access
 from secateur.server.architectures.service import ArchitectureService
 from secateur.server.audit import FLUSH_SECONDS, AuditLog
@@ -132,7 +133,8 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         sets = DatasetService(store=store, blobs=blobs, uploads=UploadStore(settings.blob_url), threads=threads)
         dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server(sets, server)
         device_profile_service_pb2_grpc.add_DeviceProfileServiceServicer_to_server(DeviceProfileService(store, threads), server)
-        jobs = JobService(store=store, threads=threads, feeds=feeds, send_soon=sending.nudge)
+        limits = Scheduling(max_pending_seconds=settings.max_pending_seconds, max_run_seconds=settings.max_run_seconds)
+        jobs = JobService(store=store, threads=threads, feeds=feeds, send_soon=sending.nudge, limits=limits)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
         resolver: Resolver[model_service_pb2.ResolveModelResponse] = Resolver(store)
         refreshing = Periodic(resolver.refresh, interval_seconds=settings.resolve_refresh_seconds, threads=threads)

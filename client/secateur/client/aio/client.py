@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -84,6 +85,9 @@ class Client(Catalogue):
         seed: int = 0,
         display_name: str = "",
         labels: Mapping[str, str] | None = None,
+        priority: str | None = None,
+        max_pending: timedelta | None = None,
+        max_run: timedelta | None = None,
         validate_only: bool = False,
         **planning: Unpack[Planning],
     ) -> Job:
@@ -107,6 +111,9 @@ class Client(Catalogue):
             seed: Seed of planner, initialisation, splits and shuffling.
             display_name: Name for people.
             labels: Labels.
+            priority: "low", "normal" or "high": who goes first; None for normal. Among equals the projects take turns.
+            max_pending: How long it may wait for a worker before it ends EXPIRED; None for the service's own limit.
+            max_run: How long one attempt may run before the job ends EXPIRED; None for the service's own limit.
             validate_only: Only check and answer; the job returned has no name.
             planning: How to plan: `mode`, `round_to` and the others of `secateur.client.Planning`.
 
@@ -125,6 +132,9 @@ class Client(Catalogue):
             seed=seed,
             display_name=display_name,
             labels=labels,
+            priority=priority,
+            max_pending=max_pending,
+            max_run=max_run,
             planning=planning,
         )
         job.architecture = await self._stored(architecture, input_shape, classes)

@@ -52,6 +52,10 @@ def render_job(job: JobView, models: Sequence[ModelView]) -> RenderableType:
         Text(f"{snapshot.architecture} on {snapshot.dataset}, seed {snapshot.seed}", style="dim"),
         Text(recipe_line(snapshot.recipe), style="dim"),
     ]
+    if snapshot.queue_position:
+        start = snapshot.estimated_start_time
+        when = f", starts at about {start.isoformat(' ', 'minutes')}" if start else ""
+        parts.append(Text(f"Place {snapshot.queue_position} in the queue, priority {snapshot.priority}{when}"))
     if snapshot.error is not None:
         parts.append(Text(f"{snapshot.error.reason}: {snapshot.error.message}", style="red"))
     by_name = {model.name: model for model in models}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -62,6 +63,16 @@ def submit(
     seed: options.Seed = 0,
     name: Annotated[str, typer.Option(help="Name for people.", show_default=False)] = "",
     label: Annotated[list[str] | None, typer.Option(help="Label, key=value; may be repeated.", show_default=False)] = None,
+    priority: Annotated[
+        str | None,
+        typer.Option(help="low, normal or high: who goes first. Equals take turns.", show_default=False),
+    ] = None,
+    max_pending: Annotated[
+        str | None, typer.Option(help="Give the job up if no worker has taken it by then: 2h.", show_default=False)
+    ] = None,
+    max_run: Annotated[
+        str | None, typer.Option(help="Give the job up if an attempt runs for longer: 90m.", show_default=False)
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Wait for the job and show what came of it.")] = True,
     timeout: options.Timeout = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check; create no job.")] = False,
@@ -81,6 +92,9 @@ def submit(
             seed=seed,
             display_name=name,
             labels=labels,
+            priority=priority,
+            max_pending=_time(max_pending, "max_pending"),
+            max_run=_time(max_run, "max_run"),
             validate_only=dry_run,
             **network.of_zoo,
             **plans.planning,
@@ -93,3 +107,7 @@ def submit(
         show_job(session, job)
     if waiting:
         raise typer.Exit(exit_code_of_state(job.state))
+
+
+def _time(text: str | None, field: str) -> timedelta | None:
+    return None if text is None else timedelta(seconds=parse_seconds(text, field=field))

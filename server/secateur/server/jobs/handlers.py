@@ -15,7 +15,7 @@ from secateur.core import datasets, recipes
 from secateur.core.datasets import Dataset, DatasetName
 from secateur.core.errors import FailedPrecondition, Infeasible, NotFound
 from secateur.core.graph import LayerGraph
-from secateur.core.jobs import JobState, check_retry
+from secateur.core.jobs import JobState, Scheduling, check_retry
 from secateur.core.planning import TargetQuote
 from secateur.core.serial import digest_of, to_data
 from secateur.core.specs import JobSpec, PlanMode, PlanPolicy, Recipe, Target
@@ -26,6 +26,7 @@ from secateur.server.plans.handlers import AskedTarget, quote_each, with_profile
 from secateur.store import Store
 from secateur.store.jobs import check_etag
 from secateur.store.records import JobRecord, Page
+from secateur.store.turns import QueuePlace
 
 TOOLCHAIN: Final = f"secateur {importlib.metadata.version('secateur-server')}"
 """Versions that may change the result of equal work."""
@@ -62,6 +63,7 @@ class JobRequest:
         seed: Seed of planner, initialisation, splits and shuffling.
         display_name: Name for people.
         labels: Labels.
+        scheduling: When it runs, and for how long.
     """
 
     project: str
@@ -73,6 +75,15 @@ class JobRequest:
     seed: int
     display_name: str
     labels: Mapping[str, str]
+    scheduling: Scheduling = field(default_factory=Scheduling)
+
+
+@dataclass(frozen=True, slots=True)
+class JobInQueue:
+    """A job, and where it stands in the queue if it waits."""
+
+    job: JobRecord
+    place: QueuePlace | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +118,13 @@ class RetryJob:
     request_id: str
 
 
-def create_job(command: CreateJob, *, store: Store) -> JobRecord:
+def create_job(command: CreateJob, *, store: Store, limits: Scheduling = Scheduling()) -> JobRecord:  # noqa: B008 - immutable
     """Checks everything, then creates the job, its first event and its queue message in one transaction.
+
+    Args:
+        command: What is asked for.
+        store: Where jobs are.
+        limits: How long a job may wait and run at most.
 
     Returns:
         The new job; or the one that does the same work already, or that the same `request_id` made. With `validate_only`
@@ -130,8 +146,9 @@ def create_job(command: CreateJob, *, store: Store) -> JobRecord:
             return answered
     with under("job"):
         spec = _resolve(request, store=store)
+    scheduling = _within(request.scheduling, limits)
     if command.validate_only:
-        return _preview(request, spec)
+        return _preview(request, spec, scheduling)
     with store.unit_of_work() as work:
         job = work.jobs.create(
             request.project,
@@ -141,19 +158,20 @@ def create_job(command: CreateJob, *, store: Store) -> JobRecord:
             work_key=spec.work_key(TOOLCHAIN),
             request_id=command.request_id,
             fingerprint=fingerprint,
+            scheduling=scheduling,
         )
         work.commit()
     return job
 
 
-def get_job(project: str, job_id: str, *, store: Store) -> JobRecord:
+def get_job(project: str, job_id: str, *, store: Store) -> JobInQueue:
     """Returns a job.
 
     Raises:
         NotFound: JOB_NOT_FOUND.
     """
     with store.snapshot() as work:
-        return work.jobs.get(project, job_id)
+        return JobInQueue(work.jobs.get(project, job_id), work.jobs.place(job_id))
 
 
 def list_jobs(query: ListRows, *, store: Store) -> Page[JobRecord]:
@@ -215,9 +233,21 @@ def retry_job(command: RetryJob, *, store: Store) -> JobRecord:
             work_key=old.spec.work_key(TOOLCHAIN),
             request_id=command.request_id,
             fingerprint=digest_of({"retry": command.job}),
+            scheduling=Scheduling(old.priority, old.max_pending_seconds, old.max_run_seconds),
         )
         work.commit()
     return job
+
+
+def _within(asked: Scheduling, limits: Scheduling) -> Scheduling:
+    def least(*seconds: float | None) -> float | None:
+        return min((each for each in seconds if each is not None), default=None)
+
+    return Scheduling(
+        asked.priority,
+        max_pending_seconds=least(asked.max_pending_seconds, limits.max_pending_seconds),
+        max_run_seconds=least(asked.max_run_seconds, limits.max_run_seconds),
+    )
 
 
 def _resolve(request: JobRequest, *, store: Store) -> JobSpec:
@@ -289,7 +319,7 @@ def _infeasible(index: int, quote: TargetQuote) -> Infeasible:
     )
 
 
-def _preview(request: JobRequest, spec: JobSpec) -> JobRecord:
+def _preview(request: JobRequest, spec: JobSpec, scheduling: Scheduling) -> JobRecord:
     return JobRecord(
         id="",
         project=request.project,
@@ -308,4 +338,7 @@ def _preview(request: JobRequest, spec: JobSpec) -> JobRecord:
         end_time=None,
         version=0,
         last_sequence=0,
+        priority=scheduling.priority,
+        max_pending_seconds=scheduling.max_pending_seconds,
+        max_run_seconds=scheduling.max_run_seconds,
     )

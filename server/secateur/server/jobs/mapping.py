@@ -11,7 +11,7 @@ from typing import Any, Final
 from google.protobuf import duration_pb2
 
 from secateur.core.datasets import DatasetName
-from secateur.core.jobs import JobStage, JobState
+from secateur.core.jobs import JobPriority, JobStage, JobState, Scheduling
 from secateur.core.reports import Attempt, Progress, SearchCandidate
 from secateur.core.serial import to_data
 from secateur.core.specs import OptimizerKind, Recipe, Schedule, ScratchBudget
@@ -28,6 +28,7 @@ from secateur.server.plans.mapping import (
 )
 from secateur.server.vocabulary import compliance_to_proto, resource_to_proto, timestamp, word_to_proto
 from secateur.store.records import EventRecord, JobRecord, Page, TargetOutcome
+from secateur.store.turns import QueuePlace
 from secateur.v1 import job_service_pb2
 
 _WORDS: Final[Mapping[str, tuple[Any, str, type[StrEnum]]]] = {
@@ -64,13 +65,14 @@ def create_from_proto(request: job_service_pb2.CreateJobRequest) -> CreateJob:
             seed=job.seed,
             display_name=job.display_name,
             labels=dict(job.labels),
+            scheduling=_scheduling_from_proto(job),
         ),
         request_id=request.request_id,
         validate_only=request.validate_only,
     )
 
 
-def job_to_proto(job: JobRecord, *, brief: bool = False) -> job_service_pb2.Job:
+def job_to_proto(job: JobRecord, *, brief: bool = False, place: QueuePlace | None = None) -> job_service_pb2.Job:
     """Returns the message of a job; the name of one that was not created is empty. Plans are as `brief` as asked for."""
     spec = job.spec
     return job_service_pb2.Job(
@@ -94,6 +96,11 @@ def job_to_proto(job: JobRecord, *, brief: bool = False) -> job_service_pb2.Job:
         end_time=timestamp(job.end_time),
         etag=job.etag,
         last_sequence=job.last_sequence,
+        priority=job_service_pb2.JobPriority.Value(f"JOB_PRIORITY_{job.priority.name}"),
+        max_pending_time=_duration(job.max_pending_seconds),
+        max_run_time=_duration(job.max_run_seconds),
+        queue_position=place.position if place else 0,
+        estimated_start_time=timestamp(place.start_time if place else None),
     )
 
 
@@ -154,6 +161,29 @@ def event_to_proto(event: EventRecord) -> job_service_pb2.WatchJobResponse:
     )
 
 
+def _scheduling_from_proto(job: job_service_pb2.Job) -> Scheduling:
+    priority = JobPriority.NORMAL
+    if job.priority:
+        priority = JobPriority[job_service_pb2.JobPriority.Name(job.priority).removeprefix("JOB_PRIORITY_")]
+    return Scheduling(
+        priority,
+        max_pending_seconds=_seconds(job.max_pending_time) if job.HasField("max_pending_time") else None,
+        max_run_seconds=_seconds(job.max_run_time) if job.HasField("max_run_time") else None,
+    )
+
+
+def _seconds(duration: duration_pb2.Duration) -> float:
+    return duration.ToTimedelta().total_seconds()
+
+
+def _duration(seconds: float | None) -> duration_pb2.Duration | None:
+    if seconds is None:
+        return None
+    duration = duration_pb2.Duration()
+    duration.FromTimedelta(timedelta(seconds=seconds))
+    return duration
+
+
 def _recipe_from_proto(message: job_service_pb2.Recipe) -> RecipeChoice:
     # A recipe has the same fields here and there; those that are not set are not listed.
     overrides = {field.name: value for field, value in message.ListFields() if field.name not in ("name", "augmentation")}
@@ -182,15 +212,13 @@ def _stage_to_proto(stage: JobStage | None) -> job_service_pb2.JobStage.ValueTyp
 def _progress_to_proto(progress: Progress | None) -> job_service_pb2.JobProgress | None:
     if progress is None:
         return None
-    eta = duration_pb2.Duration()
-    eta.FromTimedelta(timedelta(seconds=progress.eta_seconds))
     return job_service_pb2.JobProgress(
         target_index=progress.target_index,
         epoch=progress.epoch,
         epochs=progress.epochs,
         loss=progress.loss,
         accuracy=progress.accuracy,
-        eta=eta,
+        eta=_duration(progress.eta_seconds),
         step=progress.step,
         steps=progress.steps,
         images_per_second=progress.images_per_second,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
+from secateur.core.jobs import Scheduling
 from secateur.server import names
 from secateur.server.jobs import handlers, mapping
 from secateur.server.jobs.candidates import ListSearchCandidates, list_search_candidates
@@ -25,26 +26,36 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         threads: Where handlers run.
         feeds: New events of jobs.
         send_soon: Called when a job may wait for its queue message.
+        limits: How long a job may wait and run at most.
     """
 
-    def __init__(self, *, store: Store, threads: Threads, feeds: Feeds, send_soon: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        threads: Threads,
+        feeds: Feeds,
+        send_soon: Callable[[], None],
+        limits: Scheduling = Scheduling(),  # noqa: B008 - immutable
+    ) -> None:
         self._store = store
         self._threads = threads
         self._feeds = feeds
         self._send_soon = send_soon
+        self._limits = limits
 
     async def CreateJob(self, request: job_service_pb2.CreateJobRequest, context: Context) -> job_service_pb2.Job:
         """Creates a job."""
         command = mapping.create_from_proto(request)
-        job = await self._threads.run(handlers.create_job, command, store=self._store)
+        job = await self._threads.run(handlers.create_job, command, store=self._store, limits=self._limits)
         self._send_soon()
         return mapping.job_to_proto(job)
 
     async def GetJob(self, request: job_service_pb2.GetJobRequest, context: Context) -> job_service_pb2.Job:
         """Returns one job."""
         project, job_id = names.in_project(request.name, "jobs")
-        job = await self._threads.run(handlers.get_job, project, job_id, store=self._store)
-        return mapping.job_to_proto(job)
+        found = await self._threads.run(handlers.get_job, project, job_id, store=self._store)
+        return mapping.job_to_proto(found.job, place=found.place)
 
     async def ListJobs(self, request: job_service_pb2.ListJobsRequest, context: Context) -> job_service_pb2.ListJobsResponse:
         """Lists jobs, newest first unless asked otherwise."""
