@@ -18,6 +18,7 @@ from sqlalchemy import inspect, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from secateur.server.architectures.service import ArchitectureService
+from secateur.server.collector import Sweeper
 from secateur.server.datasets.service import DatasetService
 from secateur.server.device_profiles.service import DeviceProfileService
 from secateur.server.jobs.service import JobService
@@ -108,6 +109,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         watchers = Watchers(wakeups)
         sending = Periodic(relay.send_owed, interval_seconds=settings.relay_seconds, threads=threads)
         reaping = Periodic(Reaper(store).reap, interval_seconds=settings.reap_seconds, threads=threads)
+        sweeping = Periodic(Sweeper(store, settings).sweep, interval_seconds=settings.collect_seconds, threads=threads)
         blobs = BlobStore(settings.blob_url)
         server = grpc.aio.server(interceptors=[RpcInterceptor()], options=_options(settings))
         architecture_service_pb2_grpc.add_ArchitectureServiceServicer_to_server(ArchitectureService(store, threads), server)
@@ -123,7 +125,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         address = _listen(server, settings.listen_address)
         # A loop that dies takes the server down with it, loudly, for the process manager to start again.
         async with asyncio.TaskGroup() as background:
-            loops = [background.create_task(loop.run()) for loop in (watchers, sending, reaping)]
+            loops = [background.create_task(loop.run()) for loop in (watchers, sending, reaping, sweeping)]
             await server.start()
             _log.info("serving", address=address)
             try:

@@ -42,6 +42,7 @@ class ServerSettings(Settings):
         relay_seconds: Longest wait before owed queue messages are sent.
         reap_seconds: Time between searches for lost workers.
         log_level: Least severity that is logged.
+        collect_seconds: Time between two sweeps for garbage.
     """
 
     listen_address: Annotated[str, AfterValidator(_loopback_only)] = "127.0.0.1:50551"
@@ -51,3 +52,4 @@ class ServerSettings(Settings):
     relay_seconds: float = Field(default=1.0, gt=0)
     reap_seconds: float = Field(default=5.0, gt=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    collect_seconds: float = Field(default=3600.0, gt=0)

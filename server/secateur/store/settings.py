@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from secateur.store.ages import SHORTEST_GRACE, Ages
 from secateur.store.database import Timeouts
 
 
@@ -26,6 +28,11 @@ class Settings(BaseSettings):
         redis_url: Redis for the queue and the wake-ups; `unix://` for a socket.
         blob_url: Folder of the blob store as fsspec writes it.
         lease_seconds: How long a worker may stay silent before its job goes to another.
+        blob_grace_seconds: How old a blob that nothing refers to must be before it goes, and how long it then lies in
+            quarantine.
+        upload_retention_seconds: How long an upload that nobody goes on with is kept.
+        training_retention_seconds: How long a trained network that jobs share is kept.
+        deleted_retention_seconds: How long what was deleted can be undeleted.
     """
 
     model_config = SettingsConfigDict(env_prefix="SECATEUR_", frozen=True)
@@ -39,11 +46,24 @@ class Settings(BaseSettings):
     redis_url: str = _under_data_dir("unix://{}/redis.sock")
     blob_url: str = _under_data_dir("file://{}/blobs")
     lease_seconds: float = Field(default=30.0, gt=0)
+    blob_grace_seconds: float = Field(default=24 * 3600.0, ge=SHORTEST_GRACE.total_seconds())
+    upload_retention_seconds: float = Field(default=7 * 24 * 3600.0, gt=0)
+    training_retention_seconds: float = Field(default=30 * 24 * 3600.0, gt=0)
+    deleted_retention_seconds: float = Field(default=30 * 24 * 3600.0, gt=0)
 
     @property
     def database_timeouts(self) -> Timeouts:
         """How long the database is waited for."""
         return Timeouts(self.lock_timeout_seconds, self.statement_timeout_seconds)
+
+    @property
+    def ages(self) -> Ages:
+        """How old what nobody needs has to be before it goes."""
+        return Ages(
+            grace=timedelta(seconds=self.blob_grace_seconds),
+            uploads=timedelta(seconds=self.upload_retention_seconds),
+            trainings=timedelta(seconds=self.training_retention_seconds),
+        )
 
     @property
     def celery_broker_url(self) -> str:

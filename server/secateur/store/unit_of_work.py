@@ -19,6 +19,7 @@ from secateur.store.jobs import JobRepository
 from secateur.store.journal import Journal
 from secateur.store.models import ModelRepository
 from secateur.store.outbox import OutboxRepository
+from secateur.store.references import References
 from secateur.store.requests import RequestKeys
 from secateur.store.wakeups import Wakeups
 
@@ -40,6 +41,7 @@ class Snapshot:
         jobs: Jobs.
         models: Models.
         outbox: Messages that the queue is owed.
+        references: What is referred to in the blob store.
     """
 
     def __init__(self, session: Session, clock: Callable[[], datetime]) -> None:
@@ -51,6 +53,7 @@ class Snapshot:
         self.jobs = JobRepository(session, self.journal, requests)
         self.models = ModelRepository(session)
         self.outbox = OutboxRepository(session, self.datasets)
+        self.references = References(session)
 
 
 class UnitOfWork(Snapshot):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from secateur.core import datasets
@@ -185,7 +184,6 @@ class Intake:
             )
         with self._store.snapshot() as work:
             work.datasets.check_free(upload.project, upload.id, upload.sha256)
-        self._uploads.discard_stale(datetime.now(UTC))
         committed = self.committed(upload.project, upload.sha256)
         if upload.write_offset > committed:
             raise FailedPrecondition(
