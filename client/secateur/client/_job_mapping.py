@@ -154,4 +154,6 @@ def job(message: jobs_pb.Job) -> v.JobSnapshot:
         end_time=time_of(message.end_time),
         etag=message.etag,
         last_sequence=message.last_sequence,
+        delete_time=time_of(message.delete_time),
+        purge_time=time_of(message.purge_time),
     )

@@ -131,6 +131,8 @@ class JobSnapshot:
     end_time: datetime | None
     etag: str
     last_sequence: int
+    delete_time: datetime | None = None
+    purge_time: datetime | None = None
 
     @property
     def done(self) -> bool:

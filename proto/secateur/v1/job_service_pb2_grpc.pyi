@@ -48,6 +48,13 @@ class JobServiceStub:
     """Cancels a job and returns it. A queued job never starts; a running one ends CANCELLED within seconds; a finished one
     stays as it is.
     """
+    DeleteJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.Job]
+    """Deletes a job that has ended, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, equal
+    requests no longer join it, and its models stay. UndeleteJob undoes that until its `purge_time`. Errors: NOT_FOUND
+    (JOB_NOT_FOUND), also for one that was deleted before; FAILED_PRECONDITION (JOB_NOT_FINISHED).
+    """
+    UndeleteJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.UndeleteJobRequest, _job_service_pb2.Job]
+    """Undoes DeleteJob. Errors: NOT_FOUND (JOB_NOT_FOUND), ALREADY_EXISTS (JOB_NOT_DELETED)."""
     WatchJob: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]
     """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended."""
     ListSearchCandidates: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListSearchCandidatesRequest, _job_service_pb2.ListSearchCandidatesResponse]
@@ -75,6 +82,13 @@ class JobServiceAsyncStub(JobServiceStub):
     """Cancels a job and returns it. A queued job never starts; a running one ends CANCELLED within seconds; a finished one
     stays as it is.
     """
+    DeleteJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.Job]  # type: ignore[assignment]
+    """Deletes a job that has ended, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, equal
+    requests no longer join it, and its models stay. UndeleteJob undoes that until its `purge_time`. Errors: NOT_FOUND
+    (JOB_NOT_FOUND), also for one that was deleted before; FAILED_PRECONDITION (JOB_NOT_FINISHED).
+    """
+    UndeleteJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.UndeleteJobRequest, _job_service_pb2.Job]  # type: ignore[assignment]
+    """Undoes DeleteJob. Errors: NOT_FOUND (JOB_NOT_FOUND), ALREADY_EXISTS (JOB_NOT_DELETED)."""
     WatchJob: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]  # type: ignore[assignment]
     """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended."""
     ListSearchCandidates: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListSearchCandidatesRequest, _job_service_pb2.ListSearchCandidatesResponse]  # type: ignore[assignment]
@@ -123,6 +137,25 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """Cancels a job and returns it. A queued job never starts; a running one ends CANCELLED within seconds; a finished one
         stays as it is.
         """
+
+    @_abc_1.abstractmethod
+    def DeleteJob(
+        self,
+        request: _job_service_pb2.DeleteJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.Job, _abc.Awaitable[_job_service_pb2.Job]]:
+        """Deletes a job that has ended, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, equal
+        requests no longer join it, and its models stay. UndeleteJob undoes that until its `purge_time`. Errors: NOT_FOUND
+        (JOB_NOT_FOUND), also for one that was deleted before; FAILED_PRECONDITION (JOB_NOT_FINISHED).
+        """
+
+    @_abc_1.abstractmethod
+    def UndeleteJob(
+        self,
+        request: _job_service_pb2.UndeleteJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.Job, _abc.Awaitable[_job_service_pb2.Job]]:
+        """Undoes DeleteJob. Errors: NOT_FOUND (JOB_NOT_FOUND), ALREADY_EXISTS (JOB_NOT_DELETED)."""
 
     @_abc_1.abstractmethod
     def WatchJob(

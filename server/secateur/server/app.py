@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, closing
+from datetime import timedelta
 from typing import Final
 
 import grpc.aio
@@ -110,15 +111,25 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         sending = Periodic(relay.send_owed, interval_seconds=settings.relay_seconds, threads=threads)
         reaping = Periodic(Reaper(store).reap, interval_seconds=settings.reap_seconds, threads=threads)
         sweeping = Periodic(Sweeper(store, settings).sweep, interval_seconds=settings.collect_seconds, threads=threads)
-        blobs = BlobStore(settings.blob_url)
+        blobs, retention = BlobStore(settings.blob_url), timedelta(seconds=settings.deleted_retention_seconds)
         server = grpc.aio.server(interceptors=[RpcInterceptor()], options=_options(settings))
         architecture_service_pb2_grpc.add_ArchitectureServiceServicer_to_server(ArchitectureService(store, threads), server)
-        sets = DatasetService(store=store, blobs=blobs, uploads=UploadStore(settings.blob_url), threads=threads)
+        sets = DatasetService(
+            store=store,
+            blobs=blobs,
+            uploads=UploadStore(settings.blob_url),
+            threads=threads,
+            retention=retention,
+            at_once=settings.uploads_at_once,
+            idle_seconds=settings.upload_idle_seconds,
+        )
         dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server(sets, server)
         device_profile_service_pb2_grpc.add_DeviceProfileServiceServicer_to_server(DeviceProfileService(store, threads), server)
-        jobs = JobService(store=store, threads=threads, watchers=watchers, send_soon=sending.nudge)
+        jobs = JobService(store=store, threads=threads, watchers=watchers, send_soon=sending.nudge, retention=retention)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
-        models = ModelService(store=store, blobs=blobs, threads=threads)
+        models = ModelService(
+            store=store, blobs=blobs, threads=threads, retention=retention, url_seconds=settings.artifact_url_seconds
+        )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
         plan_service_pb2_grpc.add_PlanServiceServicer_to_server(PlanService(store, threads), server)
         probes = await _add_probes(server)

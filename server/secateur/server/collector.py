@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import structlog
 
 from secateur.store import Store
@@ -20,10 +22,14 @@ class Sweeper:
     """
 
     def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
         self._collector = Collector(store, settings.blob_url, settings.ages)
 
     def sweep(self) -> None:
         """Sweeps once, and logs what was done."""
-        done = {name: count for name, count in self._collector.sweep().counts().items() if count}
+        with self._store.unit_of_work() as work:
+            purged = work.trash.purge(datetime.now(UTC))
+            work.commit()
+        done = {name: count for name, count in {"purged": purged, **self._collector.sweep().counts()}.items() if count}
         if done:
             _log.info("garbage collected", **done)

@@ -22,7 +22,8 @@ _DIGEST: Final = re.compile("[0-9a-f]{64}")
 class BlobStore:
     """A content-addressed store: a blob is immutable, complete or absent, and kept once however often it is put.
 
-    A blob that nothing refers to is collected one day (`secateur.store.gc`): put it before you refer to it, also if it is there.
+    A blob that nothing refers to is collected one day (`secateur.store.gc`): before you refer to it, put it,
+    also if it is there.
 
     Args:
         url: Root folder as fsspec writes it, for example "file:///var/lib/secateur/blobs" or "s3://bucket/prefix".

@@ -10,10 +10,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from secateur.core.datasets import Dataset
-from secateur.core.errors import AlreadyExists, NotFound
+from secateur.core.errors import AlreadyExists, FailedPrecondition, NotFound
 from secateur.core.serial import from_data, to_data
 from secateur.store.records import DatasetRecord
-from secateur.store.tables import DatasetRow
+from secateur.store.tables import DatasetRow, Deletable, DeletionRow
+from secateur.store.trash import kept
 
 
 class DatasetRepository:
@@ -39,7 +40,9 @@ class DatasetRepository:
 
         Raises:
             AlreadyExists: DATASET_EXISTS, if the project has another data set of that id.
+            FailedPrecondition: DATASET_DELETED, if it was deleted and can still be undeleted.
         """
+        self._check_kept(project, dataset.name)
         found = self.find(project, dataset.name)
         if found is None:
             row = DatasetRow(
@@ -66,7 +69,9 @@ class DatasetRepository:
 
         Raises:
             AlreadyExists: DATASET_EXISTS.
+            FailedPrecondition: DATASET_DELETED.
         """
+        self._check_kept(project, dataset_id)
         found = self.find(project, dataset_id)
         if found is not None and found.digest != digest:
             raise _exists(project, dataset_id)
@@ -92,21 +97,37 @@ class DatasetRepository:
         return found
 
     def of_content(self, project: str, digest: str) -> DatasetRecord | None:
-        """Returns a data set of the project whose file has that SHA-256, whatever its id; None if there is none."""
+        """Returns a data set of the project whose file has that SHA-256, whatever its id; None if there is none.
+
+        One that was deleted does not count: its file may go.
+        """
         row = self._session.scalars(
             select(DatasetRow)
-            .where(DatasetRow.project == project, DatasetRow.digest == digest)
+            .where(DatasetRow.project == project, DatasetRow.digest == digest, kept(DatasetRow))
             .order_by(DatasetRow.id)
             .limit(1)
         ).one_or_none()
         return None if row is None else _record(row)
 
-    def list(self, project: str, *, after: str, limit: int) -> tuple[DatasetRecord, ...]:
+    def list(self, project: str, *, after: str, limit: int, show_deleted: bool = False) -> tuple[DatasetRecord, ...]:
         """Returns up to `limit` data sets of a project by id, those whose id is greater than `after`."""
         rows = self._session.scalars(
-            select(DatasetRow).where(DatasetRow.project == project, DatasetRow.id > after).order_by(DatasetRow.id).limit(limit)
+            select(DatasetRow)
+            .where(DatasetRow.project == project, DatasetRow.id > after)
+            .where(*([] if show_deleted else [kept(DatasetRow)]))
+            .order_by(DatasetRow.id)
+            .limit(limit)
         )
         return tuple(map(_record, rows))
+
+    def _check_kept(self, project: str, dataset_id: str) -> None:
+        if self._session.get(DeletionRow, (Deletable.DATASET, project, dataset_id)) is not None:
+            raise FailedPrecondition(
+                "DATASET_DELETED",
+                "A data set of this id was deleted and is not purged yet; undelete it, or choose another id. "
+                f"Received: {dataset_id}",
+                field="spec.dataset_id",
+            )
 
 
 def _exists(project: str, dataset_id: str) -> AlreadyExists:

@@ -21,7 +21,8 @@ from secateur.store.paging import read_page
 from secateur.store.reaper import RESEND_AFTER, reap
 from secateur.store.records import EventRecord, JobRecord, Page, Reaped, TargetOutcome
 from secateur.store.requests import RequestKeys
-from secateur.store.tables import JobEventRow, JobRow, OutcomeRow, SearchRow
+from secateur.store.tables import DatasetRow, JobEventRow, JobRow, OutcomeRow, SearchRow
+from secateur.store.trash import kept
 
 _CREATE: Final = "CreateJob"
 
@@ -64,6 +65,7 @@ class JobRepository:
 
         Raises:
             InvalidArgument: REQUEST_ID_REUSED, if the key was used for another request.
+            NotFound: DATASET_NOT_FOUND, if somebody has just deleted its data set.
         """
         # One creation at a time per request and per work, always in this order: the second sees what the first has made.
         self._requests.hold(project, _CREATE, request_id)
@@ -96,9 +98,17 @@ class JobRepository:
             raise _not_found(project, job_id)
         return _record(row)
 
-    def list(self, project: str, *, page_size: int = 0, page_token: str = "") -> Page[JobRecord]:
+    def list(self, project: str, *, page_size: int = 0, page_token: str = "", show_deleted: bool = False) -> Page[JobRecord]:
         """Returns one page of a project's jobs, newest first; see `secateur.store.paging.read_page`."""
-        rows, token = read_page(self._session, JobRow, project, page_size, page_token, options=[selectinload(JobRow.outcomes)])
+        rows, token = read_page(
+            self._session,
+            JobRow,
+            project,
+            page_size,
+            page_token,
+            options=[selectinload(JobRow.outcomes)],
+            where=[] if show_deleted else [kept(JobRow)],
+        )
         return Page(tuple(_record(row) for row in rows), token)
 
     def cancel(self, project: str, job_id: str) -> JobRecord:
@@ -152,6 +162,8 @@ class JobRepository:
         ).one_or_none()
 
     def _new(self, project: str, spec: JobSpec, work_key: str, display_name: str, labels: Mapping[str, str]) -> JobRow:
+        if spec.dataset_id:
+            self._hold_dataset(project, spec.dataset_id)
         row = JobRow(
             id=str(uuid.uuid4()),
             project=project,
@@ -171,6 +183,16 @@ class JobRepository:
         )
         self._journal.open(row)
         return row
+
+    def _hold_dataset(self, project: str, dataset_id: str) -> None:
+        """Keeps others from deleting a data set until the transaction ends."""
+        self._session.get(DatasetRow, (project, dataset_id), with_for_update={"read": True})
+        # A statement of its own: the first one may have waited for a deletion that it does not see.
+        there = select(DatasetRow.id).where(DatasetRow.project == project, DatasetRow.id == dataset_id, kept(DatasetRow))
+        if self._session.scalars(there).one_or_none() is None:
+            raise NotFound(
+                "DATASET_NOT_FOUND", f"The data set is gone from project {project}. Received: {dataset_id}", field="dataset"
+            )
 
 
 def _not_found(project: str, job_id: str) -> NotFound:

@@ -18,6 +18,7 @@ from secateur.core.specs import JobSpec
 from secateur.store.paging import read_page
 from secateur.store.records import ModelRecord, Page
 from secateur.store.tables import ArtifactRow, JobRow, ModelRow
+from secateur.store.trash import kept
 
 
 class ModelRepository:
@@ -86,23 +87,29 @@ class ModelRepository:
             )
         return _record(row)
 
-    def list(self, project: str, *, page_size: int = 0, page_token: str = "") -> Page[ModelRecord]:
+    def list(self, project: str, *, page_size: int = 0, page_token: str = "", show_deleted: bool = False) -> Page[ModelRecord]:
         """Returns one page of a project's models, newest first; see `secateur.store.paging.read_page`."""
-        rows, token = read_page(self._session, ModelRow, project, page_size, page_token)
+        where = [] if show_deleted else [kept(ModelRow)]
+        rows, token = read_page(self._session, ModelRow, project, page_size, page_token, where=where)
         return Page(tuple(_record(row) for row in rows), token)
 
-    def family(self, project: str, architecture: str, dataset: DatasetName) -> tuple[ModelRecord, ...]:
-        """Returns every model of a family, the most accurate first; empty if it has none.
+    def family(
+        self, project: str, architecture: str, dataset: DatasetName, dataset_digest: str | None = None
+    ) -> tuple[ModelRecord, ...]:
+        """Returns every model of a family that was not deleted, the most accurate first; empty if it has none.
 
         Args:
             project: Project to search.
             architecture: Digest of the architecture.
             dataset: The data set, registered or of that project.
+            dataset_digest: Its content, if it is there: another one may have had its id before. None for any.
         """
         uploaded = ModelRow.dataset_digest.is_not(None) if dataset.project else ModelRow.dataset_digest.is_(None)
+        content = [ModelRow.dataset_digest == dataset_digest] if dataset_digest else []
         rows = self._session.scalars(
             select(ModelRow)
             .where(ModelRow.project == project, ModelRow.architecture == architecture, ModelRow.dataset == dataset.id, uploaded)
+            .where(kept(ModelRow), *content)
             .order_by(ModelRow.accuracy.desc(), ModelRow.create_time, ModelRow.id)
         )
         return tuple(_record(row) for row in rows)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, TypeVar
 
-from sqlalchemy import literal, select, tuple_
+from sqlalchemy import ColumnElement, literal, select, tuple_
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.base import ExecutableOption
 
@@ -26,7 +26,14 @@ _R = TypeVar("_R", ArchitectureRow, JobRow, ModelRow)
 
 
 def read_page(
-    session: Session, kind: type[_R], project: str, page_size: int, page_token: str, *, options: Sequence[ExecutableOption] = ()
+    session: Session,
+    kind: type[_R],
+    project: str,
+    page_size: int,
+    page_token: str,
+    *,
+    options: Sequence[ExecutableOption] = (),
+    where: Sequence[ColumnElement[bool]] = (),
 ) -> tuple[Sequence[_R], str]:
     """Returns one page of a project's rows, newest first, and the token of the next page, empty at the end.
 
@@ -37,6 +44,7 @@ def read_page(
         page_size: Most rows in the page; 0 means 50, more than 200 is read as 200.
         page_token: Token of the page before; empty for the first.
         options: Loader options.
+        where: Further conditions.
 
     Raises:
         InvalidArgument: PAGE_SIZE_INVALID or PAGE_TOKEN_INVALID.
@@ -45,7 +53,7 @@ def read_page(
         raise InvalidArgument("PAGE_SIZE_INVALID", f"A page size is at least 0. Received: {page_size}", field="page_size")
     size = min(page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
     scope = f"{kind.__tablename__}/{project}"
-    statement = select(kind).where(kind.project == project).options(*options)
+    statement = select(kind).where(kind.project == project, *where).options(*options)
     if page_token:
         time, last_id = decode_token(page_token, scope, _read_row)
         statement = statement.where(tuple_(kind.create_time, kind.id) < tuple_(literal(time, UtcDateTime()), literal(last_id)))

@@ -36,6 +36,14 @@ class ArchitectureRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Deletion:
+    """When something was deleted, and until when that can be undone."""
+
+    delete_time: datetime
+    purge_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetRecord:
     """An uploaded data set: its facts, and the SHA-256 and length of its file in the blob store."""
 
@@ -44,6 +52,12 @@ class DatasetRecord:
     digest: str
     size_bytes: int
     create_time: datetime
+    deletion: Deletion | None = None
+
+    @property
+    def id(self) -> str:
+        """Id within the project."""
+        return self.dataset.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +90,7 @@ class JobRecord:
     version: int
     last_sequence: int
     outcomes: tuple[TargetOutcome, ...] = ()
+    deletion: Deletion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +119,7 @@ class ModelRecord:
     device_profile: ProfileName | None
     report: TargetReport
     create_time: datetime
+    deletion: Deletion | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     blob_grace_seconds: float = Field(default=24 * 3600.0, ge=SHORTEST_GRACE.total_seconds())
     upload_retention_seconds: float = Field(default=7 * 24 * 3600.0, gt=0)
     training_retention_seconds: float = Field(default=30 * 24 * 3600.0, gt=0)
-    deleted_retention_seconds: float = Field(default=30 * 24 * 3600.0, gt=0)
+    deleted_retention_seconds: float = Field(default=30 * 24 * 3600.0, ge=3600)
 
     @property
     def database_timeouts(self) -> Timeouts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, ClassVar
 
 from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, Index, MetaData, String, UniqueConstraint, text
@@ -18,6 +19,14 @@ Digest = key(64)
 Title = String(63)
 
 _UNSENT = text("sent_time IS NULL")
+
+
+class Deletable(StrEnum):
+    """What can be deleted and undeleted."""
+
+    JOB = "job"
+    MODEL = "model"
+    DATASET = "dataset"
 
 
 class Base(DeclarativeBase):
@@ -39,6 +48,7 @@ class Base(DeclarativeBase):
         JobState: enum_by_value(JobState),
         JobStage: enum_by_value(JobStage),
         ArtifactFormat: enum_by_value(ArtifactFormat),
+        Deletable: enum_by_value(Deletable),
     }
 
 
@@ -237,3 +247,18 @@ class RequestRow(Base):
     fingerprint: Mapped[str] = mapped_column(Digest)
     resource_id: Mapped[str] = mapped_column(Identifier)
     create_time: Mapped[datetime]
+
+
+class DeletionRow(Base):
+    """A job, model or data set that was deleted, and is purged when its time comes.
+
+    A table of its own, not columns of theirs: what runs jobs reads rows that it has not, so it works on a database without it.
+    """
+
+    __tablename__ = "deletions"
+
+    kind: Mapped[Deletable] = mapped_column(primary_key=True)
+    project: Mapped[str] = mapped_column(Project, primary_key=True)
+    id: Mapped[str] = mapped_column(Identifier, primary_key=True)
+    delete_time: Mapped[datetime]
+    purge_time: Mapped[datetime] = mapped_column(index=True)

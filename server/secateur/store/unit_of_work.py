@@ -21,6 +21,7 @@ from secateur.store.models import ModelRepository
 from secateur.store.outbox import OutboxRepository
 from secateur.store.references import References
 from secateur.store.requests import RequestKeys
+from secateur.store.trash import Trash
 from secateur.store.wakeups import Wakeups
 
 _log = structlog.get_logger(__name__)
@@ -42,6 +43,7 @@ class Snapshot:
         models: Models.
         outbox: Messages that the queue is owed.
         references: What is referred to in the blob store.
+        trash: What was deleted.
     """
 
     def __init__(self, session: Session, clock: Callable[[], datetime]) -> None:
@@ -54,6 +56,7 @@ class Snapshot:
         self.models = ModelRepository(session)
         self.outbox = OutboxRepository(session, self.datasets)
         self.references = References(session)
+        self.trash = Trash(session, clock)
 
 
 class UnitOfWork(Snapshot):

@@ -138,7 +138,7 @@ def test_files_of_models_data_sets_and_those_that_running_jobs_name_are_needed(
         ArtifactReport(ArtifactFormat.LITERT_INT8, int8, 4, 0.9, 10),
     )
     JobLedger(store).settle_target(claim(store, done), replace(a_report(graph, chosen_plan), artifacts=files))
-    job = create(store, graph, seed=1, dataset=content(named), dataset_id="gone")
+    job = create(store, graph, seed=1, dataset=content(named))
     held = claim(store, job)
 
     assert sweep(1.1 * DAY) == {"quarantined": 1}

@@ -11,9 +11,9 @@ from secateur.client import _job_mapping, _mapping, _requests
 from secateur.client._retry import Retry
 from secateur.client._sources import ArchitectureLike
 from secateur.client._transport import Transport
-from secateur.client.aio.catalogue import Catalogue
 from secateur.client.aio.jobs import Job
 from secateur.client.aio.models import Model
+from secateur.client.aio.trash import Trash
 from secateur.client.errors import UsageError
 from secateur.client.jobs import SearchCandidate
 from secateur.client.recipes import Recipe
@@ -24,7 +24,7 @@ from secateur.v1 import model_service_pb2 as models_pb
 from secateur.v1 import plan_service_pb2 as plans_pb
 
 
-class Client(Catalogue):
+class Client(Trash):
     """Talks to one Secateur server about one project.
 
     Every call takes at most `timeout` seconds, retries included, and raises a `SecateurError` when it fails for good.
@@ -189,9 +189,9 @@ class Client(Catalogue):
         """Returns a job by its resource name, or by its id in this project."""
         return await Job.get(self._transport, self._in_project(name, "jobs"))
 
-    async def jobs(self) -> AsyncGenerator[Job, None]:
-        """Yields the project's jobs, newest first, page by page as needed."""
-        request = jobs_pb.ListJobsRequest(parent=self._parent)
+    async def jobs(self, *, show_deleted: bool = False) -> AsyncGenerator[Job, None]:
+        """Yields the project's jobs, newest first, page by page as needed; with `show_deleted` also deleted ones."""
+        request = jobs_pb.ListJobsRequest(parent=self._parent, show_deleted=show_deleted)
         async for row in self._rows(self._transport.jobs.ListJobs, request, lambda page: page.jobs):
             yield Job(self._transport, _job_mapping.job(row))
 
@@ -215,9 +215,9 @@ class Client(Catalogue):
         """Returns a model by its resource name, or by its id in this project."""
         return await Model.get(self._transport, self._in_project(name, "models"))
 
-    async def models(self) -> AsyncGenerator[Model, None]:
-        """Yields the project's models, newest first, page by page as needed."""
-        request = models_pb.ListModelsRequest(parent=self._parent)
+    async def models(self, *, show_deleted: bool = False) -> AsyncGenerator[Model, None]:
+        """Yields the project's models, newest first, page by page as needed; with `show_deleted` also deleted ones."""
+        request = models_pb.ListModelsRequest(parent=self._parent, show_deleted=show_deleted)
         async for row in self._rows(self._transport.models.ListModels, request, lambda page: page.models):
             yield Model(self._transport, _mapping.model(row))
 

@@ -37,11 +37,12 @@ def show_job(session: Session, job: Job) -> None:
 def list_jobs(
     ctx: typer.Context,
     limit: options.Rows = 20,
+    deleted: options.ShowDeleted = False,
     json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
 ) -> None:
     """List jobs, newest first."""
     session: Session = ctx.obj
-    with session.client() as client, closing(client.jobs()) as rows:
+    with session.client() as client, closing(client.jobs(show_deleted=deleted)) as rows:
         jobs = list(islice(rows, limit))
     session.show([job.snapshot for job in jobs], job_table(jobs))
 
@@ -122,3 +123,30 @@ def cancel_job(
         job.cancel()
     note = "" if job.done else "asked to end; it does so within seconds"
     session.show(job.snapshot, Group(job_table([job]), Text(note)))
+
+
+@commands.command("delete")
+def delete_job(
+    ctx: typer.Context,
+    name: Name,
+    allow_missing: options.AllowMissing = False,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """Delete a job that is done. Its models stay."""
+    session: Session = ctx.obj
+    with session.client() as client:
+        client.delete_job(name, allow_missing=allow_missing)
+    session.show({"deleted": name}, Text(f"{name} is deleted; `jobs undelete` undoes that"))
+
+
+@commands.command("undelete")
+def undelete_job(
+    ctx: typer.Context,
+    name: Name,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """Undo a deletion."""
+    session: Session = ctx.obj
+    with session.client() as client:
+        found = client.undelete_job(name)
+    session.show(found.snapshot, job_table([found]))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from secateur.core import datasets, recipes
@@ -21,6 +21,7 @@ from secateur.server.fields import under
 from secateur.server.plans.handlers import AskedTarget, quote_each, with_profiles
 from secateur.store import Store
 from secateur.store.records import JobRecord, Page
+from secateur.store.tables import Deletable
 
 TOOLCHAIN: Final = f"secateur {importlib.metadata.version('secateur-server')}"
 """Versions that may change the result of equal work."""
@@ -129,17 +130,18 @@ def get_job(project: str, job_id: str, *, store: Store) -> JobRecord:
         NotFound: JOB_NOT_FOUND.
     """
     with store.snapshot() as work:
-        return work.jobs.get(project, job_id)
+        return work.trash.mark(work.jobs.get(project, job_id))
 
 
-def list_jobs(project: str, page_size: int, page_token: str, *, store: Store) -> Page[JobRecord]:
-    """Returns one page of a project's jobs, newest first.
+def list_jobs(project: str, page_size: int, page_token: str, *, store: Store, show_deleted: bool = False) -> Page[JobRecord]:
+    """Returns one page of a project's jobs, newest first; with `show_deleted` also those that were deleted.
 
     Raises:
         InvalidArgument: PAGE_TOKEN_INVALID.
     """
     with store.snapshot() as work:
-        return work.jobs.list(project, page_size=page_size, page_token=page_token)
+        page = work.jobs.list(project, page_size=page_size, page_token=page_token, show_deleted=show_deleted)
+        return replace(page, items=work.trash.mark_all(page.items))
 
 
 def cancel_job(project: str, job_id: str, *, store: Store) -> JobRecord:
@@ -150,6 +152,34 @@ def cancel_job(project: str, job_id: str, *, store: Store) -> JobRecord:
     """
     with store.unit_of_work() as work:
         job = work.jobs.cancel(project, job_id)
+        work.commit()
+    return job
+
+
+def delete_job(project: str, job_id: str, *, allow_missing: bool, keep: timedelta, store: Store) -> JobRecord | None:
+    """Deletes a job that has ended, and returns it; None if there is none and that is allowed.
+
+    Raises:
+        NotFound: JOB_NOT_FOUND, also if it was deleted before.
+        FailedPrecondition: JOB_NOT_FINISHED.
+    """
+    with store.unit_of_work() as work:
+        there = work.trash.delete(Deletable.JOB, project, job_id, keep=keep, allow_missing=allow_missing)
+        job = work.trash.mark(work.jobs.get(project, job_id)) if there else None
+        work.commit()
+    return job
+
+
+def undelete_job(project: str, job_id: str, *, store: Store) -> JobRecord:
+    """Undoes the deletion of a job.
+
+    Raises:
+        NotFound: JOB_NOT_FOUND.
+        AlreadyExists: JOB_NOT_DELETED.
+    """
+    with store.unit_of_work() as work:
+        work.trash.undelete(Deletable.JOB, project, job_id)
+        job = work.jobs.get(project, job_id)
         work.commit()
     return job
 

@@ -86,6 +86,8 @@ def job_to_proto(job: JobRecord, *, brief: bool = False) -> job_service_pb2.Job:
         end_time=timestamp(job.end_time),
         etag=str(job.version),
         last_sequence=job.last_sequence,
+        delete_time=timestamp(job.deletion.delete_time) if job.deletion else None,
+        purge_time=timestamp(job.deletion.purge_time) if job.deletion else None,
     )
 
 

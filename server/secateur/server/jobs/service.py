@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from datetime import timedelta
 
 from secateur.server import names
 from secateur.server.jobs import handlers, mapping
@@ -24,13 +25,17 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         threads: Where handlers run.
         watchers: Tells watch streams of a change.
         send_soon: Called when a job may wait for its queue message.
+        retention: How long a deleted job can be undeleted.
     """
 
-    def __init__(self, *, store: Store, threads: Threads, watchers: Watchers, send_soon: Callable[[], None]) -> None:
+    def __init__(
+        self, *, store: Store, threads: Threads, watchers: Watchers, send_soon: Callable[[], None], retention: timedelta
+    ) -> None:
         self._store = store
         self._threads = threads
         self._watchers = watchers
         self._send_soon = send_soon
+        self._retention = retention
 
     async def CreateJob(self, request: job_service_pb2.CreateJobRequest, context: Context) -> job_service_pb2.Job:
         """Creates a job."""
@@ -48,13 +53,39 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def ListJobs(self, request: job_service_pb2.ListJobsRequest, context: Context) -> job_service_pb2.ListJobsResponse:
         """Lists jobs, newest first."""
         project = names.project_of(request.parent)
-        page = await self._threads.run(handlers.list_jobs, project, request.page_size, request.page_token, store=self._store)
+        page = await self._threads.run(
+            handlers.list_jobs,
+            project,
+            request.page_size,
+            request.page_token,
+            store=self._store,
+            show_deleted=request.show_deleted,
+        )
         return mapping.page_to_proto(page)
 
     async def CancelJob(self, request: job_service_pb2.CancelJobRequest, context: Context) -> job_service_pb2.Job:
         """Cancels a job."""
         project, job_id = names.in_project(request.name, "jobs")
         job = await self._threads.run(handlers.cancel_job, project, job_id, store=self._store)
+        return mapping.job_to_proto(job)
+
+    async def DeleteJob(self, request: job_service_pb2.DeleteJobRequest, context: Context) -> job_service_pb2.Job:
+        """Deletes a job."""
+        project, job_id = names.in_project(request.name, "jobs")
+        job = await self._threads.run(
+            handlers.delete_job,
+            project,
+            job_id,
+            allow_missing=request.allow_missing,
+            keep=self._retention,
+            store=self._store,
+        )
+        return mapping.job_to_proto(job) if job else job_service_pb2.Job()
+
+    async def UndeleteJob(self, request: job_service_pb2.UndeleteJobRequest, context: Context) -> job_service_pb2.Job:
+        """Undoes the deletion of a job."""
+        project, job_id = names.in_project(request.name, "jobs")
+        job = await self._threads.run(handlers.undelete_job, project, job_id, store=self._store)
         return mapping.job_to_proto(job)
 
     async def ListSearchCandidates(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from secateur.core import catalog
 from secateur.core.catalog import Candidate, Figure
 from secateur.core.datasets import DatasetName
 from secateur.core.devices import Runtime
-from secateur.core.errors import NotFound
+from secateur.core.errors import FailedPrecondition, NotFound
 from secateur.core.planning import merged
 from secateur.core.reports import ARENA_BYTES, PROCESS_PEAK_BYTES, ArtifactReport
 from secateur.core.resources import Compliance, Resource
@@ -20,6 +21,8 @@ from secateur.server.plans.handlers import AskedTarget
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.records import ModelRecord, Page
+from secateur.store.tables import Deletable
+from secateur.store.unit_of_work import Snapshot
 
 _RAM_MEASUREMENTS: Final = {Runtime.TFLM: ARENA_BYTES, Runtime.LITERT: PROCESS_PEAK_BYTES}
 """Which measurement tells the RAM that a model takes, by what runs it."""
@@ -69,6 +72,7 @@ class ReadArtifact:
         artifact: Format of the file, as in its resource name.
         offset: First byte.
         limit: Most bytes; 0 for all.
+        accept_url: Whether a URL is as good.
     """
 
     project: str
@@ -76,14 +80,17 @@ class ReadArtifact:
     artifact: str
     offset: int
     limit: int
+    accept_url: bool
 
 
 @dataclass(frozen=True, slots=True)
 class OpenArtifact:
-    """A file, and its bytes from the offset on."""
+    """A file, and its bytes from the offset on; or where to read it, and until when."""
 
     artifact: ArtifactReport
     chunks: Iterator[bytes]
+    url: str = ""
+    expire_time: datetime | None = None
 
 
 def get_model(project: str, model_id: str, *, store: Store) -> ModelRecord:
@@ -93,17 +100,47 @@ def get_model(project: str, model_id: str, *, store: Store) -> ModelRecord:
         NotFound: MODEL_NOT_FOUND.
     """
     with store.snapshot() as work:
-        return work.models.get(project, model_id)
+        return work.trash.mark(work.models.get(project, model_id))
 
 
-def list_models(project: str, page_size: int, page_token: str, *, store: Store) -> Page[ModelRecord]:
-    """Returns one page of a project's models, newest first.
+def list_models(
+    project: str, page_size: int, page_token: str, *, store: Store, show_deleted: bool = False
+) -> Page[ModelRecord]:
+    """Returns one page of a project's models, newest first; with `show_deleted` also those that were deleted.
 
     Raises:
         InvalidArgument: PAGE_TOKEN_INVALID.
     """
     with store.snapshot() as work:
-        return work.models.list(project, page_size=page_size, page_token=page_token)
+        page = work.models.list(project, page_size=page_size, page_token=page_token, show_deleted=show_deleted)
+        return replace(page, items=work.trash.mark_all(page.items))
+
+
+def delete_model(project: str, model_id: str, *, allow_missing: bool, keep: timedelta, store: Store) -> ModelRecord | None:
+    """Deletes a model, and returns it; None if there is none and that is allowed.
+
+    Raises:
+        NotFound: MODEL_NOT_FOUND, also if it was deleted before.
+    """
+    with store.unit_of_work() as work:
+        there = work.trash.delete(Deletable.MODEL, project, model_id, keep=keep, allow_missing=allow_missing)
+        model = work.trash.mark(work.models.get(project, model_id)) if there else None
+        work.commit()
+    return model
+
+
+def undelete_model(project: str, model_id: str, *, store: Store) -> ModelRecord:
+    """Undoes the deletion of a model.
+
+    Raises:
+        NotFound: MODEL_NOT_FOUND.
+        AlreadyExists: MODEL_NOT_DELETED.
+    """
+    with store.unit_of_work() as work:
+        work.trash.undelete(Deletable.MODEL, project, model_id)
+        model = work.models.get(project, model_id)
+        work.commit()
+    return model
 
 
 def resolve_model(query: ResolveModel, *, store: Store) -> Resolution:
@@ -119,30 +156,52 @@ def resolve_model(query: ResolveModel, *, store: Store) -> Resolution:
     with store.snapshot() as work:
         profile = find_profile(query.target.device_profile, query.project, work)
         limits = merged(own, profile)
-        dataset = find_dataset(query.dataset, query.project, work)
+        digest = _digest_of(query.dataset, query.project, work)
         architecture = work.architectures.get(query.project, query.architecture)
-        family = {model.id: model for model in work.models.family(query.project, architecture.digest, dataset.name)}
+        models = work.models.family(query.project, architecture.digest, query.dataset, digest)
+        family = {model.id: model for model in models}
     runtime = profile.runtime if profile else Runtime.TFLM
     best, *others = catalog.fit([_candidate(model, runtime) for model in family.values()], limits, profile)
     model = family[best.candidate.id]
     return Resolution(model, model.report.device_file, best.compliance, fitting_models=1 + len(others))
 
 
-def open_artifact(query: ReadArtifact, *, store: Store, blobs: BlobStore) -> OpenArtifact:
-    """Opens a file of a model at an offset.
+def open_artifact(query: ReadArtifact, *, store: Store, blobs: BlobStore, url_seconds: int) -> OpenArtifact:
+    """Opens a file of a model at an offset, or tells where it can be read.
+
+    Args:
+        query: What is asked for.
+        store: Where models are.
+        blobs: Where their files are.
+        url_seconds: How long a URL is good for; 0 for no URLs.
 
     Raises:
         NotFound: MODEL_NOT_FOUND or ARTIFACT_NOT_FOUND.
+        FailedPrecondition: MODEL_DELETED.
         InvalidArgument: READ_OFFSET_INVALID, if the offset lies behind the end.
     """
     model = get_model(query.project, query.model, store=store)
+    if model.deletion:
+        raise FailedPrecondition(
+            "MODEL_DELETED", f"This model was deleted; undelete it first. Received: {query.model}", field="name"
+        )
     artifact = next((file for file in model.report.artifacts if file.format.value == query.artifact), None)
     if artifact is None:
         known = ", ".join(file.format.value for file in model.report.artifacts)
         raise NotFound(
             "ARTIFACT_NOT_FOUND", f"This model has no such file; it has: {known}. Received: {query.artifact}", field="name"
         )
+    if query.accept_url and url_seconds and (url := blobs.url(artifact.sha256, url_seconds)):
+        return OpenArtifact(artifact, iter(()), url, datetime.now(UTC) + timedelta(seconds=url_seconds))
     return OpenArtifact(artifact, blobs.read(artifact.sha256, query.offset, query.limit))
+
+
+def _digest_of(dataset: DatasetName, project: str, work: Snapshot) -> str | None:
+    """Returns the content of a project's data set; None for any: it is built in, or gone, while its models have stayed."""
+    if dataset.project == project and work.datasets.find(project, dataset.id) is None:
+        return None
+    record = find_dataset(dataset, project, work, deleted=True).record
+    return record.digest if record else None
 
 
 def _candidate(model: ModelRecord, runtime: Runtime) -> Candidate:
