@@ -9,7 +9,7 @@ REQUIREMENTS := client server workers dev
 export SECATEUR_DATA_DIR ?= $(CURDIR)/.secateur
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check lock proto bench clean
+.PHONY: help install demo up test check lock proto bench uploads clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
@@ -57,6 +57,9 @@ bench: install  ## Run the benchmarks; each prints its table and writes JSON
 	$(BIN)/python -m tests.benchmarks.inheritance
 	$(BIN)/python -m tests.benchmarks.latency
 	$(BIN)/python -m tests.benchmarks.training
+
+uploads: install  ## Upload 1,000 data sets at once; fails if memory or files of the server grow with their number
+	$(BIN)/python -m tests.benchmarks.uploads
 
 clean:  ## Remove .venv, caches and the local stack's data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis $(SECATEUR_DATA_DIR)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -129,10 +131,8 @@ class FileSystem:
 
     def delete(self, path: str) -> None:
         """Removes one file; it need not be there."""
-        try:
+        with suppress(FileNotFoundError):
             self._fs.rm_file(self._at(path))
-        except FileNotFoundError:
-            return
 
     def discard_unfinished(self, before: datetime, *, dry_run: bool = False) -> int:
         """Removes what processes that were killed left of files that they were publishing, and returns how many it was.
@@ -163,11 +163,12 @@ class FileSystem:
         return str(self._fs.sign(self._at(path), expiration=seconds)) if "s3" in self._fs.protocol else None
 
     def remove(self, folder: str) -> None:
-        """Removes a folder and all in it; it need not be there."""
-        try:
-            self._fs.rm(self._at(folder), recursive=True)
-        except FileNotFoundError:
+        """Removes a folder and all in it; it need not be there. What others publish meanwhile may stay."""
+        if self._is_local:
+            shutil.rmtree(self._at(folder), onerror=_unless_others_were_faster)
             return
+        with suppress(FileNotFoundError):
+            self._fs.rm(self._at(folder), recursive=True)
 
     def _find(self, folder: str) -> dict[str, dict[str, Any]]:
         place = self._at(folder)
@@ -201,6 +202,16 @@ def _publish_locally(source: BinaryIO, path: Path, incoming: Path) -> None:
             shutil.copyfileobj(source, file, CHUNK_BYTES)
             file.flush()
             os.fsync(file.fileno())  # the name must not survive a power cut that the bytes do not
-        unfinished.replace(path)
+        try:
+            unfinished.replace(path)
+        except FileNotFoundError:  # somebody has just removed the folder
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _unless_others_were_faster(*failed: Any) -> None:
+    error: BaseException = failed[2][1]  # what `shutil.rmtree` was doing, where, and what became of it
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+        raise error

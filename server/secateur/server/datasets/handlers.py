@@ -167,9 +167,7 @@ class Intake:
             InvalidArgument: DATASET_TRUNCATED, DATASET_DIGEST_MISMATCH, DATASET_CLASS_NAMES_INVALID, AUGMENTATION_INVALID, or
                 as `archive.inspect` does.
         """
-        with self._store.snapshot() as work:
-            held = work.datasets.of_content(upload.project, upload.sha256)
-        dataset = self._checked(upload) if held is None else _named(held.dataset, upload)
+        dataset, held = self._checked_or_held(upload)
         with self._store.unit_of_work() as work:
             size_bytes = upload.size_bytes if held is None else held.size_bytes
             record = work.datasets.put(upload.project, dataset, digest=upload.sha256, size_bytes=size_bytes)
@@ -189,6 +187,27 @@ class Intake:
         with self._store.snapshot() as work:
             held = work.datasets.of_content(project, sha256)
         return held.size_bytes if held is not None else self._uploads.committed(project, sha256)
+
+    def _checked_or_held(self, upload: Upload) -> tuple[Dataset, DatasetRecord | None]:
+        """Returns the facts of a file, and where the project has it already."""
+        held = self._held(upload)
+        if held is None:
+            try:
+                return self._checked(upload), None
+            except (SecateurError, FileNotFoundError) as error:
+                # Another upload of the same file may just have come to its end, and cleared the parts away.
+                held = self._held(upload)
+                if held is None:
+                    if isinstance(error, SecateurError):
+                        raise
+                    raise Unavailable(
+                        "UPLOAD_INTERRUPTED", "Another upload of this file has just failed; send it again"
+                    ) from error
+        return _named(held.dataset, upload), held
+
+    def _held(self, upload: Upload) -> DatasetRecord | None:
+        with self._store.snapshot() as work:
+            return work.datasets.of_content(upload.project, upload.sha256)
 
     def _open(self, upload: Upload) -> None:
         """Refuses an upload that can come to nothing before its bytes are sent."""
