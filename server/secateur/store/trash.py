@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.orm import Session
@@ -178,8 +178,8 @@ class Trash:
 
     def _lock(self, kind: Deletable, project: str, identifier: str) -> _Row | None:
         key = (project, identifier) if kind is Deletable.DATASET else identifier
-        row: _Row | None = self._session.get(_ROWS[kind], key, populate_existing=True, with_for_update=True)
-        return row if row is not None and row.project == project else None
+        row = self._session.get(_ROWS[kind], key, populate_existing=True, with_for_update=True)
+        return cast("_Row", row) if row is not None and cast("_Row", row).project == project else None
 
     def _check_unused(self, dataset: DatasetRow) -> None:
         user = self._session.scalars(

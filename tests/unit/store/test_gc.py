@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -169,6 +172,23 @@ def test_checkpoints_go_with_their_job_trainings_and_uploads_with_their_age(
     assert CheckpointStore(blob_url, running.id).read("d" * 64) == b"shared"
     assert sweep(30.1 * DAY) == {"trainings": 1}
     assert CheckpointStore(blob_url, running.id).read("d" * 64) is None
+
+
+def test_the_operators_command_counts_and_sweeps(sqlite_url: str, tmp_path: Path) -> None:
+    blobs = BlobStore(f"file://{tmp_path}/blobs")
+    file = tmp_path / "blobs" / path_of(blobs.put(b"garbage"))
+    os.utime(file, (0, 0))
+    environment = {
+        **os.environ,
+        "SECATEUR_DATABASE_URL": sqlite_url,
+        "SECATEUR_BLOB_URL": f"file://{tmp_path}/blobs",
+        "SECATEUR_DATA_DIR": str(tmp_path),
+    }
+    for arguments, there in ((["--dry-run"], True), ([], False)):
+        command = [sys.executable, "-c", "from secateur.server.sweep import main; main()", *arguments]
+        done = subprocess.run(command, env=environment, check=True, capture_output=True)
+        assert json.loads(done.stdout)["quarantined"] == 1
+        assert file.exists() is there
 
 
 def test_a_grace_that_would_break_the_promise_is_refused(store: Store, tmp_path: Path) -> None:

@@ -152,8 +152,7 @@ def test_a_data_set_that_a_job_trains_on_stays_and_one_that_was_deleted_is_not_t
     store: Store, graph: LayerGraph, clock: Clock
 ) -> None:
     upload(store)
-    on_mine = {"dataset": content(DIGEST), "dataset_id": "mine"}
-    job = create(store, graph, **on_mine)
+    job = create(store, graph, dataset=content(DIGEST), dataset_id="mine")
     with pytest.raises(FailedPrecondition, match=job.id) as caught:
         delete(store, Deletable.DATASET, "mine")
     assert (caught.value.reason, caught.value.metadata) == ("DATASET_IN_USE", {"job": job.id})
@@ -162,7 +161,7 @@ def test_a_data_set_that_a_job_trains_on_stays_and_one_that_was_deleted_is_not_t
         work.commit()
     delete(store, Deletable.DATASET, "mine")
 
-    assert refused(lambda: create(store, graph, **on_mine)) == "DATASET_NOT_FOUND"
+    assert refused(lambda: create(store, graph, dataset=content(DIGEST), dataset_id="mine")) == "DATASET_NOT_FOUND"
     assert refused(lambda: upload(store)) == "DATASET_DELETED"
     with store.snapshot() as work:
         assert work.datasets.of_content(PROJECT, DIGEST) is None
