@@ -60,9 +60,12 @@ async def send_all(address: str, uploads: int) -> float:
             spec = pb.DatasetSpec(
                 parent=f"projects/p-{number % PROJECTS}", dataset_id=f"set-{number}", size_bytes=len(data), sha256=digest
             )
-            messages = [pb.UploadDatasetRequest(spec=spec), pb.UploadDatasetRequest(chunk=data)]
-            answer = await stub.UploadDataset(iter(messages), timeout=600)
-            assert answer.sha256 == digest
+            call = stub.UploadDataset(timeout=600)
+            await call.write(pb.UploadDatasetRequest(spec=spec))
+            await call.initial_metadata()  # its turn has come
+            await call.write(pb.UploadDatasetRequest(chunk=data))
+            await call.done_writing()
+            assert (await call).sha256 == digest
 
         started = time.perf_counter()
         await asyncio.gather(*map(send, range(uploads)))
