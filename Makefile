@@ -11,7 +11,7 @@ export SECATEUR_DATA_DIR ?= $(CURDIR)/.secateur
 .DEFAULT_GOAL := help
 # Messages that `make fuzz` sends.
 MESSAGES ?= 200000
-.PHONY: help install demo up test fuzz chaos check lock proto bench clean
+.PHONY: help install demo up test fuzz chaos check lock proto bench uploads clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
@@ -65,6 +65,9 @@ bench: install  ## Run the benchmarks; each prints its table and writes JSON
 	$(BIN)/python -m tests.benchmarks.inheritance
 	$(BIN)/python -m tests.benchmarks.latency
 	$(BIN)/python -m tests.benchmarks.training
+
+uploads: install  ## Upload 1,000 data sets at once; fails if memory or files of the server grow with their number
+	$(BIN)/python -m tests.benchmarks.uploads
 
 clean:  ## Remove .venv, caches and the local stack's data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis $(SECATEUR_DATA_DIR)

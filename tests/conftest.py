@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.postgres import Postgres, postgres_server
+from tests.support.s3 import S3, s3_server
 
 # How long an example takes says more about what else runs on the machine than about the code.
 settings.register_profile("secateur", deadline=None)
@@ -18,4 +19,11 @@ settings.load_profile("secateur")
 def postgres() -> Iterator[Postgres]:
     """One PostgreSQL for all tests of the process, started for the first that asks for it."""
     with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """One S3 for all tests of the process, started for the first that asks for it."""
+    with s3_server() as server:
         yield server

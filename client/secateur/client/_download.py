@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
+import urllib.request
 from contextlib import aclosing
+from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -18,6 +21,12 @@ from secateur.v1 import model_service_pb2 as models_pb
 
 _NAMES: Final = {"keras": "model.keras", "tflm-source": "tflm-source.h"}
 """Files that are no flatbuffers and what they are called."""
+
+_CHUNK_BYTES: Final = 2**20
+_URL_TIMEOUT_S: Final = 10.0
+"""How long the blob store may do nothing before the service is asked instead."""
+
+_log = logging.getLogger("secateur.client")
 
 
 def file_name(artifact: Artifact) -> str:
@@ -52,23 +61,52 @@ def write_model_json(model: ModelSnapshot, directory: Path) -> None:
 
 
 async def _receive(transport: Transport, artifact: Artifact, file: BinaryIO) -> str:
-    """Writes an artifact's bytes to `file` and returns their SHA-256; a broken stream goes on at the offset it reached."""
+    """Writes an artifact's bytes to `file` and returns their SHA-256; a broken stream goes on at the offset it reached.
+
+    Where the service tells a URL, the bytes come from there. Should that fail in any way, the service itself sends them.
+    """
     digest = hashlib.sha256()
     attempts = transport.attempts()
-    offset = 0
+    offset, accept_url = 0, True
     while offset < artifact.size_bytes:
-        request = models_pb.DownloadArtifactRequest(name=artifact.name, read_offset=offset)
+        request = models_pb.DownloadArtifactRequest(name=artifact.name, read_offset=offset, accept_url=accept_url)
+        url = ""
         try:
             async with aclosing(
                 transport.stream(transport.models.DownloadArtifact(request), idle=transport.timeout)
             ) as responses:
                 async for response in responses:
+                    url = url or response.url
                     digest.update(response.data)
                     await asyncio.to_thread(file.write, response.data)
                     offset += len(response.data)
                     attempts.progressed()
         except SecateurError as error:
             await attempts.pause(error)
-        else:
+            continue
+        if not url:
             break  # the service has sent all it has; the digest tells whether that is all there should be
+        if await asyncio.to_thread(_fetch, url, artifact, file):
+            return artifact.sha256
+        accept_url = False
     return digest.hexdigest()
+
+
+def _fetch(url: str, artifact: Artifact, file: BinaryIO) -> bool:
+    """Writes what is at a URL to `file`, and returns whether it is the artifact; if not, the file is empty again."""
+    digest, size = hashlib.sha256(), 0
+    if not url.startswith(("https://", "http://")):
+        return False
+    try:
+        with urllib.request.urlopen(url, timeout=_URL_TIMEOUT_S) as response:  # noqa: S310 -- see above
+            while size <= artifact.size_bytes and (chunk := response.read(_CHUNK_BYTES)):
+                digest.update(chunk)
+                size += len(chunk)
+                file.write(chunk)
+    except (OSError, HTTPException) as error:
+        _log.info("%s cannot be read at its URL, so the service sends it: %s", artifact.name, error)
+    if digest.hexdigest() == artifact.sha256:
+        return True
+    file.seek(0)
+    file.truncate()
+    return False

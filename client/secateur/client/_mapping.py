@@ -218,6 +218,8 @@ def dataset(message: datasets_pb.Dataset) -> Dataset:
         size_bytes=message.size_bytes,
         sha256=message.sha256,
         create_time=time_of(message.create_time) if message.HasField("create_time") else None,
+        delete_time=time_of(message.delete_time),
+        purge_time=time_of(message.purge_time),
     )
 
 
@@ -291,4 +293,6 @@ def model(message: models_pb.Model) -> v.ModelSnapshot:
         create_time=time_of(message.create_time),
         met=message.met,
         operator_profiles=tuple(map(_operator_profile, message.operator_profiles)),
+        delete_time=time_of(message.delete_time),
+        purge_time=time_of(message.purge_time),
     )

@@ -174,6 +174,12 @@ class Client(Facade[aio.Client]):
     device_profiles = iterating(aio.Client.device_profiles, same)
     add_device_profile = blocking(aio.Client.add_device_profile, same)
     delete_device_profile = blocking(aio.Client.delete_device_profile, same)
+    delete_job = blocking(aio.Client.delete_job, same)
+    undelete_job = blocking(aio.Client.undelete_job, Job)
+    delete_model = blocking(aio.Client.delete_model, same)
+    undelete_model = blocking(aio.Client.undelete_model, Model)
+    delete_dataset = blocking(aio.Client.delete_dataset, same)
+    undelete_dataset = blocking(aio.Client.undelete_dataset, same)
 
     def close(self) -> None:
         """Closes the connection; calls of other threads that still wait are cancelled. Closing twice is fine."""

@@ -34,3 +34,5 @@ class Dataset:
     size_bytes: int = 0
     sha256: str = ""
     create_time: datetime | None = None
+    delete_time: datetime | None = None
+    purge_time: datetime | None = None

@@ -139,6 +139,8 @@ class JobSnapshot:
     max_run: timedelta | None = None
     queue_position: int = 0
     estimated_start_time: datetime | None = None
+    delete_time: datetime | None = None
+    purge_time: datetime | None = None
 
     @property
     def done(self) -> bool:

@@ -304,6 +304,8 @@ class ModelSnapshot:
     create_time: datetime | None
     met: bool
     operator_profiles: tuple[OperatorProfile, ...]
+    delete_time: datetime | None = None
+    purge_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

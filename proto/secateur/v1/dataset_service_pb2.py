@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!secateur/v1/dataset_service.proto\x12\x0bsecateur.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x03\n\x07\x44\x61taset\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\x12\x1f\n\x0binput_shape\x18\x03 \x03(\rR\ninputShape\x12\x18\n\x07\x63lasses\x18\x04 \x01(\rR\x07\x63lasses\x12\x1f\n\x0b\x63lass_names\x18\x05 \x03(\tR\nclassNames\x12!\n\x0ctrain_images\x18\x06 \x01(\x04R\x0btrainImages\x12\x1f\n\x0btest_images\x18\x07 \x01(\x04R\ntestImages\x12=\n\x0c\x61ugmentation\x18\x08 \x01(\x0b\x32\x19.secateur.v1.AugmentationR\x0c\x61ugmentation\x12\x1d\n\nsize_bytes\x18\t \x01(\x04R\tsizeBytes\x12\x16\n\x06sha256\x18\n \x01(\tR\x06sha256\x12;\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\"\x8d\x01\n\x0c\x41ugmentation\x12\x17\n\x04\x66lip\x18\x01 \x01(\x08H\x00R\x04\x66lip\x88\x01\x01\x12 \n\x04\x63rop\x18\x02 \x01(\rB\x07\xbaH\x04*\x02\x18@H\x01R\x04\x63rop\x88\x01\x01\x12%\n\x06\x63utout\x18\x03 \x01(\rB\x08\xbaH\x05*\x03\x18\x80\x02H\x02R\x06\x63utout\x88\x01\x01\x42\x07\n\x05_flipB\x07\n\x05_cropB\t\n\x07_cutout\"x\n\x14UploadDatasetRequest\x12.\n\x04spec\x18\x01 \x01(\x0b\x32\x18.secateur.v1.DatasetSpecH\x00R\x04spec\x12!\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@H\x00R\x05\x63hunkB\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"\xcf\x03\n\x0b\x44\x61tasetSpec\x12>\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$R\x06parent\x12@\n\ndataset_id\x18\x02 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[a-z0-9][a-z0-9_-]{0,62}$R\tdatasetId\x12*\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18?R\x0b\x64isplayName\x12&\n\nsize_bytes\x18\x04 \x01(\x04\x42\x07\xbaH\x04\x32\x02 \x00R\tsizeBytes\x12-\n\x06sha256\x18\x05 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$R\x06sha256\x12!\n\x0cwrite_offset\x18\x06 \x01(\x04R\x0bwriteOffset\x12\x34\n\x0b\x63lass_names\x18\x07 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\xe8\x07\x18\x01\"\x06r\x04\x10\x01\x18?R\nclassNames\x12=\n\x0c\x61ugmentation\x18\x08 \x01(\x0b\x32\x19.secateur.v1.AugmentationR\x0c\x61ugmentation\x12#\n\rvalidate_only\x18\t \x01(\x08R\x0cvalidateOnly\"\x8a\x01\n\x19QueryDatasetUploadRequest\x12>\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$R\x06parent\x12-\n\x06sha256\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$R\x06sha256\"C\n\x1aQueryDatasetUploadResponse\x12%\n\x0e\x63ommitted_size\x18\x01 \x01(\x04R\rcommittedSize\"t\n\x11GetDatasetRequest\x12_\n\x04name\x18\x01 \x01(\tBK\xbaHHrF2D^(projects/[a-z][a-z0-9-]{0,62}/)?datasets/[a-z0-9][a-z0-9_-]{0,62}$R\x04name\"\x9d\x01\n\x13ListDatasetsRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x41\n\x06parent\x18\x03 \x01(\tB)\xbaH&r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\xd8\x01\x01R\x06parent\"p\n\x14ListDatasetsResponse\x12\x30\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x14.secateur.v1.DatasetR\x08\x64\x61tasets\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xdc\x02\n\x0e\x44\x61tasetService\x12J\n\rUploadDataset\x12!.secateur.v1.UploadDatasetRequest\x1a\x14.secateur.v1.Dataset(\x01\x12\x65\n\x12QueryDatasetUpload\x12&.secateur.v1.QueryDatasetUploadRequest\x1a\'.secateur.v1.QueryDatasetUploadResponse\x12\x42\n\nGetDataset\x12\x1e.secateur.v1.GetDatasetRequest\x1a\x14.secateur.v1.Dataset\x12S\n\x0cListDatasets\x12 .secateur.v1.ListDatasetsRequest\x1a!.secateur.v1.ListDatasetsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!secateur/v1/dataset_service.proto\x12\x0bsecateur.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x04\n\x07\x44\x61taset\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\x12\x1f\n\x0binput_shape\x18\x03 \x03(\rR\ninputShape\x12\x18\n\x07\x63lasses\x18\x04 \x01(\rR\x07\x63lasses\x12\x1f\n\x0b\x63lass_names\x18\x05 \x03(\tR\nclassNames\x12!\n\x0ctrain_images\x18\x06 \x01(\x04R\x0btrainImages\x12\x1f\n\x0btest_images\x18\x07 \x01(\x04R\ntestImages\x12=\n\x0c\x61ugmentation\x18\x08 \x01(\x0b\x32\x19.secateur.v1.AugmentationR\x0c\x61ugmentation\x12\x1d\n\nsize_bytes\x18\t \x01(\x04R\tsizeBytes\x12\x16\n\x06sha256\x18\n \x01(\tR\x06sha256\x12;\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0b\x64\x65lete_time\x18\x1e \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ndeleteTime\x12\x39\n\npurge_time\x18\x1f \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tpurgeTime\"\x8d\x01\n\x0c\x41ugmentation\x12\x17\n\x04\x66lip\x18\x01 \x01(\x08H\x00R\x04\x66lip\x88\x01\x01\x12 \n\x04\x63rop\x18\x02 \x01(\rB\x07\xbaH\x04*\x02\x18@H\x01R\x04\x63rop\x88\x01\x01\x12%\n\x06\x63utout\x18\x03 \x01(\rB\x08\xbaH\x05*\x03\x18\x80\x02H\x02R\x06\x63utout\x88\x01\x01\x42\x07\n\x05_flipB\x07\n\x05_cropB\t\n\x07_cutout\"x\n\x14UploadDatasetRequest\x12.\n\x04spec\x18\x01 \x01(\x0b\x32\x18.secateur.v1.DatasetSpecH\x00R\x04spec\x12!\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@H\x00R\x05\x63hunkB\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"\xcf\x03\n\x0b\x44\x61tasetSpec\x12>\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$R\x06parent\x12@\n\ndataset_id\x18\x02 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[a-z0-9][a-z0-9_-]{0,62}$R\tdatasetId\x12*\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18?R\x0b\x64isplayName\x12&\n\nsize_bytes\x18\x04 \x01(\x04\x42\x07\xbaH\x04\x32\x02 \x00R\tsizeBytes\x12-\n\x06sha256\x18\x05 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$R\x06sha256\x12!\n\x0cwrite_offset\x18\x06 \x01(\x04R\x0bwriteOffset\x12\x34\n\x0b\x63lass_names\x18\x07 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\xe8\x07\x18\x01\"\x06r\x04\x10\x01\x18?R\nclassNames\x12=\n\x0c\x61ugmentation\x18\x08 \x01(\x0b\x32\x19.secateur.v1.AugmentationR\x0c\x61ugmentation\x12#\n\rvalidate_only\x18\t \x01(\x08R\x0cvalidateOnly\"\x8a\x01\n\x19QueryDatasetUploadRequest\x12>\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$R\x06parent\x12-\n\x06sha256\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$R\x06sha256\"C\n\x1aQueryDatasetUploadResponse\x12%\n\x0e\x63ommitted_size\x18\x01 \x01(\x04R\rcommittedSize\"t\n\x11GetDatasetRequest\x12_\n\x04name\x18\x01 \x01(\tBK\xbaHHrF2D^(projects/[a-z][a-z0-9-]{0,62}/)?datasets/[a-z0-9][a-z0-9_-]{0,62}$R\x04name\"\xc0\x01\n\x13ListDatasetsRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x41\n\x06parent\x18\x03 \x01(\tB)\xbaH&r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\xd8\x01\x01R\x06parent\x12!\n\x0cshow_deleted\x18\t \x01(\x08R\x0bshowDeleted\"p\n\x14ListDatasetsResponse\x12\x30\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x14.secateur.v1.DatasetR\x08\x64\x61tasets\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9c\x01\n\x14\x44\x65leteDatasetRequest\x12_\n\x04name\x18\x01 \x01(\tBK\xbaHHrF2D^(projects/[a-z][a-z0-9-]{0,62}/)?datasets/[a-z0-9][a-z0-9_-]{0,62}$R\x04name\x12#\n\rallow_missing\x18\x02 \x01(\x08R\x0c\x61llowMissing\"y\n\x16UndeleteDatasetRequest\x12_\n\x04name\x18\x01 \x01(\tBK\xbaHHrF2D^(projects/[a-z][a-z0-9-]{0,62}/)?datasets/[a-z0-9][a-z0-9_-]{0,62}$R\x04name2\xf4\x03\n\x0e\x44\x61tasetService\x12J\n\rUploadDataset\x12!.secateur.v1.UploadDatasetRequest\x1a\x14.secateur.v1.Dataset(\x01\x12\x65\n\x12QueryDatasetUpload\x12&.secateur.v1.QueryDatasetUploadRequest\x1a\'.secateur.v1.QueryDatasetUploadResponse\x12\x42\n\nGetDataset\x12\x1e.secateur.v1.GetDatasetRequest\x1a\x14.secateur.v1.Dataset\x12S\n\x0cListDatasets\x12 .secateur.v1.ListDatasetsRequest\x1a!.secateur.v1.ListDatasetsResponse\x12H\n\rDeleteDataset\x12!.secateur.v1.DeleteDatasetRequest\x1a\x14.secateur.v1.Dataset\x12L\n\x0fUndeleteDataset\x12#.secateur.v1.UndeleteDatasetRequest\x1a\x14.secateur.v1.Datasetb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,24 +63,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTDATASETSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTDATASETSREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_LISTDATASETSREQUEST'].fields_by_name['parent']._serialized_options = b'\272H&r!2\037^projects/[a-z][a-z0-9-]{0,62}$\330\001\001'
+  _globals['_DELETEDATASETREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEDATASETREQUEST'].fields_by_name['name']._serialized_options = b'\272HHrF2D^(projects/[a-z][a-z0-9-]{0,62}/)?datasets/[a-z0-9][a-z0-9_-]{0,62}$'
+  _globals['_UNDELETEDATASETREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_UNDELETEDATASETREQUEST'].fields_by_name['name']._serialized_options = b'\272HHrF2D^(projects/[a-z][a-z0-9-]{0,62}/)?datasets/[a-z0-9][a-z0-9_-]{0,62}$'
   _globals['_DATASET']._serialized_start=113
-  _globals['_DATASET']._serialized_end=516
-  _globals['_AUGMENTATION']._serialized_start=519
-  _globals['_AUGMENTATION']._serialized_end=660
-  _globals['_UPLOADDATASETREQUEST']._serialized_start=662
-  _globals['_UPLOADDATASETREQUEST']._serialized_end=782
-  _globals['_DATASETSPEC']._serialized_start=785
-  _globals['_DATASETSPEC']._serialized_end=1248
-  _globals['_QUERYDATASETUPLOADREQUEST']._serialized_start=1251
-  _globals['_QUERYDATASETUPLOADREQUEST']._serialized_end=1389
-  _globals['_QUERYDATASETUPLOADRESPONSE']._serialized_start=1391
-  _globals['_QUERYDATASETUPLOADRESPONSE']._serialized_end=1458
-  _globals['_GETDATASETREQUEST']._serialized_start=1460
-  _globals['_GETDATASETREQUEST']._serialized_end=1576
-  _globals['_LISTDATASETSREQUEST']._serialized_start=1579
-  _globals['_LISTDATASETSREQUEST']._serialized_end=1736
-  _globals['_LISTDATASETSRESPONSE']._serialized_start=1738
-  _globals['_LISTDATASETSRESPONSE']._serialized_end=1850
-  _globals['_DATASETSERVICE']._serialized_start=1853
-  _globals['_DATASETSERVICE']._serialized_end=2201
+  _globals['_DATASET']._serialized_end=636
+  _globals['_AUGMENTATION']._serialized_start=639
+  _globals['_AUGMENTATION']._serialized_end=780
+  _globals['_UPLOADDATASETREQUEST']._serialized_start=782
+  _globals['_UPLOADDATASETREQUEST']._serialized_end=902
+  _globals['_DATASETSPEC']._serialized_start=905
+  _globals['_DATASETSPEC']._serialized_end=1368
+  _globals['_QUERYDATASETUPLOADREQUEST']._serialized_start=1371
+  _globals['_QUERYDATASETUPLOADREQUEST']._serialized_end=1509
+  _globals['_QUERYDATASETUPLOADRESPONSE']._serialized_start=1511
+  _globals['_QUERYDATASETUPLOADRESPONSE']._serialized_end=1578
+  _globals['_GETDATASETREQUEST']._serialized_start=1580
+  _globals['_GETDATASETREQUEST']._serialized_end=1696
+  _globals['_LISTDATASETSREQUEST']._serialized_start=1699
+  _globals['_LISTDATASETSREQUEST']._serialized_end=1891
+  _globals['_LISTDATASETSRESPONSE']._serialized_start=1893
+  _globals['_LISTDATASETSRESPONSE']._serialized_end=2005
+  _globals['_DELETEDATASETREQUEST']._serialized_start=2008
+  _globals['_DELETEDATASETREQUEST']._serialized_end=2164
+  _globals['_UNDELETEDATASETREQUEST']._serialized_start=2166
+  _globals['_UNDELETEDATASETREQUEST']._serialized_end=2287
+  _globals['_DATASETSERVICE']._serialized_start=2290
+  _globals['_DATASETSERVICE']._serialized_end=2790
 # @@protoc_insertion_point(module_scope)

@@ -61,6 +61,16 @@ class DatasetServiceStub:
                 request_serializer=secateur_dot_v1_dot_dataset__service__pb2.ListDatasetsRequest.SerializeToString,
                 response_deserializer=secateur_dot_v1_dot_dataset__service__pb2.ListDatasetsResponse.FromString,
                 _registered_method=True)
+        self.DeleteDataset = channel.unary_unary(
+                '/secateur.v1.DatasetService/DeleteDataset',
+                request_serializer=secateur_dot_v1_dot_dataset__service__pb2.DeleteDatasetRequest.SerializeToString,
+                response_deserializer=secateur_dot_v1_dot_dataset__service__pb2.Dataset.FromString,
+                _registered_method=True)
+        self.UndeleteDataset = channel.unary_unary(
+                '/secateur.v1.DatasetService/UndeleteDataset',
+                request_serializer=secateur_dot_v1_dot_dataset__service__pb2.UndeleteDatasetRequest.SerializeToString,
+                response_deserializer=secateur_dot_v1_dot_dataset__service__pb2.Dataset.FromString,
+                _registered_method=True)
 
 
 class DatasetServiceServicer:
@@ -109,6 +119,23 @@ class DatasetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteDataset(self, request, context):
+        """Deletes a data set of a project, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, and no job
+        can be made on it; models trained on it stay. Its id is taken until its `purge_time`, and until then UndeleteDataset undoes
+        that. Errors: NOT_FOUND (DATASET_NOT_FOUND), also for one that was deleted before; FAILED_PRECONDITION (DATASET_IN_USE, with
+        metadata `job`, if a job that has not ended trains on it; DATASET_BUILT_IN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteDataset(self, request, context):
+        """Undoes DeleteDataset. Errors: NOT_FOUND (DATASET_NOT_FOUND), ALREADY_EXISTS (DATASET_NOT_DELETED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DatasetServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -131,6 +158,16 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     servicer.ListDatasets,
                     request_deserializer=secateur_dot_v1_dot_dataset__service__pb2.ListDatasetsRequest.FromString,
                     response_serializer=secateur_dot_v1_dot_dataset__service__pb2.ListDatasetsResponse.SerializeToString,
+            ),
+            'DeleteDataset': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDataset,
+                    request_deserializer=secateur_dot_v1_dot_dataset__service__pb2.DeleteDatasetRequest.FromString,
+                    response_serializer=secateur_dot_v1_dot_dataset__service__pb2.Dataset.SerializeToString,
+            ),
+            'UndeleteDataset': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteDataset,
+                    request_deserializer=secateur_dot_v1_dot_dataset__service__pb2.UndeleteDatasetRequest.FromString,
+                    response_serializer=secateur_dot_v1_dot_dataset__service__pb2.Dataset.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -248,6 +285,60 @@ class DatasetService:
             '/secateur.v1.DatasetService/ListDatasets',
             secateur_dot_v1_dot_dataset__service__pb2.ListDatasetsRequest.SerializeToString,
             secateur_dot_v1_dot_dataset__service__pb2.ListDatasetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/secateur.v1.DatasetService/DeleteDataset',
+            secateur_dot_v1_dot_dataset__service__pb2.DeleteDatasetRequest.SerializeToString,
+            secateur_dot_v1_dot_dataset__service__pb2.Dataset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/secateur.v1.DatasetService/UndeleteDataset',
+            secateur_dot_v1_dot_dataset__service__pb2.UndeleteDatasetRequest.SerializeToString,
+            secateur_dot_v1_dot_dataset__service__pb2.Dataset.FromString,
             options,
             channel_credentials,
             insecure,

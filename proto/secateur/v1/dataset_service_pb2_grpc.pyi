@@ -57,6 +57,14 @@ class DatasetServiceStub:
     """Returns one data set. Errors: NOT_FOUND (DATASET_NOT_FOUND)."""
     ListDatasets: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetsRequest, _dataset_service_pb2.ListDatasetsResponse]
     """Lists data sets by name: the built-in ones, then those of a project."""
+    DeleteDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetRequest, _dataset_service_pb2.Dataset]
+    """Deletes a data set of a project, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, and no job
+    can be made on it; models trained on it stay. Its id is taken until its `purge_time`, and until then UndeleteDataset undoes
+    that. Errors: NOT_FOUND (DATASET_NOT_FOUND), also for one that was deleted before; FAILED_PRECONDITION (DATASET_IN_USE, with
+    metadata `job`, if a job that has not ended trains on it; DATASET_BUILT_IN).
+    """
+    UndeleteDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.UndeleteDatasetRequest, _dataset_service_pb2.Dataset]
+    """Undoes DeleteDataset. Errors: NOT_FOUND (DATASET_NOT_FOUND), ALREADY_EXISTS (DATASET_NOT_DELETED)."""
 
 @_typing.type_check_only
 class DatasetServiceAsyncStub(DatasetServiceStub):
@@ -87,6 +95,14 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Returns one data set. Errors: NOT_FOUND (DATASET_NOT_FOUND)."""
     ListDatasets: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetsRequest, _dataset_service_pb2.ListDatasetsResponse]  # type: ignore[assignment]
     """Lists data sets by name: the built-in ones, then those of a project."""
+    DeleteDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetRequest, _dataset_service_pb2.Dataset]  # type: ignore[assignment]
+    """Deletes a data set of a project, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, and no job
+    can be made on it; models trained on it stay. Its id is taken until its `purge_time`, and until then UndeleteDataset undoes
+    that. Errors: NOT_FOUND (DATASET_NOT_FOUND), also for one that was deleted before; FAILED_PRECONDITION (DATASET_IN_USE, with
+    metadata `job`, if a job that has not ended trains on it; DATASET_BUILT_IN).
+    """
+    UndeleteDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.UndeleteDatasetRequest, _dataset_service_pb2.Dataset]  # type: ignore[assignment]
+    """Undoes DeleteDataset. Errors: NOT_FOUND (DATASET_NOT_FOUND), ALREADY_EXISTS (DATASET_NOT_DELETED)."""
 
 class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps data sets: the built-in ones, which workers load by themselves, and those that a project uploads. A data set never
@@ -138,5 +154,25 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_service_pb2.ListDatasetsResponse, _abc.Awaitable[_dataset_service_pb2.ListDatasetsResponse]]:
         """Lists data sets by name: the built-in ones, then those of a project."""
+
+    @_abc_1.abstractmethod
+    def DeleteDataset(
+        self,
+        request: _dataset_service_pb2.DeleteDatasetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.Dataset, _abc.Awaitable[_dataset_service_pb2.Dataset]]:
+        """Deletes a data set of a project, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, and no job
+        can be made on it; models trained on it stay. Its id is taken until its `purge_time`, and until then UndeleteDataset undoes
+        that. Errors: NOT_FOUND (DATASET_NOT_FOUND), also for one that was deleted before; FAILED_PRECONDITION (DATASET_IN_USE, with
+        metadata `job`, if a job that has not ended trains on it; DATASET_BUILT_IN).
+        """
+
+    @_abc_1.abstractmethod
+    def UndeleteDataset(
+        self,
+        request: _dataset_service_pb2.UndeleteDatasetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.Dataset, _abc.Awaitable[_dataset_service_pb2.Dataset]]:
+        """Undoes DeleteDataset. Errors: NOT_FOUND (DATASET_NOT_FOUND), ALREADY_EXISTS (DATASET_NOT_DELETED)."""
 
 def add_DatasetServiceServicer_to_server(servicer: DatasetServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -376,6 +376,8 @@ class Job(_message.Message):
     MAX_RUN_TIME_FIELD_NUMBER: _builtins.int
     QUEUE_POSITION_FIELD_NUMBER: _builtins.int
     ESTIMATED_START_TIME_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_FIELD_NUMBER: _builtins.int
+    PURGE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Output only. Resource name, `projects/{project}/jobs/{id}`."""
     display_name: _builtins.str
@@ -462,6 +464,14 @@ class Job(_message.Message):
         where there are none.
         """
 
+    @_builtins.property
+    def delete_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When it was deleted; unset unless it was."""
+
+    @_builtins.property
+    def purge_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When it is removed for good; until then it can be undeleted."""
+
     def __init__(
         self,
         *,
@@ -490,10 +500,12 @@ class Job(_message.Message):
         max_run_time: _duration_pb2.Duration | None = ...,
         queue_position: _builtins.int = ...,
         estimated_start_time: _timestamp_pb2.Timestamp | None = ...,
+        delete_time: _timestamp_pb2.Timestamp | None = ...,
+        purge_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimated_start_time", b"estimated_start_time", "max_pending_time", b"max_pending_time", "max_run_time", b"max_run_time", "policy", b"policy", "progress", b"progress", "recipe", b"recipe", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "end_time", b"end_time", "error", b"error", "estimated_start_time", b"estimated_start_time", "max_pending_time", b"max_pending_time", "max_run_time", b"max_run_time", "policy", b"policy", "progress", b"progress", "purge_time", b"purge_time", "recipe", b"recipe", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "attempt", b"attempt", "create_time", b"create_time", "dataset", b"dataset", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "estimated_start_time", b"estimated_start_time", "etag", b"etag", "labels", b"labels", "last_sequence", b"last_sequence", "max_pending_time", b"max_pending_time", "max_run_time", b"max_run_time", "name", b"name", "policy", b"policy", "priority", b"priority", "progress", b"progress", "queue_position", b"queue_position", "recipe", b"recipe", "results", b"results", "seed", b"seed", "stage", b"stage", "start_time", b"start_time", "state", b"state", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "attempt", b"attempt", "create_time", b"create_time", "dataset", b"dataset", "delete_time", b"delete_time", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "estimated_start_time", b"estimated_start_time", "etag", b"etag", "labels", b"labels", "last_sequence", b"last_sequence", "max_pending_time", b"max_pending_time", "max_run_time", b"max_run_time", "name", b"name", "policy", b"policy", "priority", b"priority", "progress", b"progress", "purge_time", b"purge_time", "queue_position", b"queue_position", "recipe", b"recipe", "results", b"results", "seed", b"seed", "stage", b"stage", "start_time", b"start_time", "state", b"state", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -830,6 +842,7 @@ class ListJobsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
+    SHOW_DELETED_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Project, `projects/{project}`."""
     page_size: _builtins.int
@@ -846,6 +859,8 @@ class ListJobsRequest(_message.Message):
     """What the rows are ordered by, numbers and times of the fields above: `end_time desc`. The newest first by default. What is
     missing counts as the least. Errors: INVALID_ARGUMENT (ORDER_INVALID).
     """
+    show_deleted: _builtins.bool
+    """List those that were deleted too."""
     def __init__(
         self,
         *,
@@ -854,10 +869,11 @@ class ListJobsRequest(_message.Message):
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
         order_by: _builtins.str = ...,
+        show_deleted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "show_deleted", b"show_deleted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1179,3 +1195,51 @@ class ListSearchCandidatesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListSearchCandidatesResponse: _TypeAlias = ListSearchCandidatesResponse  # noqa: Y015
+
+@_typing.final
+class DeleteJobRequest(_message.Message):
+    """Request of DeleteJob."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name of the job."""
+    allow_missing: _builtins.bool
+    """Whether it is no error if there is no such job, or if it was deleted before."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        allow_missing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteJobRequest: _TypeAlias = DeleteJobRequest  # noqa: Y015
+
+@_typing.final
+class UndeleteJobRequest(_message.Message):
+    """Request of UndeleteJob."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name of the job."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndeleteJobRequest: _TypeAlias = UndeleteJobRequest  # noqa: Y015

@@ -55,6 +55,16 @@ class JobServiceStub:
                 request_serializer=secateur_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
                 response_deserializer=secateur_dot_v1_dot_job__service__pb2.Job.FromString,
                 _registered_method=True)
+        self.DeleteJob = channel.unary_unary(
+                '/secateur.v1.JobService/DeleteJob',
+                request_serializer=secateur_dot_v1_dot_job__service__pb2.DeleteJobRequest.SerializeToString,
+                response_deserializer=secateur_dot_v1_dot_job__service__pb2.Job.FromString,
+                _registered_method=True)
+        self.UndeleteJob = channel.unary_unary(
+                '/secateur.v1.JobService/UndeleteJob',
+                request_serializer=secateur_dot_v1_dot_job__service__pb2.UndeleteJobRequest.SerializeToString,
+                response_deserializer=secateur_dot_v1_dot_job__service__pb2.Job.FromString,
+                _registered_method=True)
         self.RetryJob = channel.unary_unary(
                 '/secateur.v1.JobService/RetryJob',
                 request_serializer=secateur_dot_v1_dot_job__service__pb2.RetryJobRequest.SerializeToString,
@@ -114,6 +124,22 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteJob(self, request, context):
+        """Deletes a job that has ended, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, equal
+        requests no longer join it, and its models stay. UndeleteJob undoes that until its `purge_time`. Errors: NOT_FOUND
+        (JOB_NOT_FOUND), also for one that was deleted before; FAILED_PRECONDITION (JOB_NOT_FINISHED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteJob(self, request, context):
+        """Undoes DeleteJob. Errors: NOT_FOUND (JOB_NOT_FOUND), ALREADY_EXISTS (JOB_NOT_DELETED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RetryJob(self, request, context):
         """Does the work of a job that is FAILED, CANCELLED or EXPIRED again, as a new job, and returns that. The old one stays as it
         is. Like CreateJob it joins a job that does the same work already. Errors: FAILED_PRECONDITION (JOB_NOT_RETRYABLE),
@@ -168,6 +194,16 @@ def add_JobServiceServicer_to_server(servicer, server):
             'CancelJob': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelJob,
                     request_deserializer=secateur_dot_v1_dot_job__service__pb2.CancelJobRequest.FromString,
+                    response_serializer=secateur_dot_v1_dot_job__service__pb2.Job.SerializeToString,
+            ),
+            'DeleteJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteJob,
+                    request_deserializer=secateur_dot_v1_dot_job__service__pb2.DeleteJobRequest.FromString,
+                    response_serializer=secateur_dot_v1_dot_job__service__pb2.Job.SerializeToString,
+            ),
+            'UndeleteJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteJob,
+                    request_deserializer=secateur_dot_v1_dot_job__service__pb2.UndeleteJobRequest.FromString,
                     response_serializer=secateur_dot_v1_dot_job__service__pb2.Job.SerializeToString,
             ),
             'RetryJob': grpc.unary_unary_rpc_method_handler(
@@ -299,6 +335,60 @@ class JobService:
             target,
             '/secateur.v1.JobService/CancelJob',
             secateur_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
+            secateur_dot_v1_dot_job__service__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/secateur.v1.JobService/DeleteJob',
+            secateur_dot_v1_dot_job__service__pb2.DeleteJobRequest.SerializeToString,
+            secateur_dot_v1_dot_job__service__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/secateur.v1.JobService/UndeleteJob',
+            secateur_dot_v1_dot_job__service__pb2.UndeleteJobRequest.SerializeToString,
             secateur_dot_v1_dot_job__service__pb2.Job.FromString,
             options,
             channel_credentials,

@@ -48,6 +48,13 @@ class JobServiceStub:
     """Cancels a job and returns it. A queued job never starts; a running one ends CANCELLED within seconds; a finished one
     stays as it is. Errors: ABORTED (ETAG_MISMATCH).
     """
+    DeleteJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.Job]
+    """Deletes a job that has ended, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, equal
+    requests no longer join it, and its models stay. UndeleteJob undoes that until its `purge_time`. Errors: NOT_FOUND
+    (JOB_NOT_FOUND), also for one that was deleted before; FAILED_PRECONDITION (JOB_NOT_FINISHED).
+    """
+    UndeleteJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.UndeleteJobRequest, _job_service_pb2.Job]
+    """Undoes DeleteJob. Errors: NOT_FOUND (JOB_NOT_FOUND), ALREADY_EXISTS (JOB_NOT_DELETED)."""
     RetryJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.RetryJobRequest, _job_service_pb2.Job]
     """Does the work of a job that is FAILED, CANCELLED or EXPIRED again, as a new job, and returns that. The old one stays as it
     is. Like CreateJob it joins a job that does the same work already. Errors: FAILED_PRECONDITION (JOB_NOT_RETRYABLE),
@@ -86,6 +93,13 @@ class JobServiceAsyncStub(JobServiceStub):
     """Cancels a job and returns it. A queued job never starts; a running one ends CANCELLED within seconds; a finished one
     stays as it is. Errors: ABORTED (ETAG_MISMATCH).
     """
+    DeleteJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.Job]  # type: ignore[assignment]
+    """Deletes a job that has ended, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, equal
+    requests no longer join it, and its models stay. UndeleteJob undoes that until its `purge_time`. Errors: NOT_FOUND
+    (JOB_NOT_FOUND), also for one that was deleted before; FAILED_PRECONDITION (JOB_NOT_FINISHED).
+    """
+    UndeleteJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.UndeleteJobRequest, _job_service_pb2.Job]  # type: ignore[assignment]
+    """Undoes DeleteJob. Errors: NOT_FOUND (JOB_NOT_FOUND), ALREADY_EXISTS (JOB_NOT_DELETED)."""
     RetryJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.RetryJobRequest, _job_service_pb2.Job]  # type: ignore[assignment]
     """Does the work of a job that is FAILED, CANCELLED or EXPIRED again, as a new job, and returns that. The old one stays as it
     is. Like CreateJob it joins a job that does the same work already. Errors: FAILED_PRECONDITION (JOB_NOT_RETRYABLE),
@@ -145,6 +159,25 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """Cancels a job and returns it. A queued job never starts; a running one ends CANCELLED within seconds; a finished one
         stays as it is. Errors: ABORTED (ETAG_MISMATCH).
         """
+
+    @_abc_1.abstractmethod
+    def DeleteJob(
+        self,
+        request: _job_service_pb2.DeleteJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.Job, _abc.Awaitable[_job_service_pb2.Job]]:
+        """Deletes a job that has ended, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, equal
+        requests no longer join it, and its models stay. UndeleteJob undoes that until its `purge_time`. Errors: NOT_FOUND
+        (JOB_NOT_FOUND), also for one that was deleted before; FAILED_PRECONDITION (JOB_NOT_FINISHED).
+        """
+
+    @_abc_1.abstractmethod
+    def UndeleteJob(
+        self,
+        request: _job_service_pb2.UndeleteJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.Job, _abc.Awaitable[_job_service_pb2.Job]]:
+        """Undoes DeleteJob. Errors: NOT_FOUND (JOB_NOT_FOUND), ALREADY_EXISTS (JOB_NOT_DELETED)."""
 
     @_abc_1.abstractmethod
     def RetryJob(

@@ -78,6 +78,8 @@ class Model(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     MET_FIELD_NUMBER: _builtins.int
     OPERATOR_PROFILES_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_FIELD_NUMBER: _builtins.int
+    PURGE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `projects/{project}/models/{id}`."""
     job: _builtins.str
@@ -120,6 +122,14 @@ class Model(_message.Message):
     def operator_profiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___OperatorProfile]:
         """Where the time of an inference goes, per LiteRT file. Lists leave it empty."""
 
+    @_builtins.property
+    def delete_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When it was deleted; unset unless it was."""
+
+    @_builtins.property
+    def purge_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When it is removed for good; until then it can be undeleted."""
+
     def __init__(
         self,
         *,
@@ -137,10 +147,12 @@ class Model(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         met: _builtins.bool = ...,
         operator_profiles: _abc.Iterable[Global___OperatorProfile] | None = ...,
+        delete_time: _timestamp_pb2.Timestamp | None = ...,
+        purge_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "plan", b"plan", "unpruned_cost", b"unpruned_cost"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "plan", b"plan", "purge_time", b"purge_time", "unpruned_cost", b"unpruned_cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "artifacts", b"artifacts", "compliance", b"compliance", "create_time", b"create_time", "dataset", b"dataset", "device_profile", b"device_profile", "job", b"job", "measurements", b"measurements", "met", b"met", "name", b"name", "operator_profiles", b"operator_profiles", "plan", b"plan", "target_index", b"target_index", "unpruned_cost", b"unpruned_cost"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "artifacts", b"artifacts", "compliance", b"compliance", "create_time", b"create_time", "dataset", b"dataset", "delete_time", b"delete_time", "device_profile", b"device_profile", "job", b"job", "measurements", b"measurements", "met", b"met", "name", b"name", "operator_profiles", b"operator_profiles", "plan", b"plan", "purge_time", b"purge_time", "target_index", b"target_index", "unpruned_cost", b"unpruned_cost"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -341,6 +353,7 @@ class ListModelsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
+    SHOW_DELETED_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Project, `projects/{project}`."""
     page_size: _builtins.int
@@ -358,6 +371,8 @@ class ListModelsRequest(_message.Message):
     """What the rows are ordered by, numbers and times of the fields above: `accuracy desc, flash_bytes`. The newest first by default. What is
     missing counts as the least. Errors: INVALID_ARGUMENT (ORDER_INVALID).
     """
+    show_deleted: _builtins.bool
+    """List those that were deleted too."""
     def __init__(
         self,
         *,
@@ -366,10 +381,11 @@ class ListModelsRequest(_message.Message):
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
         order_by: _builtins.str = ...,
+        show_deleted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "show_deleted", b"show_deleted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -502,22 +518,26 @@ class DownloadArtifactRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     READ_OFFSET_FIELD_NUMBER: _builtins.int
     READ_LIMIT_FIELD_NUMBER: _builtins.int
+    ACCEPT_URL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name of the artifact."""
     read_offset: _builtins.int
     """First byte to send."""
     read_limit: _builtins.int
     """Most bytes to send; 0 means all."""
+    accept_url: _builtins.bool
+    """Whether a URL is welcome in the place of the bytes. Where there is none, the bytes are sent."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         read_offset: _builtins.int = ...,
         read_limit: _builtins.int = ...,
+        accept_url: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "read_limit", b"read_limit", "read_offset", b"read_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_url", b"accept_url", "name", b"name", "read_limit", b"read_limit", "read_offset", b"read_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -532,23 +552,83 @@ class DownloadArtifactResponse(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
     """Bytes, at most 1 MiB."""
     size_bytes: _builtins.int
     """Bytes of the whole file; set in the first message."""
     sha256: _builtins.str
     """SHA-256 of the whole file, hexadecimal; set in the first message."""
+    url: _builtins.str
+    """Where the whole file can be read by HTTP GET, without credentials, ranges included. No bytes follow then. Whoever has the URL
+    can read the file until `expire_time`.
+    """
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when the URL is good."""
+
     def __init__(
         self,
         *,
         data: _builtins.bytes = ...,
         size_bytes: _builtins.int = ...,
         sha256: _builtins.str = ...,
+        url: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "expire_time", b"expire_time", "sha256", b"sha256", "size_bytes", b"size_bytes", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DownloadArtifactResponse: _TypeAlias = DownloadArtifactResponse  # noqa: Y015
+
+@_typing.final
+class DeleteModelRequest(_message.Message):
+    """Request of DeleteModel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name of the model."""
+    allow_missing: _builtins.bool
+    """Whether it is no error if there is no such model, or if it was deleted before."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        allow_missing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteModelRequest: _TypeAlias = DeleteModelRequest  # noqa: Y015
+
+@_typing.final
+class UndeleteModelRequest(_message.Message):
+    """Request of UndeleteModel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name of the model."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndeleteModelRequest: _TypeAlias = UndeleteModelRequest  # noqa: Y015

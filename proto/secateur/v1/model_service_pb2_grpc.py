@@ -45,6 +45,16 @@ class ModelServiceStub:
                 request_serializer=secateur_dot_v1_dot_model__service__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=secateur_dot_v1_dot_model__service__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.DeleteModel = channel.unary_unary(
+                '/secateur.v1.ModelService/DeleteModel',
+                request_serializer=secateur_dot_v1_dot_model__service__pb2.DeleteModelRequest.SerializeToString,
+                response_deserializer=secateur_dot_v1_dot_model__service__pb2.Model.FromString,
+                _registered_method=True)
+        self.UndeleteModel = channel.unary_unary(
+                '/secateur.v1.ModelService/UndeleteModel',
+                request_serializer=secateur_dot_v1_dot_model__service__pb2.UndeleteModelRequest.SerializeToString,
+                response_deserializer=secateur_dot_v1_dot_model__service__pb2.Model.FromString,
+                _registered_method=True)
         self.ResolveModel = channel.unary_unary(
                 '/secateur.v1.ModelService/ResolveModel',
                 request_serializer=secateur_dot_v1_dot_model__service__pb2.ResolveModelRequest.SerializeToString,
@@ -75,6 +85,22 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteModel(self, request, context):
+        """Deletes a model, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, and no device gets it any
+        more. UndeleteModel undoes that until its `purge_time`. Errors: NOT_FOUND (MODEL_NOT_FOUND), also for one that was deleted
+        before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteModel(self, request, context):
+        """Undoes DeleteModel. Errors: NOT_FOUND (MODEL_NOT_FOUND), ALREADY_EXISTS (MODEL_NOT_DELETED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ResolveModel(self, request, context):
         """Returns the most accurate model of a family that fits the device. A new model is seen within seconds. Errors: NOT_FOUND
         (FAMILY_EMPTY) if the family has no model, FAILED_PRECONDITION (NO_MODEL_FITS) naming the limit that binds, the best value
@@ -85,7 +111,8 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DownloadArtifact(self, request, context):
-        """Streams the bytes of an artifact from `read_offset` on.
+        """Streams the bytes of an artifact from `read_offset` on, or tells a URL to read them at, see `accept_url`. Errors: NOT_FOUND
+        (MODEL_NOT_FOUND, ARTIFACT_NOT_FOUND), FAILED_PRECONDITION (MODEL_DELETED), INVALID_ARGUMENT (READ_OFFSET_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,6 +130,16 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=secateur_dot_v1_dot_model__service__pb2.ListModelsRequest.FromString,
                     response_serializer=secateur_dot_v1_dot_model__service__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'DeleteModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteModel,
+                    request_deserializer=secateur_dot_v1_dot_model__service__pb2.DeleteModelRequest.FromString,
+                    response_serializer=secateur_dot_v1_dot_model__service__pb2.Model.SerializeToString,
+            ),
+            'UndeleteModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteModel,
+                    request_deserializer=secateur_dot_v1_dot_model__service__pb2.UndeleteModelRequest.FromString,
+                    response_serializer=secateur_dot_v1_dot_model__service__pb2.Model.SerializeToString,
             ),
             'ResolveModel': grpc.unary_unary_rpc_method_handler(
                     servicer.ResolveModel,
@@ -170,6 +207,60 @@ class ModelService:
             '/secateur.v1.ModelService/ListModels',
             secateur_dot_v1_dot_model__service__pb2.ListModelsRequest.SerializeToString,
             secateur_dot_v1_dot_model__service__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/secateur.v1.ModelService/DeleteModel',
+            secateur_dot_v1_dot_model__service__pb2.DeleteModelRequest.SerializeToString,
+            secateur_dot_v1_dot_model__service__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/secateur.v1.ModelService/UndeleteModel',
+            secateur_dot_v1_dot_model__service__pb2.UndeleteModelRequest.SerializeToString,
+            secateur_dot_v1_dot_model__service__pb2.Model.FromString,
             options,
             channel_credentials,
             insecure,

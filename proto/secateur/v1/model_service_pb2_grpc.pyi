@@ -37,13 +37,22 @@ class ModelServiceStub:
     """Returns one model."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]
     """Lists models, newest first unless asked otherwise."""
+    DeleteModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _model_service_pb2.Model]
+    """Deletes a model, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, and no device gets it any
+    more. UndeleteModel undoes that until its `purge_time`. Errors: NOT_FOUND (MODEL_NOT_FOUND), also for one that was deleted
+    before.
+    """
+    UndeleteModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.UndeleteModelRequest, _model_service_pb2.Model]
+    """Undoes DeleteModel. Errors: NOT_FOUND (MODEL_NOT_FOUND), ALREADY_EXISTS (MODEL_NOT_DELETED)."""
     ResolveModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ResolveModelRequest, _model_service_pb2.ResolveModelResponse]
     """Returns the most accurate model of a family that fits the device. A new model is seen within seconds. Errors: NOT_FOUND
     (FAMILY_EMPTY) if the family has no model, FAILED_PRECONDITION (NO_MODEL_FITS) naming the limit that binds, the best value
     on offer, the model that comes nearest and the margin by which it misses.
     """
     DownloadArtifact: _grpc.UnaryStreamMultiCallable[_model_service_pb2.DownloadArtifactRequest, _model_service_pb2.DownloadArtifactResponse]
-    """Streams the bytes of an artifact from `read_offset` on."""
+    """Streams the bytes of an artifact from `read_offset` on, or tells a URL to read them at, see `accept_url`. Errors: NOT_FOUND
+    (MODEL_NOT_FOUND, ARTIFACT_NOT_FOUND), FAILED_PRECONDITION (MODEL_DELETED), INVALID_ARGUMENT (READ_OFFSET_INVALID).
+    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -54,13 +63,22 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Returns one model."""
     ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists models, newest first unless asked otherwise."""
+    DeleteModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _model_service_pb2.Model]  # type: ignore[assignment]
+    """Deletes a model, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, and no device gets it any
+    more. UndeleteModel undoes that until its `purge_time`. Errors: NOT_FOUND (MODEL_NOT_FOUND), also for one that was deleted
+    before.
+    """
+    UndeleteModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.UndeleteModelRequest, _model_service_pb2.Model]  # type: ignore[assignment]
+    """Undoes DeleteModel. Errors: NOT_FOUND (MODEL_NOT_FOUND), ALREADY_EXISTS (MODEL_NOT_DELETED)."""
     ResolveModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ResolveModelRequest, _model_service_pb2.ResolveModelResponse]  # type: ignore[assignment]
     """Returns the most accurate model of a family that fits the device. A new model is seen within seconds. Errors: NOT_FOUND
     (FAMILY_EMPTY) if the family has no model, FAILED_PRECONDITION (NO_MODEL_FITS) naming the limit that binds, the best value
     on offer, the model that comes nearest and the margin by which it misses.
     """
     DownloadArtifact: _aio.UnaryStreamMultiCallable[_model_service_pb2.DownloadArtifactRequest, _model_service_pb2.DownloadArtifactResponse]  # type: ignore[assignment]
-    """Streams the bytes of an artifact from `read_offset` on."""
+    """Streams the bytes of an artifact from `read_offset` on, or tells a URL to read them at, see `accept_url`. Errors: NOT_FOUND
+    (MODEL_NOT_FOUND, ARTIFACT_NOT_FOUND), FAILED_PRECONDITION (MODEL_DELETED), INVALID_ARGUMENT (READ_OFFSET_INVALID).
+    """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps models and answers devices."""
@@ -82,6 +100,25 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists models, newest first unless asked otherwise."""
 
     @_abc_1.abstractmethod
+    def DeleteModel(
+        self,
+        request: _model_service_pb2.DeleteModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.Model, _abc.Awaitable[_model_service_pb2.Model]]:
+        """Deletes a model, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, and no device gets it any
+        more. UndeleteModel undoes that until its `purge_time`. Errors: NOT_FOUND (MODEL_NOT_FOUND), also for one that was deleted
+        before.
+        """
+
+    @_abc_1.abstractmethod
+    def UndeleteModel(
+        self,
+        request: _model_service_pb2.UndeleteModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.Model, _abc.Awaitable[_model_service_pb2.Model]]:
+        """Undoes DeleteModel. Errors: NOT_FOUND (MODEL_NOT_FOUND), ALREADY_EXISTS (MODEL_NOT_DELETED)."""
+
+    @_abc_1.abstractmethod
     def ResolveModel(
         self,
         request: _model_service_pb2.ResolveModelRequest,
@@ -98,6 +135,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.DownloadArtifactRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_model_service_pb2.DownloadArtifactResponse], _abc.AsyncIterator[_model_service_pb2.DownloadArtifactResponse]]:
-        """Streams the bytes of an artifact from `read_offset` on."""
+        """Streams the bytes of an artifact from `read_offset` on, or tells a URL to read them at, see `accept_url`. Errors: NOT_FOUND
+        (MODEL_NOT_FOUND, ARTIFACT_NOT_FOUND), FAILED_PRECONDITION (MODEL_DELETED), INVALID_ARGUMENT (READ_OFFSET_INVALID).
+        """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -22,6 +22,7 @@ from secateur.server.access import Access
 from secateur.server.architectures.service import ArchitectureService
 from secateur.server.audit import FLUSH_SECONDS, AuditLog
 from secateur.server.authentication import Authenticator, as_anybody
+from secateur.server.collector import Sweeper
 from secateur.server.datasets.service import DatasetService
 from secateur.server.device_profiles.service import DeviceProfileService
 from secateur.server.forgetting import FORGET_SECONDS, Forgetter
@@ -123,29 +124,51 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
             resend_after=timedelta(seconds=settings.resend_seconds),
         )
         reaping = Periodic(reaper.reap, interval_seconds=settings.reap_seconds, threads=threads)
+        sweeping = Periodic(Sweeper(store, settings).sweep, interval_seconds=settings.collect_seconds, threads=threads)
         audit = AuditLog(store)
         auditing = Periodic(audit.flush, interval_seconds=FLUSH_SECONDS, threads=threads)
         authenticator = Authenticator(store, threads, cache_seconds=settings.token_cache_seconds)
         access = Access(authenticator if settings.authentication == "tokens" else as_anybody)
-        blobs = BlobStore(settings.blob_url)
+        blobs, retention = BlobStore(settings.blob_url), timedelta(seconds=settings.deleted_retention_seconds)
         server = grpc.aio.server(interceptors=[RpcInterceptor(access, audit.record)], options=_options(settings))
         architecture_service_pb2_grpc.add_ArchitectureServiceServicer_to_server(ArchitectureService(store, threads), server)
-        sets = DatasetService(store=store, blobs=blobs, uploads=UploadStore(settings.blob_url), threads=threads)
+        sets = DatasetService(
+            store=store,
+            blobs=blobs,
+            uploads=UploadStore(settings.blob_url),
+            threads=threads,
+            retention=retention,
+            at_once=settings.uploads_at_once,
+            idle_seconds=settings.upload_idle_seconds,
+        )
         dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server(sets, server)
         device_profile_service_pb2_grpc.add_DeviceProfileServiceServicer_to_server(DeviceProfileService(store, threads), server)
-        limits = Scheduling(max_pending_seconds=settings.max_pending_seconds, max_run_seconds=settings.max_run_seconds)
-        jobs = JobService(store=store, threads=threads, feeds=feeds, send_soon=sending.nudge, limits=limits)
+        jobs = JobService(
+            store=store,
+            threads=threads,
+            feeds=feeds,
+            send_soon=sending.nudge,
+            limits=Scheduling(max_pending_seconds=settings.max_pending_seconds, max_run_seconds=settings.max_run_seconds),
+            retention=retention,
+        )
         job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
         resolver: Resolver[model_service_pb2.ResolveModelResponse] = Resolver(store)
         refreshing = Periodic(resolver.refresh, interval_seconds=settings.resolve_refresh_seconds, threads=threads)
-        models = ModelService(store=store, blobs=blobs, resolver=resolver, threads=threads)
+        models = ModelService(
+            store=store,
+            blobs=blobs,
+            resolver=resolver,
+            threads=threads,
+            retention=retention,
+            url_seconds=settings.artifact_url_seconds,
+        )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
         plan_service_pb2_grpc.add_PlanServiceServicer_to_server(PlanService(store, threads), server)
         probes = await _add_probes(server)
         address = listen(server, settings)
         # A loop that dies takes the server down with it, loudly, for the process manager to start again.
         async with asyncio.TaskGroup() as background:
-            loops = (watchers, sending, reaping, refreshing, forgetting, auditing)
+            loops = (watchers, sending, reaping, sweeping, refreshing, forgetting, auditing)
             tasks = [background.create_task(loop.run()) for loop in loops]
             await server.start()
             _log.info("serving", address=address)

@@ -15,6 +15,8 @@ class _ListRequest(Protocol):
     def filter(self) -> str: ...
     @property
     def order_by(self) -> str: ...
+    @property
+    def show_deleted(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class ListRows:
         page_token: Token of the page before; empty for the first.
         filter_text: Which rows; empty for all.
         order_by: What they are ordered by; empty for the newest first.
+        show_deleted: Whether deleted ones are among them.
     """
 
     project: str
@@ -34,8 +37,9 @@ class ListRows:
     page_token: str = ""
     filter_text: str = ""
     order_by: str = ""
+    show_deleted: bool = False
 
     @classmethod
     def of(cls, project: str, request: _ListRequest) -> ListRows:
         """Returns what a request asks for."""
-        return cls(project, request.page_size, request.page_token, request.filter, request.order_by)
+        return cls(project, request.page_size, request.page_token, request.filter, request.order_by, request.show_deleted)

@@ -45,6 +45,10 @@ class ServerSettings(Settings):
         request_id_days: How long a request id is remembered, at least.
         max_watches: Most watches and waits of jobs at one time; further ones are refused.
         log_level: Least severity that is logged.
+        uploads_at_once: Uploads whose bytes are taken in at once, at up to 4 MiB of memory each; others wait.
+        upload_idle_seconds: How long an upload may send nothing.
+        collect_seconds: Time between two sweeps for garbage.
+        artifact_url_seconds: How long a URL of a file is good for, where the blob store has such; 0 for no URLs.
     """
 
     listen_address: Annotated[str, AfterValidator(_address)] = "127.0.0.1:50551"
@@ -68,6 +72,10 @@ class ServerSettings(Settings):
     request_id_days: float = Field(default=7.0, gt=0)
     max_watches: int = Field(default=5_000, ge=1)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    uploads_at_once: int = Field(default=32, ge=1)
+    upload_idle_seconds: float = Field(default=60.0, gt=0)
+    collect_seconds: float = Field(default=3600.0, gt=0)
+    artifact_url_seconds: int = Field(default=900, ge=0, le=7 * 24 * 3600)
 
     @property
     def quotas(self) -> Quotas:

@@ -11,6 +11,10 @@ from typing import Final
 
 from secateur.core.errors import InvalidArgument, NotFound
 from secateur.store.files import CHUNK_BYTES, FileSystem
+from secateur.store.quarantine import Quarantine
+
+LIVE: Final = "sha256"
+"""Folder of the blobs."""
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 
@@ -18,18 +22,22 @@ _DIGEST: Final = re.compile("[0-9a-f]{64}")
 class BlobStore:
     """A content-addressed store: a blob is immutable, complete or absent, and kept once however often it is put.
 
+    A blob that nothing refers to is collected one day (`secateur.store.gc`): before you refer to it, put it,
+    also if it is there.
+
     Args:
         url: Root folder as fsspec writes it, for example "file:///var/lib/secateur/blobs" or "s3://bucket/prefix".
     """
 
     def __init__(self, url: str) -> None:
         self._files = FileSystem(url)
+        self._quarantine = Quarantine(self._files)
 
     def put(self, data: bytes | Path) -> str:
         """Stores bytes, or the contents of a file, and returns their SHA-256, hexadecimal."""
         with BytesIO(data) if isinstance(data, bytes) else data.open("rb") as source:
             digest = hashlib.file_digest(source, "sha256").hexdigest()
-            path = self._path(digest)
+            path = path_of(digest)
             if not self._files.exists(path):
                 source.seek(0)
                 self._files.publish(source, path)
@@ -41,10 +49,7 @@ class BlobStore:
         Raises:
             NotFound: BLOB_MISSING.
         """
-        size = self._files.size(self._path(digest))
-        if size is None:
-            raise _missing(digest)
-        return size
+        return self._located(digest)[1]
 
     def read(self, digest: str, offset: int = 0, limit: int = 0) -> Iterator[bytes]:
         """Returns the bytes of a blob in chunks of at most `CHUNK_BYTES`.
@@ -58,13 +63,25 @@ class BlobStore:
             NotFound: BLOB_MISSING. At the call, not at the first chunk.
             InvalidArgument: READ_OFFSET_INVALID, if `offset` lies outside the blob.
         """
-        size = self.size(digest)
+        path, size = self._located(digest)
         if not 0 <= offset <= size:
             raise InvalidArgument(
                 "READ_OFFSET_INVALID", f"The file has {size} bytes; start within them. Received: {offset}", field="read_offset"
             )
         end = min(size, offset + limit) if limit else size
-        return self._chunks(self._path(digest), offset, end)
+        return self._chunks(path, offset, end)
+
+    def url(self, digest: str, seconds: int) -> str | None:
+        """Returns a URL that whoever has it can read the blob at; None if the store has no such thing.
+
+        Args:
+            digest: SHA-256 of the blob, hexadecimal.
+            seconds: How long the URL is good for.
+
+        Raises:
+            NotFound: BLOB_MISSING.
+        """
+        return self._files.url(self._located(digest)[0], seconds)
 
     def _chunks(self, path: str, offset: int, end: int) -> Iterator[bytes]:
         with self._files.open(path) as file:
@@ -76,11 +93,26 @@ class BlobStore:
                 offset += len(chunk)
                 yield chunk
 
-    def _path(self, digest: str) -> str:
+    def _located(self, digest: str) -> tuple[str, int]:
         # The digest may come from a client: nothing but hexadecimal digits ever reaches a path.
         if not _DIGEST.fullmatch(digest):
             raise _missing(digest)
-        return f"sha256/{digest[:2]}/{digest[2:]}"
+        live = path_of(digest)
+        # Once more at the end: it may just have come back from the quarantine.
+        for path in (live, *self._held(digest, live), live):
+            size = self._files.size(path)
+            if size is not None:
+                return path, size
+        raise _missing(digest)
+
+    def _held(self, digest: str, live: str) -> Iterator[str]:
+        if not self._files.exists(live):
+            yield from self._quarantine.find(digest)
+
+
+def path_of(digest: str) -> str:
+    """Returns where a blob lies."""
+    return f"{LIVE}/{digest[:2]}/{digest[2:]}"
 
 
 def _missing(digest: str) -> NotFound:

@@ -1,4 +1,7 @@
-"""Trainings between two epochs, kept in the blob store's file system until the job that made them has ended."""
+"""Trainings between two epochs, kept in the blob store's file system until the job that made them has ended.
+
+What is left behind, because a job ended without a worker, goes with the garbage (`secateur.store.gc`).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,11 @@ from io import BytesIO
 from typing import Final
 
 from secateur.store.files import FileSystem
+
+CHECKPOINTS: Final = "checkpoints"
+"""Folder of the checkpoints, one folder for each job in it."""
+TRAININGS: Final = "trainings"
+"""Folder of the shared trainings."""
 
 _KEY: Final = re.compile("[0-9a-f]{64}")
 
@@ -24,7 +32,7 @@ class CheckpointStore:
 
     def __init__(self, url: str, job_id: str) -> None:
         self._files = FileSystem(url)
-        self._own = f"checkpoints/{job_id}"
+        self._own = f"{CHECKPOINTS}/{job_id}"
 
     def read(self, key: str) -> bytes | None:
         """Returns what was written last under a key, by this job or as shared, or None.
@@ -56,7 +64,7 @@ class CheckpointStore:
 
 
 def _shared(key: str) -> str:
-    return f"trainings/{_checked(key)}"
+    return f"{TRAININGS}/{_checked(key)}"
 
 
 def _checked(key: str) -> str:

@@ -10,11 +10,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from secateur.core.datasets import Dataset
-from secateur.core.errors import AlreadyExists, NotFound
+from secateur.core.errors import AlreadyExists, FailedPrecondition, NotFound
 from secateur.core.serial import from_data, to_data
+from secateur.store.families import FamilyRepository
 from secateur.store.quotas import QuotaRepository
 from secateur.store.records import DatasetRecord
-from secateur.store.tables import DatasetRow
+from secateur.store.tables import DatasetRow, Deletable, DeletionRow
+from secateur.store.trash import kept
 
 
 class DatasetRepository:
@@ -24,12 +26,16 @@ class DatasetRepository:
         session: Session of the transaction.
         clock: Returns the current time, aware.
         quotas: What projects may take, in the same transaction.
+        families: Versions of families, in the same transaction.
     """
 
-    def __init__(self, session: Session, clock: Callable[[], datetime], quotas: QuotaRepository) -> None:
+    def __init__(
+        self, session: Session, clock: Callable[[], datetime], quotas: QuotaRepository, families: FamilyRepository
+    ) -> None:
         self._session = session
         self._clock = clock
         self._quotas = quotas
+        self._families = families
 
     def put(self, project: str, dataset: Dataset, *, digest: str, size_bytes: int) -> DatasetRecord:
         """Keeps a data set; the same one put again is the one that is already there.
@@ -43,7 +49,9 @@ class DatasetRepository:
         Raises:
             AlreadyExists: DATASET_EXISTS, if the project has another data set of that id.
             QuotaExceeded: STORED_BYTES_QUOTA, if the file has no room in the project.
+            FailedPrecondition: DATASET_DELETED, if it was deleted and can still be undeleted.
         """
+        self._check_kept(project, dataset.name)
         found = self.find(project, dataset.name)
         if found is None:
             if self.of_content(project, digest) is None:
@@ -62,6 +70,7 @@ class DatasetRepository:
             except IntegrityError:  # somebody else put one a moment ago
                 found = self.get(project, dataset.name)
             else:
+                self._families.touch_dataset(project, dataset.name, row.create_time)  # there may be models of an earlier one
                 return _record(row)
         if (found.digest, found.dataset) != (digest, dataset):
             raise _exists(project, dataset.name)
@@ -72,7 +81,9 @@ class DatasetRepository:
 
         Raises:
             AlreadyExists: DATASET_EXISTS.
+            FailedPrecondition: DATASET_DELETED.
         """
+        self._check_kept(project, dataset_id)
         found = self.find(project, dataset_id)
         if found is not None and found.digest != digest:
             raise _exists(project, dataset_id)
@@ -98,21 +109,37 @@ class DatasetRepository:
         return found
 
     def of_content(self, project: str, digest: str) -> DatasetRecord | None:
-        """Returns a data set of the project whose file has that SHA-256, whatever its id; None if there is none."""
+        """Returns a data set of the project whose file has that SHA-256, whatever its id; None if there is none.
+
+        One that was deleted does not count: its file may go.
+        """
         row = self._session.scalars(
             select(DatasetRow)
-            .where(DatasetRow.project == project, DatasetRow.digest == digest)
+            .where(DatasetRow.project == project, DatasetRow.digest == digest, kept(DatasetRow))
             .order_by(DatasetRow.id)
             .limit(1)
         ).one_or_none()
         return None if row is None else _record(row)
 
-    def list(self, project: str, *, after: str, limit: int) -> tuple[DatasetRecord, ...]:
+    def list(self, project: str, *, after: str, limit: int, show_deleted: bool = False) -> tuple[DatasetRecord, ...]:
         """Returns up to `limit` data sets of a project by id, those whose id is greater than `after`."""
         rows = self._session.scalars(
-            select(DatasetRow).where(DatasetRow.project == project, DatasetRow.id > after).order_by(DatasetRow.id).limit(limit)
+            select(DatasetRow)
+            .where(DatasetRow.project == project, DatasetRow.id > after)
+            .where(*([] if show_deleted else [kept(DatasetRow)]))
+            .order_by(DatasetRow.id)
+            .limit(limit)
         )
         return tuple(map(_record, rows))
+
+    def _check_kept(self, project: str, dataset_id: str) -> None:
+        if self._session.get(DeletionRow, (Deletable.DATASET, project, dataset_id)) is not None:
+            raise FailedPrecondition(
+                "DATASET_DELETED",
+                "A data set of this id was deleted and is not purged yet; undelete it, or choose another id. "
+                f"Received: {dataset_id}",
+                field="spec.dataset_id",
+            )
 
 
 def _exists(project: str, dataset_id: str) -> AlreadyExists:

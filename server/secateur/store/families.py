@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -13,7 +13,8 @@ from secateur.core.catalog import Offer
 from secateur.core.cost import Work
 from secateur.core.datasets import DatasetName
 from secateur.core.resources import Resource
-from secateur.store.tables import FamilyRow, ModelRow
+from secateur.store.tables import DatasetRow, FamilyRow, ModelRow
+from secateur.store.trash import kept
 
 _INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -70,6 +71,20 @@ class FamilyRepository:
             )
         )
 
+    def touch_dataset(self, project: str, dataset: str, now: datetime) -> None:
+        """Gives every family of a project's own data set its next version: which models count depends on its content.
+
+        Args:
+            project: The project.
+            dataset: Id of the data set.
+            now: Current time.
+        """
+        self._session.execute(
+            update(FamilyRow)
+            .where(FamilyRow.project == project, FamilyRow.dataset == dataset, FamilyRow.uploaded)
+            .values(version=FamilyRow.version + 1, change_time=now)
+        )
+
     def version(self, family: Family) -> int:
         """Returns how often a family has changed."""
         row = self._session.get(FamilyRow, tuple(family))
@@ -124,8 +139,16 @@ def _figures(
 
 
 def _has(family: Family) -> ColumnElement[bool]:
+    """Returns which models are of a family: not deleted ones, and none of another data set that had the same id before."""
     uploaded = ModelRow.dataset_digest.is_not(None) if family.uploaded else ModelRow.dataset_digest.is_(None)
+    other_content = exists().where(
+        DatasetRow.project == ModelRow.project,
+        DatasetRow.id == ModelRow.dataset,
+        DatasetRow.digest != ModelRow.dataset_digest,
+    )
     return and_(
+        kept(ModelRow),
+        ~other_content,
         ModelRow.project == family.project,
         ModelRow.architecture == family.architecture,
         ModelRow.dataset == family.dataset,

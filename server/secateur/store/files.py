@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
-from datetime import datetime
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 import fsspec.core
 from fsspec.implementations.local import LocalFileSystem
@@ -15,16 +19,47 @@ from fsspec.implementations.local import LocalFileSystem
 CHUNK_BYTES: Final = 1024 * 1024
 """Bytes that are copied at once."""
 
+_REMOTE_BLOCK_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of one request to an object store: what an open file takes of memory, and a part of a multipart upload (S3: 5 MiB)."""
+
+_INCOMING: Final = "incoming"
+
+_S3_OPTIONS: Final = {
+    "use_listings_cache": False,  # other processes write too
+    "default_block_size": _REMOTE_BLOCK_BYTES,
+    "default_cache_type": "readahead",
+    "default_fill_cache": False,
+    "config_kwargs": {"signature_version": "s3v4"},  # of presigned URLs too, where the older one is the default
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file as a listing shows it.
+
+    Args:
+        size: Its length in bytes.
+        modified: When it was published, aware, by the clock of the file system.
+    """
+
+    size: int
+    modified: datetime
+
 
 class FileSystem:
     """Files under one root. Paths are relative to it, with slashes.
+
+    Endpoint, region and credentials of S3 come from the usual AWS environment (`AWS_ENDPOINT_URL_S3`, `AWS_ACCESS_KEY_ID`,
+    `AWS_PROFILE`, the role of the machine and so on): they are in no setting of ours, hence in no log.
 
     Args:
         url: Root as fsspec writes it, for example "file:///var/lib/secateur/blobs" or "s3://bucket/prefix".
     """
 
     def __init__(self, url: str) -> None:
-        self._fs, self._root = fsspec.core.url_to_fs(url)
+        options = _S3_OPTIONS if url.startswith("s3://") else {}
+        self._fs, self._root = fsspec.core.url_to_fs(url, **options)
+        self._is_local = isinstance(self._fs, LocalFileSystem)
 
     def exists(self, path: str) -> bool:
         """Returns whether there is such a file."""
@@ -39,13 +74,20 @@ class FileSystem:
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Returns the length in bytes of every file below a folder, by its path from there; the folder need not be there."""
-        place = self._at(folder)
-        self._fs.invalidate_cache(place)
-        return {path.removeprefix(f"{place}/"): int(info["size"]) for path, info in self._fs.find(place, detail=True).items()}
+        return {path: int(info["size"]) for path, info in self._find(folder).items()}
 
-    def modified(self, path: str) -> datetime:
-        """Returns when a file was published, aware. Raises FileNotFoundError."""
-        return cast("datetime", self._fs.modified(self._at(path)))
+    def entries(self, folder: str) -> dict[str, Entry]:
+        """Returns every file below a folder by its path from there; the folder need not be there."""
+        return {path: Entry(int(info["size"]), _published(info)) for path, info in self._find(folder).items()}
+
+    def folders(self, folder: str) -> list[str]:
+        """Returns the names of the folders in a folder, which need not be there."""
+        place = self._at(folder)
+        try:
+            found = self._fs.ls(place, detail=True, refresh=True)
+        except FileNotFoundError:
+            return []
+        return [info["name"].rpartition("/")[2] for info in found if info["type"] == "directory"]
 
     def open(self, path: str) -> BinaryIO:
         """Opens a file for reading. Raises FileNotFoundError."""
@@ -59,22 +101,96 @@ class FileSystem:
             return None
 
     def publish(self, source: BinaryIO, path: str) -> None:
-        """Copies a file to its place, over what is there: nobody ever sees a part of it."""
-        if isinstance(self._fs, LocalFileSystem):
-            _publish_locally(source, Path(self._at(path)), Path(self._root) / "incoming")
-        else:
-            with self._fs.open(self._at(path), "wb") as file:  # object stores show an object only once it is complete
+        """Copies a file to its place, over what is there: nobody ever sees a part of it. Nothing of it stays if it fails."""
+        if self._is_local:
+            _publish_locally(source, Path(self._at(path)), Path(self._at(_INCOMING)))
+            return
+        start = _read_fully(source, _REMOTE_BLOCK_BYTES)
+        if len(start) < _REMOTE_BLOCK_BYTES:
+            self._fs.pipe_file(self._at(path), start)
+            return
+        file = self._fs.open(self._at(path), "wb", autocommit=False)
+        try:
+            with file:
+                shutil.copyfileobj(BytesIO(start), file, CHUNK_BYTES)
                 shutil.copyfileobj(source, file, CHUNK_BYTES)
+        except BaseException:
+            file.discard()
+            raise
+        file.commit()
+
+    def move(self, path: str, target: str) -> None:
+        """Moves a file; an object store copies it first. Raises FileNotFoundError."""
+        if self._is_local:
+            place = Path(self._at(target))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Path(self._at(path)).replace(place)
+        else:
+            self._fs.cp_file(self._at(path), self._at(target))
+            self._fs.rm_file(self._at(path))
+
+    def delete(self, path: str) -> None:
+        """Removes one file; it need not be there."""
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(self._at(path))
+
+    def discard_unfinished(self, before: datetime, *, dry_run: bool = False) -> int:
+        """Removes what processes that were killed left of files that they were publishing, and returns how many it was.
+
+        Args:
+            before: What was begun earlier is taken to be abandoned.
+            dry_run: Only count.
+        """
+        if self._is_local:
+            left = [path for path, entry in self.entries(_INCOMING).items() if entry.modified < before]
+            for path in () if dry_run else left:
+                self.delete(f"{_INCOMING}/{path}")
+            return len(left)
+        if not hasattr(self._fs, "list_multipart_uploads"):
+            return 0
+        bucket, _, prefix = self._root.partition("/")
+        uploads = [
+            upload
+            for upload in self._fs.list_multipart_uploads(bucket)
+            if upload["Key"].startswith(prefix) and upload["Initiated"] < before
+        ]
+        for upload in () if dry_run else uploads:
+            self._fs.abort_mpu(bucket, upload["Key"], upload["UploadId"])
+        return len(uploads)
+
+    def url(self, path: str, seconds: int) -> str | None:
+        """Returns a URL that anybody can read the file at for so long; None where there is no such thing."""
+        return str(self._fs.sign(self._at(path), expiration=seconds)) if "s3" in self._fs.protocol else None
 
     def remove(self, folder: str) -> None:
-        """Removes a folder and all in it; it need not be there."""
-        try:
-            self._fs.rm(self._at(folder), recursive=True)
-        except FileNotFoundError:
+        """Removes a folder and all in it; it need not be there. What others publish meanwhile may stay."""
+        if self._is_local:
+            shutil.rmtree(self._at(folder), onerror=_unless_others_were_faster)
             return
+        with suppress(FileNotFoundError):
+            self._fs.rm(self._at(folder), recursive=True)
+
+    def _find(self, folder: str) -> dict[str, dict[str, Any]]:
+        place = self._at(folder)
+        self._fs.invalidate_cache(place)
+        return {path.removeprefix(f"{place}/"): info for path, info in self._fs.find(place, detail=True).items()}
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}"
+
+
+def _published(info: dict[str, Any]) -> datetime:
+    if "mtime" in info:
+        return datetime.fromtimestamp(info["mtime"], UTC)
+    return cast("datetime", info.get("LastModified") or info["created"])
+
+
+def _read_fully(source: BinaryIO, size: int) -> bytes:
+    """Returns so many bytes, fewer only at the end of the file: one read may give less."""
+    data = bytearray()
+    while len(data) < size and (more := source.read(size - len(data))):
+        data += more
+    return bytes(data)
 
 
 def _publish_locally(source: BinaryIO, path: Path, incoming: Path) -> None:
@@ -86,6 +202,16 @@ def _publish_locally(source: BinaryIO, path: Path, incoming: Path) -> None:
             shutil.copyfileobj(source, file, CHUNK_BYTES)
             file.flush()
             os.fsync(file.fileno())  # the name must not survive a power cut that the bytes do not
-        unfinished.replace(path)
+        try:
+            unfinished.replace(path)
+        except FileNotFoundError:  # somebody has just removed the folder
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _unless_others_were_faster(*failed: Any) -> None:
+    error: BaseException = failed[2][1]  # what `shutil.rmtree` was doing, where, and what became of it
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+        raise error

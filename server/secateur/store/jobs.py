@@ -22,7 +22,8 @@ from secateur.store.quotas import QuotaRepository
 from secateur.store.reaper import RESEND_AFTER, reap
 from secateur.store.records import EventRecord, JobRecord, Page, Reaped, TargetOutcome
 from secateur.store.requests import RequestKeys
-from secateur.store.tables import JobEventRow, JobRow, OutcomeRow, SearchRow
+from secateur.store.tables import DatasetRow, JobEventRow, JobRow, OutcomeRow, SearchRow
+from secateur.store.trash import kept
 from secateur.store.turns import QueuePlace, place_of
 
 _CREATE: Final = "CreateJob"
@@ -70,6 +71,7 @@ class JobRepository:
 
         Raises:
             InvalidArgument: REQUEST_ID_REUSED, if the key was used for another request.
+            NotFound: DATASET_NOT_FOUND, if somebody has just deleted its data set.
             QuotaExceeded: QUEUED_JOBS_QUOTA, if the project has as many queued jobs as it may have.
         """
         # One creation at a time per request and per work, always in this order: the second sees what the first has made.
@@ -104,11 +106,26 @@ class JobRepository:
         return _record(row)
 
     def list(
-        self, project: str, *, page_size: int = 0, page_token: str = "", filter_text: str = "", order_by: str = ""
+        self,
+        project: str,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        filter_text: str = "",
+        order_by: str = "",
+        show_deleted: bool = False,
     ) -> Page[JobRecord]:
         """Returns one page of a project's jobs, newest first unless `order_by` says otherwise; see `Listing.read`."""
-        options = [selectinload(JobRow.outcomes)]
-        rows, token = JOBS.read(self._session, project, page_size, page_token, filter_text, order_by, options=options)
+        rows, token = JOBS.read(
+            self._session,
+            project,
+            page_size,
+            page_token,
+            filter_text,
+            order_by,
+            options=[selectinload(JobRow.outcomes)],
+            where=[] if show_deleted else [kept(JobRow)],
+        )
         return Page(tuple(_record(row) for row in rows), token)
 
     def cancel(self, project: str, job_id: str, *, etag: str = "") -> JobRecord:
@@ -190,6 +207,8 @@ class JobRepository:
         scheduling: Scheduling,
     ) -> JobRow:
         self._quotas.check_queued(project)
+        if spec.dataset_id:
+            self._hold_dataset(project, spec.dataset_id)
         row = JobRow(
             id=str(uuid.uuid4()),
             project=project,
@@ -213,6 +232,16 @@ class JobRepository:
         )
         self._journal.open(row)
         return row
+
+    def _hold_dataset(self, project: str, dataset_id: str) -> None:
+        """Keeps others from deleting a data set until the transaction ends."""
+        self._session.get(DatasetRow, (project, dataset_id), with_for_update={"read": True})
+        # A statement of its own: the first one may have waited for a deletion that it does not see.
+        there = select(DatasetRow.id).where(DatasetRow.project == project, DatasetRow.id == dataset_id, kept(DatasetRow))
+        if self._session.scalars(there).one_or_none() is None:
+            raise NotFound(
+                "DATASET_NOT_FOUND", f"The data set is gone from project {project}. Received: {dataset_id}", field="dataset"
+            )
 
 
 def check_etag(asked: str, current: str) -> None:

@@ -88,6 +88,7 @@ class Listing(Generic[_R]):
         order_by: str,
         *,
         options: Sequence[ExecutableOption] = (),
+        where: Sequence[ColumnElement[bool]] = (),
     ) -> tuple[Sequence[_R], str]:
         """Returns one page of a project's rows and the token of the next page, empty at the end.
 
@@ -99,12 +100,15 @@ class Listing(Generic[_R]):
             filter_text: Which rows, see `secateur.core.filters`; empty for all.
             order_by: What they are ordered by; empty for the newest first. A value that is missing counts as the least.
             options: Loader options.
+            where: Further conditions.
 
         Raises:
             InvalidArgument: FILTER_INVALID, ORDER_INVALID, PAGE_SIZE_INVALID or PAGE_TOKEN_INVALID.
         """
         expression, orders = parse_filter(filter_text, self.fields), parse_order(order_by, self.fields)
-        dialect = session.get_bind().dialect.name
+        conditions = [*where]
+        if expression is not None:
+            conditions.append(self._condition(expression, session.get_bind().dialect.name))
         return read_page(
             session,
             self._kind,
@@ -112,7 +116,7 @@ class Listing(Generic[_R]):
             page_size,
             page_token,
             options=options,
-            condition=None if expression is None else self._condition(expression, dialect),
+            where=conditions,
             order=[self._sort_key(order.field, descending=order.descending) for order in orders],
             asked=json.dumps([filter_text, order_by]) if filter_text or order_by else "",
         )

@@ -18,6 +18,7 @@ from secateur.store.families import Family, FamilyRepository
 from secateur.store.listings import MODELS
 from secateur.store.records import ModelRecord, Page
 from secateur.store.tables import ArtifactRow, JobRow, ModelRow
+from secateur.store.trash import kept
 
 
 class ModelRepository:
@@ -94,10 +95,18 @@ class ModelRepository:
         return _record(row)
 
     def list(
-        self, project: str, *, page_size: int = 0, page_token: str = "", filter_text: str = "", order_by: str = ""
+        self,
+        project: str,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        filter_text: str = "",
+        order_by: str = "",
+        show_deleted: bool = False,
     ) -> Page[ModelRecord]:
         """Returns one page of a project's models, newest first unless `order_by` says otherwise; see `Listing.read`."""
-        rows, token = MODELS.read(self._session, project, page_size, page_token, filter_text, order_by)
+        where = [] if show_deleted else [kept(ModelRow)]
+        rows, token = MODELS.read(self._session, project, page_size, page_token, filter_text, order_by, where=where)
         return Page(tuple(_record(row) for row in rows), token)
 
 

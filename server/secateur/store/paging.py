@@ -52,7 +52,7 @@ def read_page(
     page_token: str,
     *,
     options: Sequence[ExecutableOption] = (),
-    condition: ColumnElement[bool] | None = None,
+    where: Sequence[ColumnElement[bool]] = (),
     order: Sequence[SortKey] = (),
     asked: str = "",
 ) -> tuple[Sequence[_R], str]:
@@ -65,9 +65,9 @@ def read_page(
         page_size: Most rows in the page; 0 means 50, more than 200 is read as 200.
         page_token: Token of the page before; empty for the first.
         options: Loader options.
-        condition: Which rows; None for all.
+        where: Which rows: conditions that must all hold.
         order: What the rows are ordered by, and their id last; newest first by default.
-        asked: What condition and order were made from: a token only goes on with the same.
+        asked: What conditions and order were made from: a token only goes on with the same.
 
     Raises:
         InvalidArgument: PAGE_SIZE_INVALID or PAGE_TOKEN_INVALID.
@@ -78,9 +78,7 @@ def read_page(
     scope = "/".join(filter(None, (kind.__tablename__, project, asked and blake2b(asked.encode(), digest_size=8).hexdigest())))
     keys = [*(order or [SortKey(inspect(kind).columns.create_time, True, datetime)])]
     keys.append(SortKey(inspect(kind).columns.id, keys[-1].descending, str))
-    statement = select(kind, *(key.expression for key in keys)).where(kind.project == project).options(*options)
-    if condition is not None:
-        statement = statement.where(condition)
+    statement = select(kind, *(key.expression for key in keys)).where(kind.project == project, *where).options(*options)
     if page_token:
         statement = statement.where(_behind(keys, decode_token(page_token, scope, partial(_read_position, keys))))
     statement = statement.order_by(*(key.expression.desc() if key.descending else key.expression.asc() for key in keys))

@@ -37,6 +37,14 @@ class ArchitectureRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Deletion:
+    """When something was deleted, and until when that can be undone."""
+
+    delete_time: datetime
+    purge_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetRecord:
     """An uploaded data set: its facts, and the SHA-256 and length of its file in the blob store."""
 
@@ -45,6 +53,12 @@ class DatasetRecord:
     digest: str
     size_bytes: int
     create_time: datetime
+    deletion: Deletion | None = None
+
+    @property
+    def id(self) -> str:
+        """Id within the project."""
+        return self.dataset.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,7 @@ class JobRecord:
     max_pending_seconds: float | None = None
     max_run_seconds: float | None = None
     retry_time: datetime | None = None
+    deletion: Deletion | None = None
 
     @property
     def etag(self) -> str:
@@ -114,6 +129,7 @@ class ModelRecord:
     device_profile: ProfileName | None
     report: TargetReport
     create_time: datetime
+    deletion: Deletion | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from secateur.store.ages import SHORTEST_GRACE, Ages
 from secateur.store.database import Timeouts
 
 
@@ -29,6 +31,11 @@ class Settings(BaseSettings):
         lease_seconds: How long a worker may stay silent before its job goes to another.
         max_running_jobs: Most jobs of one project that run at once; None for any number.
         max_run_seconds: How long one attempt may run before the job ends EXPIRED; a job may ask for less.
+        blob_grace_seconds: How old a blob that nothing refers to must be before it goes, and how long it then lies in
+            quarantine.
+        upload_retention_seconds: How long an upload that nobody goes on with is kept.
+        training_retention_seconds: How long a trained network that jobs share is kept.
+        deleted_retention_seconds: How long what was deleted can be undeleted.
     """
 
     model_config = SettingsConfigDict(env_prefix="SECATEUR_", frozen=True, hide_input_in_errors=True)
@@ -44,11 +51,24 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=30.0, gt=0)
     max_running_jobs: int | None = Field(default=None, ge=1)
     max_run_seconds: float = Field(default=24 * 3600.0, gt=0)
+    blob_grace_seconds: float = Field(default=24 * 3600.0, ge=SHORTEST_GRACE.total_seconds())
+    upload_retention_seconds: float = Field(default=7 * 24 * 3600.0, gt=0)
+    training_retention_seconds: float = Field(default=30 * 24 * 3600.0, gt=0)
+    deleted_retention_seconds: float = Field(default=30 * 24 * 3600.0, ge=3600)
 
     @property
     def database_timeouts(self) -> Timeouts:
         """How long the database is waited for."""
         return Timeouts(self.lock_timeout_seconds, self.statement_timeout_seconds)
+
+    @property
+    def ages(self) -> Ages:
+        """How old what nobody needs has to be before it goes."""
+        return Ages(
+            grace=timedelta(seconds=self.blob_grace_seconds),
+            uploads=timedelta(seconds=self.upload_retention_seconds),
+            trainings=timedelta(seconds=self.training_retention_seconds),
+        )
 
     @property
     def celery_broker_url(self) -> str:

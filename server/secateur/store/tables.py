@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -32,6 +33,14 @@ Title = String(63)
 _UNSENT = text("sent_time IS NULL")
 
 
+class Deletable(StrEnum):
+    """What can be deleted and undeleted."""
+
+    JOB = "job"
+    MODEL = "model"
+    DATASET = "dataset"
+
+
 class Base(DeclarativeBase):
     """Base of all rows. Every constraint has a name, so that a migration can drop it."""
 
@@ -53,6 +62,7 @@ class Base(DeclarativeBase):
         Scope: enum_by_value(Scope),
         ArtifactFormat: enum_by_value(ArtifactFormat),
         Need: enum_by_value(Need),
+        Deletable: enum_by_value(Deletable),
     }
 
 
@@ -332,3 +342,18 @@ class UploadRateRow(Base):
 
     project: Mapped[str] = mapped_column(Project, primary_key=True)
     idle_time: Mapped[datetime]
+
+
+class DeletionRow(Base):
+    """A job, model or data set that was deleted, and is purged when its time comes.
+
+    A table of its own, not columns of theirs: what runs jobs reads rows that it has not, so it works on a database without it.
+    """
+
+    __tablename__ = "deletions"
+
+    kind: Mapped[Deletable] = mapped_column(primary_key=True)
+    project: Mapped[str] = mapped_column(Project, primary_key=True)
+    id: Mapped[str] = mapped_column(Identifier, primary_key=True)
+    delete_time: Mapped[datetime]
+    purge_time: Mapped[datetime] = mapped_column(index=True)

@@ -17,15 +17,17 @@ from secateur.store.clock import DatabaseClock
 from secateur.store.database import Timeouts, is_passing, make_engine, read_only
 from secateur.store.datasets import DatasetRepository
 from secateur.store.device_profiles import DeviceProfileRepository
-from secateur.store.families import FamilyRepository
+from secateur.store.families import Family, FamilyRepository
 from secateur.store.jobs import JobRepository
 from secateur.store.journal import Journal
 from secateur.store.models import ModelRepository
 from secateur.store.needs import Needs
 from secateur.store.outbox import OutboxRepository
 from secateur.store.quotas import QuotaRepository, Quotas
+from secateur.store.references import References
 from secateur.store.requests import RequestKeys
 from secateur.store.tokens import TokenRepository
+from secateur.store.trash import Trash
 from secateur.store.wakeups import Wakeups
 
 _log = structlog.get_logger(__name__)
@@ -46,22 +48,26 @@ class Snapshot:
         tokens: API tokens.
         audit: The audit log.
         quotas: What projects may take.
+        references: What is referred to in the blob store.
+        trash: What was deleted.
     """
 
     def __init__(self, session: Session, clock: Callable[[], datetime] | None, quotas: Quotas) -> None:
         clock = clock or DatabaseClock(session)
         self.architectures = ArchitectureRepository(session, clock)
         self.quotas = QuotaRepository(session, clock, quotas)
-        self.datasets = DatasetRepository(session, clock, self.quotas)
+        self.families = FamilyRepository(session)
+        self.datasets = DatasetRepository(session, clock, self.quotas, self.families)
         self.journal = Journal(session, clock, Needs(session, self.datasets))
         self.requests = requests = RequestKeys(session, clock)
         self.device_profiles = DeviceProfileRepository(session, clock, requests)
         self.jobs = JobRepository(session, self.journal, requests, self.quotas)
-        self.families = FamilyRepository(session)
         self.models = ModelRepository(session, self.families)
         self.outbox = OutboxRepository(session)
         self.tokens = TokenRepository(session, clock)
         self.audit = AuditRepository(session)
+        self.references = References(session)
+        self.trash = Trash(session, clock, lambda model: self.families.touch(Family.of_row(model), clock()))
 
 
 class UnitOfWork(Snapshot):

@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from io import BytesIO
 from typing import BinaryIO, Final
 
@@ -19,9 +19,6 @@ from secateur.store.files import CHUNK_BYTES, FileSystem
 
 PART_BYTES: Final = 4 * 1024 * 1024
 """Bytes to write as one part: what is lost when an upload breaks off is less than that."""
-
-KEPT: Final = timedelta(days=7)
-"""How long an upload that nobody goes on with is kept."""
 
 _ROOT: Final = "uploads"
 _PROJECT: Final = re.compile("[a-z][a-z0-9-]{0,62}")
@@ -86,16 +83,21 @@ class UploadStore:
         """Forgets an upload; there need not be one."""
         self._files.remove(_folder(project, digest))
 
-    def discard_stale(self, now: datetime) -> None:
-        """Forgets every upload that nothing was added to for `KEPT`, whatever project began it."""
+    def discard_stale(self, before: datetime, *, dry_run: bool = False) -> int:
+        """Forgets every upload that nothing was added to since a time, whatever project began it, and returns how many it was.
+
+        Args:
+            before: The time, aware.
+            dry_run: Only count.
+        """
         latest: dict[str, datetime] = {}
-        for path in self._files.sizes(_ROOT):
+        for path, entry in self._files.entries(_ROOT).items():
             upload = path.rpartition("/")[0]
-            written = self._files.modified(f"{_ROOT}/{path}")
-            latest[upload] = max(written, latest.get(upload, written))
-        for upload, written in latest.items():
-            if now - written > KEPT:
-                self._files.remove(f"{_ROOT}/{upload}")
+            latest[upload] = max(entry.modified, latest.get(upload, entry.modified))
+        stale = [upload for upload, written in latest.items() if written < before]
+        for upload in () if dry_run else stale:
+            self._files.remove(f"{_ROOT}/{upload}")
+        return len(stale)
 
     def _pieces(self, project: str, digest: str) -> list[tuple[_Part, int]]:
         """Returns the parts that cover the start of a file, and how many bytes to skip of each."""

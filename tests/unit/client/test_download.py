@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -80,3 +83,66 @@ def test_a_format_that_the_model_lacks_is_refused(client: Client, tmp_path: Path
     with pytest.raises(UsageError, match="litert-float32, litert-int8"):
         client.model("aa01").download(tmp_path, ["onnx"])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def http() -> Iterator[Callable[[int, bytes], str]]:
+    """A web server; the function makes it answer everything with a status and bytes, and returns a URL of it."""
+    answer: list[tuple[int, bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, content = answer[0]
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(CONTENT["litert-int8"])))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+
+        def serve(status: int, content: bytes) -> str:
+            answer[:] = [(status, content)]
+            return f"http://127.0.0.1:{server.server_port}/file"
+
+        yield serve
+        server.shutdown()
+        thread.join()
+
+
+def test_the_bytes_come_from_the_url_where_there_is_one(
+    client: Client, remote: Service, tmp_path: Path, http: Callable[[int, bytes], str]
+) -> None:
+    remote.models.urls["litert-int8"] = http(200, CONTENT["litert-int8"])
+    (path,) = client.model("aa01").download(tmp_path, ["litert-int8"])
+    assert path.read_bytes() == CONTENT["litert-int8"]
+    assert len(remote.faults.requests["DownloadArtifact"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        (200, bytes(len(CONTENT["litert-int8"]))),
+        (200, CONTENT["litert-int8"][:-9]),
+        (200, CONTENT["litert-int8"] + b"more"),
+        (403, b"expired"),
+        (500, b""),
+    ],
+)
+def test_where_the_url_fails_the_service_sends_the_file(
+    client: Client, remote: Service, tmp_path: Path, http: Callable[[int, bytes], str], status: int, content: bytes
+) -> None:
+    remote.models.urls["litert-int8"] = http(status, content)
+    (path,) = client.model("aa01").download(tmp_path, ["litert-int8"])
+    assert path.read_bytes() == CONTENT["litert-int8"]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/nobody-there", "file:///etc/hostname", "nonsense"])
+def test_a_url_that_leads_nowhere_does_no_harm(client: Client, remote: Service, tmp_path: Path, url: str) -> None:
+    remote.models.urls["litert-int8"] = url
+    (path,) = client.model("aa01").download(tmp_path, ["litert-int8"])
+    assert path.read_bytes() == CONTENT["litert-int8"]

@@ -15,6 +15,7 @@ from secateur.core.planning import Plan
 from secateur.store import Store
 from secateur.store.ledger import JobLedger
 from tests.support.postgres import DATABASES, Postgres
+from tests.support.s3 import S3
 from tests.support.store import PROJECT, Clock, a_graph, a_plan
 
 
@@ -95,3 +96,12 @@ def store(database_url: str, clock: Clock) -> Iterator[Store]:
 @pytest.fixture
 def ledger(store: Store) -> JobLedger:
     return JobLedger(store)
+
+
+@pytest.fixture(params=["file", "s3"])
+def blob_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty blob store; one parameter per kind."""
+    if request.param == "file":
+        return f"file://{tmp_path}/blobs"
+    s3: S3 = request.getfixturevalue("s3")
+    return s3.bucket()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from secateur.core.datasets import Dataset, DatasetName, content
+from secateur.core.datasets import DATASETS, Dataset, DatasetName, content
 from secateur.core.errors import AlreadyExists, NotFound
 from secateur.core.graph import LayerGraph
 from secateur.core.planning import Plan
@@ -73,6 +73,9 @@ def test_a_model_knows_the_data_set_that_it_was_trained_on(
     store: Store, ledger: JobLedger, graph: LayerGraph, chosen_plan: Plan
 ) -> None:
     registered = a_spec(graph)
+    with store.unit_of_work() as work:
+        work.datasets.put(PROJECT, replace(DATASETS["digits"], name="my-set"), digest=DIGEST, size_bytes=1)
+        work.commit()
     for spec in (registered, replace(registered, dataset=content(DIGEST), dataset_id="my-set")):
         with store.unit_of_work() as work:
             job = work.jobs.create(PROJECT, spec, work_key=spec.work_key("test"))

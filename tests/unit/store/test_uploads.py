@@ -11,16 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.store.uploads import KEPT, UploadStore
+from secateur.store.uploads import UploadStore
 
 DATA = bytes(range(256)) * 40
 DIGEST = hashlib.sha256(DATA).hexdigest()
 
 
-@pytest.fixture(params=["file", "memory"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A folder, and a store as object stores are: without renaming."""
-    return f"file://{tmp_path}/blobs" if request.param == "file" else f"memory://{tmp_path.name}"
+@pytest.fixture
+def url(blob_url: str) -> str:
+    return blob_url
 
 
 def copied(uploads: UploadStore, project: str = "p") -> tuple[bytes, str]:
@@ -85,8 +84,10 @@ def test_names_that_could_lead_elsewhere_are_refused(url: str, project: str, dig
 def test_an_upload_is_forgotten_once_nobody_goes_on_with_it(url: str) -> None:
     uploads = UploadStore(url)
     uploads.append("p", DIGEST, 0, DATA)
+    uploads.append("q", DIGEST, 0, DATA)
     now = datetime.now(UTC)
-    uploads.discard_stale(now + KEPT - timedelta(minutes=1))
+    assert uploads.discard_stale(now - timedelta(minutes=1)) == 0
+    assert uploads.discard_stale(now + timedelta(minutes=1), dry_run=True) == 2
     assert uploads.committed("p", DIGEST) == len(DATA)
-    uploads.discard_stale(now + KEPT + timedelta(minutes=1))
+    assert uploads.discard_stale(now + timedelta(minutes=1)) == 2
     assert uploads.committed("p", DIGEST) == 0

@@ -12,6 +12,7 @@ from secateur.core.errors import FailedPrecondition, NotFound
 from secateur.store.blobs import BlobStore
 from secateur.workers import cache
 from secateur.workers.cache import DatasetCache
+from tests.support.s3 import S3
 
 DATA = bytes(range(256)) * 100
 
@@ -64,3 +65,11 @@ def test_what_was_not_used_longest_makes_room(blobs: BlobStore, kept: Path, monk
     files.path(digests[0])  # used again, so the other one goes
     files.path(digests[2])
     assert {path.stem for path in kept.iterdir()} == {digests[0], digests[2]}
+
+
+def test_a_file_comes_from_s3_too(s3: S3, kept: Path) -> None:
+    blobs = BlobStore(s3.bucket())
+    digest = blobs.put(DATA * 500)  # more than one request
+    path = DatasetCache(blobs, kept).path(digest)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    assert list(kept.iterdir()) == [path]

@@ -98,9 +98,13 @@ class Catalogue:
         async for row in self._rows(self._transport.architectures.ListArchitectures, request, lambda page: page.architectures):
             yield _mapping.architecture(row)
 
-    async def datasets(self) -> AsyncGenerator[Dataset, None]:
-        """Yields the data sets by name, the built-in ones and then the project's own, page by page as needed."""
-        request = datasets_pb.ListDatasetsRequest(parent=self._parent)
+    async def datasets(self, *, show_deleted: bool = False) -> AsyncGenerator[Dataset, None]:
+        """Yields the data sets by name, the built-in ones and then the project's own, page by page as needed.
+
+        Args:
+            show_deleted: Yield those that were deleted too.
+        """
+        request = datasets_pb.ListDatasetsRequest(parent=self._parent, show_deleted=show_deleted)
         async for row in self._rows(self._transport.datasets.ListDatasets, request, lambda page: page.datasets):
             yield _mapping.dataset(row)
 

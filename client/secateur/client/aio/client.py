@@ -13,9 +13,9 @@ from secateur.client._channel import Connection
 from secateur.client._retry import Retry
 from secateur.client._sources import ArchitectureLike
 from secateur.client._transport import Transport
-from secateur.client.aio.catalogue import Catalogue
 from secateur.client.aio.jobs import Job
 from secateur.client.aio.models import Model
+from secateur.client.aio.trash import Trash
 from secateur.client.errors import UsageError
 from secateur.client.jobs import SearchCandidate
 from secateur.client.recipes import Recipe
@@ -27,7 +27,7 @@ from secateur.v1 import model_service_pb2 as models_pb
 from secateur.v1 import plan_service_pb2 as plans_pb
 
 
-class Client(Catalogue):
+class Client(Trash):
     """Talks to one Secateur server about one project.
 
     Every call takes at most `timeout` seconds, retries included, and raises a `SecateurError` when it fails for good.
@@ -260,18 +260,25 @@ class Client(Catalogue):
         """Returns a job by its resource name, or by its id in this project."""
         return await Job.get(self._transport, self._in_project(name, "jobs"))
 
-    async def jobs(self, filter: str = "", order_by: str = "") -> AsyncGenerator[Job, None]:  # noqa: A002 -- as in the API
+    async def jobs(
+        self,
+        filter: str = "",  # noqa: A002 -- as in the API
+        order_by: str = "",
+        *,
+        show_deleted: bool = False,
+    ) -> AsyncGenerator[Job, None]:
         """Yields the project's jobs, page by page as needed.
 
         Args:
             filter: Which ones, for example 'state = RUNNING AND labels.site = "a"'; empty for all.
             order_by: What they are ordered by, for example 'end_time desc'; empty for the newest first.
+            show_deleted: Whether deleted ones are among them.
 
         Raises:
             InvalidArgument: If the service cannot read one of them (FILTER_INVALID, ORDER_INVALID).
             SecateurError: If the call fails for good in any other way.
         """
-        request = jobs_pb.ListJobsRequest(parent=self._parent, filter=filter, order_by=order_by)
+        request = jobs_pb.ListJobsRequest(parent=self._parent, filter=filter, order_by=order_by, show_deleted=show_deleted)
         async for row in self._rows(self._transport.jobs.ListJobs, request, lambda page: page.jobs):
             yield Job(self._transport, _job_mapping.job(row))
 
@@ -295,18 +302,25 @@ class Client(Catalogue):
         """Returns a model by its resource name, or by its id in this project."""
         return await Model.get(self._transport, self._in_project(name, "models"))
 
-    async def models(self, filter: str = "", order_by: str = "") -> AsyncGenerator[Model, None]:  # noqa: A002 -- as in the API
+    async def models(
+        self,
+        filter: str = "",  # noqa: A002 -- as in the API
+        order_by: str = "",
+        *,
+        show_deleted: bool = False,
+    ) -> AsyncGenerator[Model, None]:
         """Yields the project's models, page by page as needed.
 
         Args:
             filter: Which ones, for example 'accuracy >= 0.9 AND flash_bytes < 300000'; empty for all.
             order_by: What they are ordered by, for example 'accuracy desc'; empty for the newest first.
+            show_deleted: Whether deleted ones are among them.
 
         Raises:
             InvalidArgument: If the service cannot read one of them (FILTER_INVALID, ORDER_INVALID).
             SecateurError: If the call fails for good in any other way.
         """
-        request = models_pb.ListModelsRequest(parent=self._parent, filter=filter, order_by=order_by)
+        request = models_pb.ListModelsRequest(parent=self._parent, filter=filter, order_by=order_by, show_deleted=show_deleted)
         async for row in self._rows(self._transport.models.ListModels, request, lambda page: page.models):
             yield Model(self._transport, _mapping.model(row))
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.text import Text
 
 from secateur.client.cli import options
 from secateur.client.cli.app import Session, app
@@ -19,24 +20,28 @@ commands = typer.Typer(help="Look at data sets; upload your own.", no_args_is_he
 app.add_typer(commands, name="datasets")
 
 
+Name = Annotated[
+    str, typer.Argument(help="Id of a built-in data set or of one of the project, or resource name.", show_default=False)
+]
+
+
 @commands.command("list")
 def list_datasets(
     ctx: typer.Context,
+    deleted: options.ShowDeleted = False,
     json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
 ) -> None:
     """List data sets: the built-in ones, then those of the project."""
     session: Session = ctx.obj
     with session.client() as client:
-        datasets = list(client.datasets())
+        datasets = list(client.datasets(show_deleted=deleted))
     session.show(datasets, dataset_table(datasets))
 
 
 @commands.command("get")
 def get_dataset(
     ctx: typer.Context,
-    name: Annotated[
-        str, typer.Argument(help="Id of a built-in data set or of one of the project, or resource name.", show_default=False)
-    ],
+    name: Name,
     json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
 ) -> None:
     """Show one data set with its classes and its augmentation."""
@@ -99,3 +104,30 @@ def _sending() -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("upload", total=None)
         yield lambda sent, size: bar.update(task, completed=sent, total=size)
+
+
+@commands.command("delete")
+def delete_dataset(
+    ctx: typer.Context,
+    name: Name,
+    allow_missing: options.AllowMissing = False,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """Delete a data set of the project. Models trained on it stay."""
+    session: Session = ctx.obj
+    with session.client() as client:
+        client.delete_dataset(name, allow_missing=allow_missing)
+    session.show({"deleted": name}, Text(f"{name} is deleted; `datasets undelete` undoes that"))
+
+
+@commands.command("undelete")
+def undelete_dataset(
+    ctx: typer.Context,
+    name: Name,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """Undo a deletion."""
+    session: Session = ctx.obj
+    with session.client() as client:
+        found = client.undelete_dataset(name)
+    session.show(found, render_dataset(found))

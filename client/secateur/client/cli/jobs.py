@@ -39,11 +39,12 @@ def list_jobs(
     limit: options.Rows = 20,
     filter: options.Filter = "",  # noqa: A002 -- the option's name
     order_by: options.OrderBy = "",
+    deleted: options.ShowDeleted = False,
     json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
 ) -> None:
     """List jobs, newest first unless asked otherwise."""
     session: Session = ctx.obj
-    with session.client() as client, closing(client.jobs(filter, order_by)) as rows:
+    with session.client() as client, closing(client.jobs(filter, order_by, show_deleted=deleted)) as rows:
         jobs = list(islice(rows, limit))
     session.show([job.snapshot for job in jobs], job_table(jobs))
 
@@ -137,3 +138,30 @@ def retry_job(
     with session.client() as client:
         job = client.job(name).retry()
     session.show(job.snapshot, job_table([job]))
+
+
+@commands.command("delete")
+def delete_job(
+    ctx: typer.Context,
+    name: Name,
+    allow_missing: options.AllowMissing = False,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """Delete a job that is done. Its models stay."""
+    session: Session = ctx.obj
+    with session.client() as client:
+        client.delete_job(name, allow_missing=allow_missing)
+    session.show({"deleted": name}, Text(f"{name} is deleted; `jobs undelete` undoes that"))
+
+
+@commands.command("undelete")
+def undelete_job(
+    ctx: typer.Context,
+    name: Name,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """Undo a deletion."""
+    session: Session = ctx.obj
+    with session.client() as client:
+        found = client.undelete_job(name)
+    session.show(found.snapshot, job_table([found]))

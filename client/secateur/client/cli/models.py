@@ -28,11 +28,12 @@ def list_models(
     limit: options.Rows = 20,
     filter: options.Filter = "",  # noqa: A002 -- the option's name
     order_by: options.OrderBy = "",
+    deleted: options.ShowDeleted = False,
     json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
 ) -> None:
     """List models, newest first unless asked otherwise."""
     session: Session = ctx.obj
-    with session.client() as client, closing(client.models(filter, order_by)) as rows:
+    with session.client() as client, closing(client.models(filter, order_by, show_deleted=deleted)) as rows:
         models = list(islice(rows, limit))
     session.show([model.snapshot for model in models], model_table(models))
 
@@ -101,3 +102,30 @@ def resolve_model(
     }
     summary = Text(f"{found.fitting_models} of the family's models fit; the best is {found.artifact.name}")
     session.show(data, Group(summary, compliance_table(found.compliance), render_model(found.model, limits=False)))
+
+
+@commands.command("delete")
+def delete_model(
+    ctx: typer.Context,
+    name: Name,
+    allow_missing: options.AllowMissing = False,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """Delete a model: no device gets it any more."""
+    session: Session = ctx.obj
+    with session.client() as client:
+        client.delete_model(name, allow_missing=allow_missing)
+    session.show({"deleted": name}, Text(f"{name} is deleted; `models undelete` undoes that"))
+
+
+@commands.command("undelete")
+def undelete_model(
+    ctx: typer.Context,
+    name: Name,
+    json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
+) -> None:
+    """Undo a deletion."""
+    session: Session = ctx.obj
+    with session.client() as client:
+        found = client.undelete_model(name)
+    session.show(found.snapshot, model_table([found]))

@@ -304,6 +304,8 @@ class Training:
         return Recipe(self.recipe, augmentation=Augmentation(self.flip, self.crop, self.cutout), **own)
 
 
+ShowDeleted = Annotated[bool, typer.Option("--deleted", help="List those that were deleted too.")]
+AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="No error if there is none, or if it was deleted before.")]
 Rows = Annotated[int, typer.Option("--limit", min=1, help="Most rows.")]
 Filter = Annotated[
     str,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 
 from secateur.core import datasets
 from secateur.core.datasets import Dataset, DatasetName, check_augmentation
-from secateur.core.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, SecateurError
+from secateur.core.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, SecateurError, Unavailable
 from secateur.core.specs import Augmentation
 from secateur.server.datasets.archive import MAX_FILE_BYTES, inspect
 from secateur.server.datasets.npy import malformed
@@ -21,6 +22,7 @@ from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from secateur.store.records import DatasetRecord, Page
+from secateur.store.tables import Deletable
 from secateur.store.unit_of_work import Snapshot
 from secateur.store.uploads import PART_BYTES, UploadStore
 
@@ -78,11 +80,13 @@ class ListDatasets:
         project: Project whose own are listed after the built-in ones; empty for the built-in ones alone.
         page_size: Most rows; 0 for the default.
         page_token: Token of an earlier answer; empty for the first page.
+        show_deleted: List those that were deleted too.
     """
 
     project: str
     page_size: int
     page_token: str
+    show_deleted: bool = False
 
 
 class Intake:
@@ -92,12 +96,17 @@ class Intake:
         store: Where data sets are kept.
         blobs: Where their files are kept.
         uploads: Where files are kept that are not whole yet.
+        at_once: Uploads whose bytes are taken in at once; others wait before they send any. Each takes up to `PART_BYTES` of
+            memory.
+        idle_seconds: How long an upload may send nothing before it has to start again where it was.
     """
 
-    def __init__(self, store: Store, blobs: BlobStore, uploads: UploadStore) -> None:
+    def __init__(self, store: Store, blobs: BlobStore, uploads: UploadStore, *, at_once: int, idle_seconds: float) -> None:
         self._store = store
         self._blobs = blobs
         self._uploads = uploads
+        self._turns = asyncio.Semaphore(at_once)
+        self._idle_seconds = idle_seconds
 
     async def receive(
         self, parts: AsyncIterator[Upload | bytes], *, threads: Threads, on_accepted: Callable[[], Awaitable[None]]
@@ -111,21 +120,26 @@ class Intake:
 
         Raises:
             AlreadyExists: DATASET_EXISTS.
-            FailedPrecondition: WRITE_OFFSET_INVALID.
+            FailedPrecondition: WRITE_OFFSET_INVALID or DATASET_DELETED.
             QuotaExceeded: UPLOAD_RATE_QUOTA or STORED_BYTES_QUOTA.
             InvalidArgument: DATASET_TOO_LARGE; DATASET_MALFORMED if the parts are out of order, or longer than announced.
+            Unavailable: UPLOAD_STALLED.
         """
-        upload: Upload | None = None
-        offset, pending = 0, bytearray()
-        async for part in parts:
-            if isinstance(part, Upload) == (upload is not None):
-                raise malformed("An upload is one `spec`, then its chunks", "parts in another order", field="spec")
+        upload = await self._next(parts)
+        if not isinstance(upload, Upload):
+            raise malformed("An upload starts with its `spec`", "none", field="spec")
+        async with self._turns:
+            await threads.run(self._open, upload)
+            await on_accepted()
+            await self._keep(upload, parts, threads)
+        return upload
+
+    async def _keep(self, upload: Upload, parts: AsyncIterator[Upload | bytes], threads: Threads) -> None:
+        """Keeps the chunks of an upload."""
+        offset, pending = upload.write_offset, bytearray()
+        while (part := await self._next(parts)) is not None:
             if isinstance(part, Upload):
-                upload, offset = part, part.write_offset
-                await threads.run(self._open, upload)
-                await on_accepted()
-                continue
-            assert upload is not None
+                raise malformed("An upload is one `spec`, then its chunks", "parts in another order", field="spec")
             pending += part
             if offset + len(pending) > upload.size_bytes:
                 raise malformed(f"The file has {upload.size_bytes:,} bytes, as announced", "more of them")
@@ -133,24 +147,29 @@ class Intake:
                 await threads.run(self._uploads.append, upload.project, upload.sha256, offset, bytes(pending))
                 offset += len(pending)
                 pending.clear()
-        if upload is None:
-            raise malformed("An upload starts with its `spec`", "an empty stream", field="spec")
         if pending:
             await threads.run(self._uploads.append, upload.project, upload.sha256, offset, bytes(pending))
-        return upload
+
+    async def _next(self, parts: AsyncIterator[Upload | bytes]) -> Upload | bytes | None:
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                return await anext(parts, None)
+        except TimeoutError:
+            raise Unavailable(
+                "UPLOAD_STALLED", f"Nothing came for {self._idle_seconds:g} s; what came before is kept, so go on there"
+            ) from None
 
     def finish(self, upload: Upload) -> DatasetRecord:
         """Checks a file of which every byte has come, and registers it. What no upload can mend is forgotten.
 
         Raises:
             AlreadyExists: DATASET_EXISTS.
+            FailedPrecondition: DATASET_DELETED.
             QuotaExceeded: STORED_BYTES_QUOTA.
             InvalidArgument: DATASET_TRUNCATED, DATASET_DIGEST_MISMATCH, DATASET_CLASS_NAMES_INVALID, AUGMENTATION_INVALID, or
                 as `archive.inspect` does.
         """
-        with self._store.snapshot() as work:
-            held = work.datasets.of_content(upload.project, upload.sha256)
-        dataset = self._checked(upload) if held is None else _named(held.dataset, upload)
+        dataset, held = self._checked_or_held(upload)
         with self._store.unit_of_work() as work:
             size_bytes = upload.size_bytes if held is None else held.size_bytes
             record = work.datasets.put(upload.project, dataset, digest=upload.sha256, size_bytes=size_bytes)
@@ -171,6 +190,27 @@ class Intake:
             held = work.datasets.of_content(project, sha256)
         return held.size_bytes if held is not None else self._uploads.committed(project, sha256)
 
+    def _checked_or_held(self, upload: Upload) -> tuple[Dataset, DatasetRecord | None]:
+        """Returns the facts of a file, and where the project has it already."""
+        held = self._held(upload)
+        if held is None:
+            try:
+                return self._checked(upload), None
+            except (SecateurError, FileNotFoundError) as error:
+                # Another upload of the same file may just have come to its end, and cleared the parts away.
+                held = self._held(upload)
+                if held is None:
+                    if isinstance(error, SecateurError):
+                        raise
+                    raise Unavailable(
+                        "UPLOAD_INTERRUPTED", "Another upload of this file has just failed; send it again"
+                    ) from error
+        return _named(held.dataset, upload), held
+
+    def _held(self, upload: Upload) -> DatasetRecord | None:
+        with self._store.snapshot() as work:
+            return work.datasets.of_content(upload.project, upload.sha256)
+
     def _open(self, upload: Upload) -> None:
         """Refuses an upload that can come to nothing before its bytes are sent."""
         if upload.id in datasets.DATASETS:
@@ -188,7 +228,6 @@ class Intake:
         with self._store.snapshot() as work:
             work.datasets.check_free(upload.project, upload.id, upload.sha256)
             known = work.datasets.of_content(upload.project, upload.sha256) is not None
-        self._uploads.discard_stale(datetime.now(UTC))
         unfinished = self._uploads.held(upload.project, but=upload.sha256)
         with self._store.unit_of_work() as work:
             work.quotas.take_upload(upload.project)
@@ -244,7 +283,7 @@ def get_dataset(name: DatasetName, *, store: Store) -> Shown:
     """
     if name.project:
         with store.snapshot() as work:
-            return _shown(work.datasets.get(name.project, name.id))
+            return _shown(work.trash.mark(work.datasets.get(name.project, name.id)))
     if name.id not in datasets.DATASETS:
         raise NotFound(
             "DATASET_NOT_FOUND",
@@ -265,19 +304,63 @@ def list_datasets(query: ListDatasets, *, store: Store) -> Page[Shown]:
     rest = [Shown(dataset) for name, dataset in sorted(datasets.DATASETS.items()) if not owner and name > after]
     if query.project and len(rest) <= size:
         with store.snapshot() as work:
-            own = work.datasets.list(query.project, after=after if owner else "", limit=size - len(rest) + 1)
-        rest += map(_shown, own)
+            own = work.datasets.list(
+                query.project,
+                after=after if owner else "",
+                limit=size - len(rest) + 1,
+                show_deleted=query.show_deleted,
+            )
+            rest += map(_shown, work.trash.mark_all(own))
     page = tuple(rest[:size])
     return Page(page, next_page_token=token_of(page[-1].name.project, page[-1].name.id) if len(page) < len(rest) else "")
 
 
-def find_dataset(name: DatasetName, project: str, work: Snapshot) -> Shown:
+def delete_dataset(name: DatasetName, *, allow_missing: bool, keep: timedelta, store: Store) -> Shown | None:
+    """Deletes a data set of a project, and returns it; None if there is none and that is allowed.
+
+    Raises:
+        NotFound: DATASET_NOT_FOUND, also if it was deleted before.
+        FailedPrecondition: DATASET_BUILT_IN, or DATASET_IN_USE by a job that has not ended.
+    """
+    _check_own(name)
+    with store.unit_of_work() as work:
+        there = work.trash.delete(Deletable.DATASET, name.project, name.id, keep=keep, allow_missing=allow_missing)
+        shown = _shown(work.trash.mark(work.datasets.get(name.project, name.id))) if there else None
+        work.commit()
+    return shown
+
+
+def undelete_dataset(name: DatasetName, *, store: Store) -> Shown:
+    """Undoes the deletion of a data set.
+
+    Raises:
+        NotFound: DATASET_NOT_FOUND.
+        AlreadyExists: DATASET_NOT_DELETED.
+        FailedPrecondition: DATASET_BUILT_IN.
+    """
+    _check_own(name)
+    with store.unit_of_work() as work:
+        work.trash.undelete(Deletable.DATASET, name.project, name.id)
+        shown = _shown(work.datasets.get(name.project, name.id))
+        work.commit()
+    return shown
+
+
+def _check_own(name: DatasetName) -> None:
+    if not name.project:
+        raise FailedPrecondition(
+            "DATASET_BUILT_IN", f"Only data sets that a project has uploaded can be deleted. Received: {name.id}", field="name"
+        )
+
+
+def find_dataset(name: DatasetName, project: str, work: Snapshot, *, deleted: bool = False) -> Shown:
     """Returns the data set that a request names.
 
     Args:
         name: What the request names.
         project: Project that asks. What another project has is not to be told from what nobody has.
         work: Where the project's own data sets are.
+        deleted: Whether one that was deleted will do.
 
     Raises:
         InvalidArgument: DATASET_UNKNOWN, if it is no built-in one.
@@ -291,7 +374,12 @@ def find_dataset(name: DatasetName, project: str, work: Snapshot) -> Shown:
             f"There is no such data set in project {project}. Received: one of project {name.project}",
             field="dataset",
         )
-    return _shown(work.datasets.get(project, name.id))
+    shown = _shown(work.datasets.get(project, name.id))
+    if not deleted and work.trash.find(Deletable.DATASET, project, name.id):
+        raise NotFound(
+            "DATASET_NOT_FOUND", f"This data set was deleted; undelete it first. Received: {name.id}", field="dataset"
+        )
+    return shown
 
 
 def _shown(record: DatasetRecord) -> Shown:

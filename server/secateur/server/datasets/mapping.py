@@ -21,7 +21,7 @@ async def parts_from_proto(requests: AsyncIterator[dataset_service_pb2.UploadDat
 def list_from_proto(request: dataset_service_pb2.ListDatasetsRequest) -> ListDatasets:
     """Returns the query of a request."""
     project = names.project_of(request.parent) if request.parent else ""
-    return ListDatasets(project, request.page_size, request.page_token)
+    return ListDatasets(project, request.page_size, request.page_token, request.show_deleted)
 
 
 def page_to_proto(page: Page[Shown]) -> dataset_service_pb2.ListDatasetsResponse:
@@ -48,6 +48,8 @@ def dataset_to_proto(shown: Shown) -> dataset_service_pb2.Dataset:
         size_bytes=record.size_bytes if record else 0,
         sha256=record.digest if record else "",
         create_time=timestamp(record.create_time) if record else None,
+        delete_time=timestamp(record.deletion.delete_time) if record and record.deletion else None,
+        purge_time=timestamp(record.deletion.purge_time) if record and record.deletion else None,
     )
 
 

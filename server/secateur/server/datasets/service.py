@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Final
 
 from secateur.server import names
@@ -26,12 +27,26 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
         blobs: Where their files are.
         uploads: Where files are that are not whole yet.
         threads: Where handlers run.
+        retention: How long a deleted data set can be undeleted.
+        at_once: Uploads whose bytes are taken in at once.
+        idle_seconds: How long an upload may send nothing.
     """
 
-    def __init__(self, *, store: Store, blobs: BlobStore, uploads: UploadStore, threads: Threads) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        blobs: BlobStore,
+        uploads: UploadStore,
+        threads: Threads,
+        retention: timedelta,
+        at_once: int,
+        idle_seconds: float,
+    ) -> None:
         self._store = store
-        self._intake = handlers.Intake(store, blobs, uploads)
+        self._intake = handlers.Intake(store, blobs, uploads, at_once=at_once, idle_seconds=idle_seconds)
         self._threads = threads
+        self._retention = retention
 
     async def UploadDataset(
         self, request_iterator: AsyncIterator[dataset_service_pb2.UploadDatasetRequest], context: Context
@@ -56,6 +71,26 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def GetDataset(self, request: dataset_service_pb2.GetDatasetRequest, context: Context) -> dataset_service_pb2.Dataset:
         """Returns one data set."""
         shown = await self._threads.run(handlers.get_dataset, names.dataset_of(request.name), store=self._store)
+        return mapping.dataset_to_proto(shown)
+
+    async def DeleteDataset(
+        self, request: dataset_service_pb2.DeleteDatasetRequest, context: Context
+    ) -> dataset_service_pb2.Dataset:
+        """Deletes a data set of a project."""
+        shown = await self._threads.run(
+            handlers.delete_dataset,
+            names.dataset_of(request.name),
+            allow_missing=request.allow_missing,
+            keep=self._retention,
+            store=self._store,
+        )
+        return mapping.dataset_to_proto(shown) if shown else dataset_service_pb2.Dataset()
+
+    async def UndeleteDataset(
+        self, request: dataset_service_pb2.UndeleteDatasetRequest, context: Context
+    ) -> dataset_service_pb2.Dataset:
+        """Undoes the deletion of a data set."""
+        shown = await self._threads.run(handlers.undelete_dataset, names.dataset_of(request.name), store=self._store)
         return mapping.dataset_to_proto(shown)
 
     async def ListDatasets(

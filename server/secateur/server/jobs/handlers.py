@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from secateur.server.plans.handlers import AskedTarget, quote_each, with_profile
 from secateur.store import Store
 from secateur.store.jobs import check_etag
 from secateur.store.records import JobRecord, Page
+from secateur.store.tables import Deletable
 from secateur.store.turns import QueuePlace
 
 TOOLCHAIN: Final = f"secateur {importlib.metadata.version('secateur-server')}"
@@ -171,7 +172,7 @@ def get_job(project: str, job_id: str, *, store: Store) -> JobInQueue:
         NotFound: JOB_NOT_FOUND.
     """
     with store.snapshot() as work:
-        return JobInQueue(work.jobs.get(project, job_id), work.jobs.place(job_id))
+        return JobInQueue(work.trash.mark(work.jobs.get(project, job_id)), work.jobs.place(job_id))
 
 
 def list_jobs(query: ListRows, *, store: Store) -> Page[JobRecord]:
@@ -181,13 +182,15 @@ def list_jobs(query: ListRows, *, store: Store) -> Page[JobRecord]:
         InvalidArgument: FILTER_INVALID, ORDER_INVALID or PAGE_TOKEN_INVALID.
     """
     with store.snapshot() as work:
-        return work.jobs.list(
+        page = work.jobs.list(
             query.project,
             page_size=query.page_size,
             page_token=query.page_token,
             filter_text=query.filter_text,
             order_by=query.order_by,
+            show_deleted=query.show_deleted,
         )
+        return replace(page, items=work.trash.mark_all(page.items))
 
 
 def cancel_job(project: str, job_id: str, etag: str, *, store: Store) -> JobRecord:
@@ -218,13 +221,15 @@ def retry_job(command: RetryJob, *, store: Store) -> JobRecord:
     Raises:
         NotFound: JOB_NOT_FOUND.
         Conflict: ETAG_MISMATCH.
-        FailedPrecondition: JOB_NOT_RETRYABLE.
+        FailedPrecondition: JOB_NOT_RETRYABLE, or JOB_DELETED.
         InvalidArgument: REQUEST_ID_REUSED.
     """
     with store.unit_of_work() as work:
         old = work.jobs.get(command.project, command.job)
         check_etag(command.etag, old.etag)
         check_retry(old.state)
+        if work.trash.find(Deletable.JOB, command.project, command.job):
+            raise FailedPrecondition("JOB_DELETED", f"Undelete the job first. Received: {command.job}", field="name")
         job = work.jobs.create(
             command.project,
             old.spec,
@@ -235,6 +240,34 @@ def retry_job(command: RetryJob, *, store: Store) -> JobRecord:
             fingerprint=digest_of({"retry": command.job}),
             scheduling=Scheduling(old.priority, old.max_pending_seconds, old.max_run_seconds),
         )
+        work.commit()
+    return job
+
+
+def delete_job(project: str, job_id: str, *, allow_missing: bool, keep: timedelta, store: Store) -> JobRecord | None:
+    """Deletes a job that has ended, and returns it; None if there is none and that is allowed.
+
+    Raises:
+        NotFound: JOB_NOT_FOUND, also if it was deleted before.
+        FailedPrecondition: JOB_NOT_FINISHED.
+    """
+    with store.unit_of_work() as work:
+        there = work.trash.delete(Deletable.JOB, project, job_id, keep=keep, allow_missing=allow_missing)
+        job = work.trash.mark(work.jobs.get(project, job_id)) if there else None
+        work.commit()
+    return job
+
+
+def undelete_job(project: str, job_id: str, *, store: Store) -> JobRecord:
+    """Undoes the deletion of a job.
+
+    Raises:
+        NotFound: JOB_NOT_FOUND.
+        AlreadyExists: JOB_NOT_DELETED.
+    """
+    with store.unit_of_work() as work:
+        work.trash.undelete(Deletable.JOB, project, job_id)
+        job = work.jobs.get(project, job_id)
         work.commit()
     return job
 

@@ -101,6 +101,8 @@ def job_to_proto(job: JobRecord, *, brief: bool = False, place: QueuePlace | Non
         max_run_time=_duration(job.max_run_seconds),
         queue_position=place.position if place else 0,
         estimated_start_time=timestamp(place.start_time if place else None),
+        delete_time=timestamp(job.deletion.delete_time) if job.deletion else None,
+        purge_time=timestamp(job.deletion.purge_time) if job.deletion else None,
     )
 
 

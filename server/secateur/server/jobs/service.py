@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from datetime import timedelta
 
 from secateur.core.jobs import Scheduling
 from secateur.server import names
@@ -27,6 +28,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         feeds: New events of jobs.
         send_soon: Called when a job may wait for its queue message.
         limits: How long a job may wait and run at most.
+        retention: How long a deleted job can be undeleted.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         threads: Threads,
         feeds: Feeds,
         send_soon: Callable[[], None],
+        retention: timedelta,
         limits: Scheduling = Scheduling(),  # noqa: B008 - immutable
     ) -> None:
         self._store = store
@@ -43,6 +46,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self._feeds = feeds
         self._send_soon = send_soon
         self._limits = limits
+        self._retention = retention
 
     async def CreateJob(self, request: job_service_pb2.CreateJobRequest, context: Context) -> job_service_pb2.Job:
         """Creates a job."""
@@ -82,6 +86,25 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         project, job_id = names.in_project(request.name, "jobs")
         seconds = mapping.wait_from_proto(request, context.time_remaining())
         return mapping.job_to_proto(await wait_job(project, job_id, seconds, feeds=self._feeds))
+
+    async def DeleteJob(self, request: job_service_pb2.DeleteJobRequest, context: Context) -> job_service_pb2.Job:
+        """Deletes a job."""
+        project, job_id = names.in_project(request.name, "jobs")
+        job = await self._threads.run(
+            handlers.delete_job,
+            project,
+            job_id,
+            allow_missing=request.allow_missing,
+            keep=self._retention,
+            store=self._store,
+        )
+        return mapping.job_to_proto(job) if job else job_service_pb2.Job()
+
+    async def UndeleteJob(self, request: job_service_pb2.UndeleteJobRequest, context: Context) -> job_service_pb2.Job:
+        """Undoes the deletion of a job."""
+        project, job_id = names.in_project(request.name, "jobs")
+        job = await self._threads.run(handlers.undelete_job, project, job_id, store=self._store)
+        return mapping.job_to_proto(job)
 
     async def ListSearchCandidates(
         self, request: job_service_pb2.ListSearchCandidatesRequest, context: Context

@@ -7,7 +7,7 @@ from typing import Final
 
 from secateur.core.reports import ArtifactFormat, ArtifactReport, Measurement, OperatorProfile
 from secateur.server import names
-from secateur.server.models.handlers import ReadArtifact
+from secateur.server.models.handlers import OpenArtifact, ReadArtifact
 from secateur.server.models.resolver import Resolution, ResolveModel
 from secateur.server.plans.handlers import AskedTarget
 from secateur.server.plans.mapping import plan_to_proto, profile_from_proto
@@ -36,6 +36,8 @@ def model_to_proto(model: ModelRecord, *, brief: bool = False) -> model_service_
         create_time=timestamp(model.create_time),
         met=report.met,
         operator_profiles=[] if brief else [_profile_to_proto(profile) for profile in report.operator_profiles],
+        delete_time=timestamp(model.deletion.delete_time) if model.deletion else None,
+        purge_time=timestamp(model.deletion.purge_time) if model.deletion else None,
     )
 
 
@@ -90,12 +92,24 @@ def unless_known(
 def read_from_proto(request: model_service_pb2.DownloadArtifactRequest) -> ReadArtifact:
     """Returns the query of a request."""
     project, model, artifact = names.parse(request.name, "projects", "models", "artifacts")
-    return ReadArtifact(project=project, model=model, artifact=artifact, offset=request.read_offset, limit=request.read_limit)
+    return ReadArtifact(
+        project=project,
+        model=model,
+        artifact=artifact,
+        offset=request.read_offset,
+        limit=request.read_limit,
+        accept_url=request.accept_url,
+    )
 
 
-def header_to_proto(artifact: ArtifactReport) -> model_service_pb2.DownloadArtifactResponse:
-    """Returns the first message of a download: length and digest of the whole file, no bytes yet."""
-    return model_service_pb2.DownloadArtifactResponse(size_bytes=artifact.size_bytes, sha256=artifact.sha256)
+def header_to_proto(file: OpenArtifact) -> model_service_pb2.DownloadArtifactResponse:
+    """Returns the first message of a download: length and digest of the whole file, where else it can be read, no bytes yet."""
+    return model_service_pb2.DownloadArtifactResponse(
+        size_bytes=file.artifact.size_bytes,
+        sha256=file.artifact.sha256,
+        url=file.url,
+        expire_time=timestamp(file.expire_time),
+    )
 
 
 def _artifact_to_proto(model: ModelRecord, artifact: ArtifactReport) -> model_service_pb2.Artifact:

@@ -152,9 +152,10 @@ class Resolver(Generic[AnswerT]):
         with self._store.snapshot() as work:
             profile = find_profile(query.target.device_profile, query.project, work)
             limits = merged(own, profile)
-            dataset = find_dataset(query.dataset, query.project, work)
+            if query.dataset.project != query.project:  # its own may be gone: models stay
+                find_dataset(query.dataset, query.project, work)
             architecture = work.architectures.get(query.project, query.architecture)
-            shelved = self._load(family, Family.of(query.project, architecture.digest, dataset.name), work)
+            shelved = self._load(family, Family.of(query.project, architecture.digest, query.dataset), work)
             runtime = profile.runtime if profile else Runtime.TFLM
             with _nearest_by_name(query.project):
                 found = shelved.shelves[runtime].best(limits, _predicted_ms(shelved, limits, profile, work))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import timedelta
 
 from secateur.server import names
 from secateur.server.lists import ListRows
@@ -24,6 +25,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         blobs: Where their files are.
         resolver: Finds the model for a device.
         threads: Where handlers run.
+        retention: How long a deleted model can be undeleted.
+        url_seconds: How long a URL of a file is good for; 0 for no URLs.
     """
 
     def __init__(
@@ -33,11 +36,15 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         blobs: BlobStore,
         resolver: Resolver[model_service_pb2.ResolveModelResponse],
         threads: Threads,
+        retention: timedelta,
+        url_seconds: int,
     ) -> None:
         self._store = store
         self._resolver = resolver
         self._blobs = blobs
         self._threads = threads
+        self._retention = retention
+        self._url_seconds = url_seconds
 
     async def GetModel(self, request: model_service_pb2.GetModelRequest, context: Context) -> model_service_pb2.Model:
         """Returns one model."""
@@ -52,6 +59,25 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         query = ListRows.of(names.project_of(request.parent), request)
         page = await self._threads.run(handlers.list_models, query, store=self._store)
         return mapping.page_to_proto(page)
+
+    async def DeleteModel(self, request: model_service_pb2.DeleteModelRequest, context: Context) -> model_service_pb2.Model:
+        """Deletes a model."""
+        project, model_id = names.in_project(request.name, "models")
+        model = await self._threads.run(
+            handlers.delete_model,
+            project,
+            model_id,
+            allow_missing=request.allow_missing,
+            keep=self._retention,
+            store=self._store,
+        )
+        return mapping.model_to_proto(model) if model else model_service_pb2.Model()
+
+    async def UndeleteModel(self, request: model_service_pb2.UndeleteModelRequest, context: Context) -> model_service_pb2.Model:
+        """Undoes the deletion of a model."""
+        project, model_id = names.in_project(request.name, "models")
+        model = await self._threads.run(handlers.undelete_model, project, model_id, store=self._store)
+        return mapping.model_to_proto(model)
 
     async def ResolveModel(
         self, request: model_service_pb2.ResolveModelRequest, context: Context
@@ -69,8 +95,10 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     ) -> AsyncGenerator[model_service_pb2.DownloadArtifactResponse, None]:
         """Streams the bytes of an artifact."""
         query = mapping.read_from_proto(request)
-        file = await self._threads.run(handlers.open_artifact, query, store=self._store, blobs=self._blobs)
-        yield mapping.header_to_proto(file.artifact)
+        file = await self._threads.run(
+            handlers.open_artifact, query, store=self._store, blobs=self._blobs, url_seconds=self._url_seconds
+        )
+        yield mapping.header_to_proto(file)
         async with aclosing(self._threads.iterate(file.chunks)) as chunks:
             async for chunk in chunks:
                 yield model_service_pb2.DownloadArtifactResponse(data=chunk)

@@ -67,6 +67,16 @@ class Datasets(DatasetServiceServicer):
         await self._faults.enter("QueryDatasetUpload", request, context)
         return pb.QueryDatasetUploadResponse(committed_size=len(self.received.get(request.sha256, b"")))
 
+    async def DeleteDataset(self, request: pb.DeleteDatasetRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.Dataset:
+        await self._faults.enter("DeleteDataset", request, context)
+        return self.stored[request.name]
+
+    async def UndeleteDataset(
+        self, request: pb.UndeleteDatasetRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.Dataset:
+        await self._faults.enter("UndeleteDataset", request, context)
+        return self.stored[request.name]
+
     async def GetDataset(self, request: pb.GetDatasetRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.Dataset:
         await self._faults.enter("GetDataset", request, context)
         return self.stored[request.name]

@@ -116,6 +116,14 @@ class Jobs(JobServiceServicer):
             ],
         )
 
+    async def DeleteJob(self, request: pb.DeleteJobRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.Job:
+        await self._faults.enter("DeleteJob", request, context)
+        return self.jobs[request.name]
+
+    async def UndeleteJob(self, request: pb.UndeleteJobRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.Job:
+        await self._faults.enter("UndeleteJob", request, context)
+        return self.jobs[request.name]
+
     async def GetJob(self, request: pb.GetJobRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.Job:
         await self._faults.enter("GetJob", request, context)
         if request.name not in self.jobs:

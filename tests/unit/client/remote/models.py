@@ -38,6 +38,8 @@ class Models(ModelServiceServicer):
         """The files that the model has."""
         self.content = self.offered.copy()
         """What is sent; other than what is offered it is damaged."""
+        self.urls: dict[str, str] = {}
+        """Where else files can be read, by format."""
         self.break_after: list[int] = []
         """After how many chunks the next downloads break, one number per download."""
 
@@ -110,6 +112,14 @@ class Models(ModelServiceServicer):
             origin="budget",
         )
 
+    async def DeleteModel(self, request: pb.DeleteModelRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.Model:
+        await self._faults.enter("DeleteModel", request, context)
+        return self.model()
+
+    async def UndeleteModel(self, request: pb.UndeleteModelRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.Model:
+        await self._faults.enter("UndeleteModel", request, context)
+        return self.model()
+
     async def GetModel(self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.Model:
         await self._faults.enter("GetModel", request, context)
         return self.model()
@@ -136,7 +146,11 @@ class Models(ModelServiceServicer):
     ) -> AsyncIterator[pb.DownloadArtifactResponse]:
         await self._faults.enter("DownloadArtifact", request, context)
         breaks = self.break_after.pop(0) if self.break_after else None
-        content = self.content[request.name.rpartition("/")[2]]
+        name = request.name.rpartition("/")[2]
+        if request.accept_url and name in self.urls:
+            yield pb.DownloadArtifactResponse(url=self.urls[name])
+            return
+        content = self.content[name]
         for number, start in enumerate(range(request.read_offset, len(content), _CHUNK)):
             if number == breaks:
                 await abort(context)

@@ -1,0 +1,23 @@
+"""`secateur-sweep`: takes garbage out of the blob store now, or only counts it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from contextlib import closing
+
+from secateur.store import Store
+from secateur.store.gc import Collector
+from secateur.store.settings import Settings
+
+
+def main() -> None:
+    """Sweeps once and prints, as JSON, what was done. Entry point of `secateur-sweep`."""
+    parser = argparse.ArgumentParser(prog="secateur-sweep", description=__doc__)
+    parser.add_argument("--dry-run", action="store_true", help="only count")
+    dry_run: bool = parser.parse_args().dry_run
+    settings = Settings()
+    with closing(Store(settings.database_url, timeouts=settings.database_timeouts)) as store:
+        found = Collector(store, settings.blob_url, settings.ages).sweep(dry_run=dry_run)
+    sys.stdout.write(json.dumps(found.counts()) + "\n")

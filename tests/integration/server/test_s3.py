@@ -1,0 +1,55 @@
+"""A server whose blobs are on S3: data sets go there, files of models are read there, and nobody learns the key."""
+
+from __future__ import annotations
+
+import urllib.request
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from migrations.upgrade import upgrade
+from secateur.client import Client
+from secateur.store import Store
+from secateur.store.blobs import BlobStore
+from secateur.v1 import model_service_pb2 as models
+from secateur.v1 import model_service_pb2_grpc
+from tests.support.datasets import arrays, npz
+from tests.support.s3 import S3
+from tests.support.server import Api, make_settings, running, train
+from tests.support.store import redis_server
+
+SET = npz({**arrays(400, 50, side=150), "y_train": np.arange(400) % 10, "y_test": np.arange(50) % 10})
+
+
+def test_data_sets_go_to_s3_and_files_of_models_come_from_there(
+    s3: S3, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    url = s3.bucket()
+    settings = make_settings(tmp_path, blob_url=url, artifact_url_seconds=120)
+    upgrade(settings.database_url)
+    store, blobs = Store(settings.database_url), BlobStore(url)
+    (tmp_path / "set.npz").write_bytes(SET)
+
+    with redis_server(tmp_path), running(settings) as server, grpc.insecure_channel(server.address) as channel:
+        api = Api(channel, "default")
+        with Client(server.address) as client:
+            dataset = client.upload_dataset("set", tmp_path / "set.npz")
+            assert b"".join(blobs.read(dataset.sha256)) == SET
+            job = api.create_job()
+            int8 = train(store, blobs, job)
+            (model,) = client.models()
+            (path,) = model.download(tmp_path / "out", ["litert-int8"])
+        assert path.read_bytes() == int8
+        request = models.DownloadArtifactRequest(name=model.artifacts[1].name, accept_url=True)
+        (header,) = model_service_pb2_grpc.ModelServiceStub(channel).DownloadArtifact(request)
+        request.accept_url = False
+        streamed = b"".join(part.data for part in api.models.DownloadArtifact(request))
+
+    assert header.size_bytes == len(int8)
+    assert 0 < header.expire_time.seconds - model.snapshot.create_time.timestamp() < 600  # type: ignore[union-attr]
+    with urllib.request.urlopen(header.url) as response:
+        assert response.read() == streamed == int8
+    assert s3.environment["AWS_SECRET_ACCESS_KEY"] not in "".join(capfd.readouterr()) + repr(settings) + header.url
+    store.close()

@@ -1,0 +1,241 @@
+"""Deleting: out of sight at once, undone until the purge, and gone for good after it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from secateur.core.datasets import DATASETS, DatasetName, content
+from secateur.core.errors import AlreadyExists, FailedPrecondition, NotFound, SecateurError
+from secateur.core.graph import LayerGraph
+from secateur.core.jobs import JobState
+from secateur.core.planning import Plan
+from secateur.core.reports import ARENA_BYTES
+from secateur.store import Store
+from secateur.store.families import Family
+from secateur.store.ledger import JobLedger
+from secateur.store.records import JobRecord
+from secateur.store.tables import Base, Deletable
+from tests.support.store import PROJECT, Clock, a_report, claim, create, read
+
+DIGEST = "e" * 64
+WEEK = timedelta(days=7)
+MINE = replace(DATASETS["digits"], name="mine")
+
+
+def delete(store: Store, kind: Deletable, identifier: str, *, project: str = PROJECT, allow_missing: bool = False) -> bool:
+    with store.unit_of_work() as work:
+        there = work.trash.delete(kind, project, identifier, keep=WEEK, allow_missing=allow_missing)
+        work.commit()
+    return there
+
+
+def undelete(store: Store, kind: Deletable, identifier: str) -> None:
+    with store.unit_of_work() as work:
+        work.trash.undelete(kind, PROJECT, identifier)
+        work.commit()
+
+
+def purge(store: Store, clock: Clock) -> int:
+    with store.unit_of_work() as work:
+        purged = work.trash.purge(clock.now)
+        work.commit()
+    return purged
+
+
+def upload(store: Store, digest: str = DIGEST) -> None:
+    with store.unit_of_work() as work:
+        work.datasets.put(PROJECT, MINE, digest=digest, size_bytes=1)
+        work.commit()
+
+
+def finished(store: Store, graph: LayerGraph, chosen_plan: Plan, **asked: object) -> tuple[JobRecord, str]:
+    """Returns a job that succeeded, and the id of its model."""
+    job = create(store, graph, **asked)  # type: ignore[arg-type]
+    ledger, held = JobLedger(store), claim(store, job)
+    model = ledger.settle_target(held, a_report(graph, chosen_plan))
+    ledger.finish(held, JobState.SUCCEEDED)
+    assert model is not None
+    return job, model
+
+
+def listed(store: Store, *, show_deleted: bool = False) -> tuple[list[str], list[str], list[str]]:
+    """Returns the ids of the jobs, models and data sets that lists show."""
+    with store.snapshot() as work:
+        jobs = work.jobs.list(PROJECT, show_deleted=show_deleted).items
+        models = work.models.list(PROJECT, show_deleted=show_deleted).items
+        datasets = work.datasets.list(PROJECT, after="", limit=9, show_deleted=show_deleted)
+        return [job.id for job in jobs], [model.id for model in models], [dataset.id for dataset in datasets]
+
+
+def refused(call: Callable[[], object]) -> str:
+    with pytest.raises(SecateurError) as caught:
+        call()
+    return caught.value.reason
+
+
+def test_what_is_deleted_is_shown_on_demand_and_comes_back(
+    store: Store, graph: LayerGraph, chosen_plan: Plan, clock: Clock
+) -> None:
+    job, model = finished(store, graph, chosen_plan)
+    upload(store)
+    things = [(Deletable.JOB, job.id), (Deletable.MODEL, model), (Deletable.DATASET, "mine")]
+    everything = ([job.id], [model], ["mine"])
+
+    for kind, identifier in things:
+        assert refused(lambda kind=kind, identifier=identifier: undelete(store, kind, identifier)) == f"{kind.name}_NOT_DELETED"  # type: ignore[misc]
+        assert delete(store, kind, identifier)
+        assert refused(lambda kind=kind, identifier=identifier: delete(store, kind, identifier)) == f"{kind.name}_NOT_FOUND"  # type: ignore[misc]
+        assert delete(store, kind, identifier, allow_missing=True)
+    assert listed(store) == ([], [], [])
+    assert listed(store, show_deleted=True) == everything
+    with store.snapshot() as work:
+        marked = work.trash.mark(work.jobs.get(PROJECT, job.id)).deletion
+        family = Family.of(PROJECT, graph.digest, DatasetName("digits"))
+        assert work.families.offers(family, ram_measurement=ARENA_BYTES) == ()
+        assert work.families.version(family) == 2  # servers that keep the family in memory notice
+    assert marked is not None
+    assert (marked.delete_time, marked.purge_time) == (clock.now, clock.now + WEEK)
+
+    for kind, identifier in things:
+        undelete(store, kind, identifier)
+    assert listed(store) == everything
+
+
+def test_a_purge_takes_everything_of_a_job_but_its_models(
+    store: Store, graph: LayerGraph, chosen_plan: Plan, clock: Clock
+) -> None:
+    (job, model), (other, other_model) = finished(store, graph, chosen_plan), finished(store, graph, chosen_plan, seed=1)
+    delete(store, Deletable.JOB, job.id)
+    delete(store, Deletable.MODEL, other_model)
+    clock.advance(WEEK.total_seconds() - 1)
+    assert purge(store, clock) == 0
+    clock.advance(1)
+    assert purge(store, clock) == 2
+    assert purge(store, clock) == 0
+
+    assert listed(store, show_deleted=True) == ([other.id], [model], [])
+    assert read(store, other).outcomes[0].model_id is None
+    assert refused(lambda: undelete(store, Deletable.JOB, job.id)) == "JOB_NOT_FOUND"
+    with store.unit_of_work() as work:
+        for table in Base.metadata.sorted_tables:  # whatever tables there are: nothing of the job is left but its model
+            if "job_id" in table.columns and table.name != "models":
+                left = select(func.count()).select_from(table).where(table.c.job_id == job.id)
+                assert work.session.scalar(left) == 0, table.name
+
+
+def test_a_job_has_to_end_first_and_then_nobody_joins_it(store: Store, graph: LayerGraph, chosen_plan: Plan) -> None:
+    job = create(store, graph)
+    assert refused(lambda: delete(store, Deletable.JOB, job.id)) == "JOB_NOT_FINISHED"
+    ledger, held = JobLedger(store), claim(store, job)
+    assert refused(lambda: delete(store, Deletable.JOB, job.id)) == "JOB_NOT_FINISHED"
+    ledger.settle_target(held, a_report(graph, chosen_plan))
+    ledger.finish(held, JobState.SUCCEEDED)
+    assert create(store, graph).id == job.id
+
+    delete(store, Deletable.JOB, job.id)
+    second = create(store, graph)
+    assert second.id != job.id
+    undelete(store, Deletable.JOB, job.id)
+    assert create(store, graph).id == second.id
+    with store.unit_of_work() as work:
+        work.jobs.cancel(PROJECT, second.id)
+        work.commit()
+    delete(store, Deletable.JOB, job.id)
+    undelete(store, Deletable.JOB, job.id)
+    assert create(store, graph).id == job.id
+
+
+def test_a_data_set_that_a_job_trains_on_stays_and_one_that_was_deleted_is_not_trained_on(
+    store: Store, graph: LayerGraph, clock: Clock
+) -> None:
+    upload(store)
+    job = create(store, graph, dataset=content(DIGEST), dataset_id="mine")
+    with pytest.raises(FailedPrecondition, match=job.id) as caught:
+        delete(store, Deletable.DATASET, "mine")
+    assert (caught.value.reason, caught.value.metadata) == ("DATASET_IN_USE", {"job": job.id})
+    with store.unit_of_work() as work:
+        work.jobs.cancel(PROJECT, job.id)
+        work.commit()
+    delete(store, Deletable.DATASET, "mine")
+
+    assert refused(lambda: create(store, graph, dataset=content(DIGEST), dataset_id="mine")) == "DATASET_NOT_FOUND"
+    assert refused(lambda: upload(store)) == "DATASET_DELETED"
+    with store.snapshot() as work:
+        assert work.datasets.of_content(PROJECT, DIGEST) is None
+    clock.advance(WEEK.total_seconds())
+    assert purge(store, clock) == 1
+    upload(store, "f" * 64)
+    assert listed(store)[2] == ["mine"]
+
+
+def test_another_project_deletes_nothing(store: Store, graph: LayerGraph, chosen_plan: Plan) -> None:
+    job, model = finished(store, graph, chosen_plan)
+    upload(store)
+    for kind, identifier in ((Deletable.JOB, job.id), (Deletable.MODEL, model), (Deletable.DATASET, "mine")):
+        with pytest.raises(NotFound):
+            delete(store, kind, identifier, project="other")
+        assert not delete(store, kind, identifier, project="other", allow_missing=True)
+    assert listed(store) == ([job.id], [model], ["mine"])
+
+
+def test_of_a_job_and_a_deletion_at_once_only_one_comes_true(store: Store, graph: LayerGraph) -> None:
+    """Whatever comes first: a job is never made on a data set that is gone."""
+    for seed in range(6):
+        with store.unit_of_work() as work:
+            work.datasets.put(PROJECT, replace(MINE, name=f"set-{seed}"), digest=DIGEST, size_bytes=1)
+            work.commit()
+        barrier = threading.Barrier(2)
+
+        def make(seed: int = seed, barrier: threading.Barrier = barrier) -> bool:
+            barrier.wait()
+            try:
+                create(store, graph, seed=seed, dataset=content(DIGEST), dataset_id=f"set-{seed}")
+            except NotFound:
+                return False
+            return True
+
+        def remove(seed: int = seed, barrier: threading.Barrier = barrier) -> bool:
+            barrier.wait()
+            try:
+                return delete(store, Deletable.DATASET, f"set-{seed}")
+            except FailedPrecondition:
+                return False
+
+        with ThreadPoolExecutor(2) as pool:
+            made, removed = pool.submit(make), pool.submit(remove)
+        assert made.result() != removed.result()
+
+
+def test_of_an_undeletion_and_a_purge_at_once_only_one_comes_true(store: Store, clock: Clock) -> None:
+    for number in range(6):
+        name = f"set-{number}"
+        with store.unit_of_work() as work:
+            work.datasets.put(PROJECT, replace(MINE, name=name), digest=DIGEST, size_bytes=1)
+            work.commit()
+        delete(store, Deletable.DATASET, name)
+        clock.advance(WEEK.total_seconds())
+        barrier = threading.Barrier(2)
+
+        def take_back(name: str = name, barrier: threading.Barrier = barrier) -> bool:
+            barrier.wait()
+            try:
+                undelete(store, Deletable.DATASET, name)
+            except (NotFound, AlreadyExists):
+                return False
+            return True
+
+        def clear(barrier: threading.Barrier = barrier) -> bool:
+            barrier.wait()
+            return purge(store, clock) == 1
+
+        with ThreadPoolExecutor(2) as pool:
+            back, cleared = pool.submit(take_back), pool.submit(clear)
+        assert back.result() != cleared.result()
+        assert (name in listed(store)[2]) == back.result()
