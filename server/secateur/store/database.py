@@ -82,6 +82,15 @@ def is_passing(error: DBAPIError) -> bool:
     return error.connection_invalidated or isinstance(error, OperationalError)
 
 
+_NETWORK: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""Seconds, the last one milliseconds: a server that is cut off rather than stopped is noticed, as it never says so itself."""
+
 # NaN is not JSON: PostgreSQL would refuse it, so SQLite does too.
 _to_json: Final = partial(json.dumps, allow_nan=False)
 
@@ -96,7 +105,13 @@ def _postgresql(url: URL, timeouts: Timeouts) -> Engine:
     }
     options = " ".join(f"-c {name}={round(seconds * 1000)}" for name, seconds in limits.items())
     # Whoever opens transactions bounds them (the server by its threads): no second bound that could be lower.
-    return create_engine(url, connect_args={"options": options}, json_serializer=_to_json, pool_pre_ping=True, max_overflow=-1)
+    return create_engine(
+        url,
+        connect_args={"options": options, **_NETWORK},
+        json_serializer=_to_json,
+        pool_pre_ping=True,
+        max_overflow=-1,
+    )
 
 
 def _sqlite(url: URL, timeouts: Timeouts) -> Engine:

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from sqlalchemy import func, select
 
 from secateur.core import recipes
@@ -68,7 +69,21 @@ def test_a_job_is_created_with_everything_filled_in(api: Api) -> None:
     assert list(job.targets) == [target(limit(fraction=0.2), profile="stm32f746")]
     assert job.create_time.seconds > 0
     assert job.etag
-    assert get(api, job) == job
+    seen = get(api, job)
+    assert seen.queue_position >= 1
+    seen.ClearField("queue_position")  # not worth counting for everybody who creates a job
+    seen.ClearField("estimated_start_time")
+    assert seen == job
+
+
+def test_a_job_says_who_goes_first_and_takes_no_longer_than_the_deployment_allows(api: Api, settings: ServerSettings) -> None:
+    job = api.create_job(
+        priority=pb.JOB_PRIORITY_HIGH, max_pending_time=Duration(seconds=60), max_run_time=Duration(seconds=10**9), seed=8
+    )
+    assert (job.priority, job.max_pending_time.seconds) == (pb.JOB_PRIORITY_HIGH, 60)
+    assert job.max_run_time.seconds == settings.max_run_seconds
+    refused = refusal(lambda: api.create_job(max_run_time=Duration(), seed=9))
+    assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["job.max_run_time"])
 
 
 def test_a_recipe_is_overridden_field_by_field(api: Api) -> None:
