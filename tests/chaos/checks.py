@@ -28,18 +28,16 @@ class Ended:
         attempts: Jobs by number of attempts.
         events: Events in all.
         blobs: Blobs that are referred to.
-        unpublished: Files that a killed process left unfinished; garbage collection removes them.
     """
 
     states: Counter[str]
     attempts: Counter[int]
     events: int
     blobs: int
-    unpublished: int
 
 
 def check(store: Store, blobs: Path, names: Iterable[str]) -> Ended:
-    """Checks a deployment in which nothing happens any more.
+    """Checks a deployment in which nothing happens any more, and whose garbage was collected.
 
     Args:
         store: Its store.
@@ -62,11 +60,12 @@ def check(store: Store, blobs: Path, names: Iterable[str]) -> Ended:
     _check_models(store, jobs)
     referenced = _check_blobs(store, blobs)
     assert _files(blobs / "checkpoints") == [], "checkpoints of jobs that have ended are left"
-    assert _files(blobs / "uploads") == []
+    for folder in ("uploads", "incoming", "quarantine"):
+        assert _files(blobs / folder) == [], "files that nobody needs are left"
     with store.unit_of_work() as work:
         assert work.session.scalars(select(func.count()).select_from(OutboxRow)).one() == 0
     states = Counter(f"{job.state} {job.error_reason}".strip() for job in jobs)
-    return Ended(states, Counter(job.attempt for job in jobs), events, referenced, len(_files(blobs / "incoming")))
+    return Ended(states, Counter(job.attempt for job in jobs), events, referenced)
 
 
 def _jobs(store: Store) -> list[JobRecord]:
@@ -132,6 +131,7 @@ def _check_blobs(store: Store, folder: Path) -> int:
         digests = set(work.session.scalars(select(ArtifactRow.sha256)))
     for digest in digests:
         assert hashlib.sha256((folder / "sha256" / digest[:2] / digest[2:]).read_bytes()).hexdigest() == digest
+    assert len(_files(folder / "sha256")) == len(digests), "blobs that nothing refers to are left"
     return len(digests)
 
 

@@ -229,5 +229,5 @@ def _not_found(kind: Deletable, project: str, identifier: str, what: str = "") -
     return NotFound(
         f"{kind.name}_NOT_FOUND",
         f"There is no such {_WORDS[kind]}{what} in project {project}. Received: {identifier}",
-        field="name",
+        field="dataset" if kind is Deletable.DATASET else "name",  # as wherever else it is not found
     )

@@ -1,0 +1,52 @@
+"""The least that grpc.aio can do, to hold the service against: an empty echo, a stream of chunks, a stream that is counted.
+
+`python -m tests.benchmarks.bare_server PORT` serves until it is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+import grpc.aio
+
+ECHO = "/bare.Bare/Echo"
+DOWNLOAD = "/bare.Bare/Download"
+UPLOAD = "/bare.Bare/Upload"
+CHUNK = bytes(2**20)
+
+
+async def _echo(request: bytes, context: Any) -> bytes:
+    return request
+
+
+async def _download(request: bytes, context: Any) -> AsyncGenerator[bytes, None]:
+    for _ in range(int(request)):
+        yield CHUNK
+
+
+async def _upload(requests: AsyncIterator[bytes], context: Any) -> bytes:
+    size = 0
+    async for chunk in requests:
+        size += len(chunk)
+    return str(size).encode()
+
+
+async def serve(port: int) -> None:
+    """Serves until cancelled."""
+    server = grpc.aio.server()
+    handlers = {
+        "Echo": grpc.unary_unary_rpc_method_handler(_echo),
+        "Download": grpc.unary_stream_rpc_method_handler(_download),
+        "Upload": grpc.stream_unary_rpc_method_handler(_upload),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bare.Bare", handlers),))
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))

@@ -1,0 +1,437 @@
+"""What the control plane bears, against the least that grpc.aio can do in the same run.
+
+`python -m tests.benchmarks.control_plane [--only SECTION ...] [--quick]` runs on loopback, the server in a process of its own:
+
+- `resolve`: ResolveModel over 100,000 models in 1,000 families against an empty echo (target: half its rate, p99 at most 3x);
+- `list`: a filtered page of 1,000 and of 1,000,000 jobs on PostgreSQL (target: ratio at most 1.5);
+- `watch`: 2,000 watchers of one job, an event a second for a minute (target: each within 1 s, none missing);
+- `blobs`: download and upload against a bare stream of the same chunks (target: 0.8 and 0.7 of its rate);
+- `create`: jobs created at once (target: 300 a second, none lost).
+
+What is compared takes turns, three times. Prints a table and writes docs/results/control_plane.json; `--quick` takes a
+hundredth of everything, to see that it runs, and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import io
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import numpy as np
+import psutil
+from sqlalchemy import case, literal, null
+
+from migrations.upgrade import upgrade
+from secateur.core.jobs import JobState
+from secateur.store import Store
+from secateur.store.blobs import BlobStore
+from secateur.store.database import make_engine
+from secateur.store.ledger import JobLedger
+from secateur.store.tables import ArchitectureRow, JobRow, ModelRow
+from secateur.store.wakeups import Wakeups
+from secateur.v1 import dataset_service_pb2 as datasets_pb
+from secateur.v1 import dataset_service_pb2_grpc, job_service_pb2_grpc, model_service_pb2_grpc, resources_pb2
+from secateur.v1 import job_service_pb2 as jobs_pb
+from secateur.v1 import model_service_pb2 as models_pb
+from tests.benchmarks.bare_server import CHUNK, DOWNLOAD, ECHO, UPLOAD
+from tests.benchmarks.filled import copies, digest, identifier
+from tests.support.postgres import postgres_server
+from tests.support.server import Api, limit, train
+from tests.support.stack import ROOT, Stack, free_port
+
+RESULTS: Final = ROOT / "docs/results/control_plane.json"
+ROUNDS: Final = 3
+IN_FLIGHT: Final = 32
+SECONDS: Final = 8.0
+
+
+class Service:
+    """A server of ours and a bare one, each in its own process, and a store to fill.
+
+    Args:
+        folder: Where everything is.
+        database_url: The database; None for SQLite in the folder.
+    """
+
+    def __init__(self, folder: Path, database_url: str | None = None) -> None:
+        self.stack = Stack(folder, **({"database_url": database_url} if database_url else {}))
+        self.database_url = database_url or self.stack.settings.database_url
+        upgrade(self.database_url)
+        self.bare_address = f"127.0.0.1:{free_port()}"
+        port = self.bare_address.rpartition(":")[2]
+        self._bare = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.bare_server", port], cwd=ROOT)
+        self.stack.start("redis", "server")
+        self.stack.wait_for_server()
+        self._wakeups = Wakeups(self.stack.settings.redis_url)
+        self.store = Store(self.database_url, wakeups=self._wakeups)
+        self.blobs = BlobStore(self.stack.settings.blob_url)
+
+    def close(self) -> None:
+        """Ends everything."""
+        self.store.close()
+        self._wakeups.close()
+        self._bare.kill()
+        self._bare.wait()
+        self.stack.down()
+
+    @contextmanager
+    def api(self, project: str = "default") -> Iterator[Api]:
+        """Gives blocking stubs."""
+        with grpc.insecure_channel(self.stack.address) as channel:
+            yield Api(channel, project)
+
+
+@contextmanager
+def service(database_url: str | None = None) -> Iterator[Service]:
+    """Runs a service while the block lasts."""
+    with tempfile.TemporaryDirectory() as folder:
+        running = Service(Path(folder), database_url)
+        try:
+            yield running
+        finally:
+            running.close()
+
+
+async def load(call: Callable[[], Awaitable[object]], seconds: float) -> tuple[float, float]:
+    """Keeps calls in flight and returns how many ended a second, and the 99th percentile of their times in seconds."""
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+
+    async def loop() -> None:
+        while (begun := time.perf_counter()) < end:
+            await call()
+            times.append(time.perf_counter() - begun)
+
+    begun = time.perf_counter()
+    await asyncio.gather(*(loop() for _ in range(IN_FLIGHT)))
+    return len(times) / (time.perf_counter() - begun), statistics.quantiles(times, n=100)[98]
+
+
+def resolve(share: float) -> dict[str, Any]:
+    """Devices ask for their model."""
+    models, families = int(100_000 * share), int(1_000 * share)
+    with service() as running:
+        with running.api() as api:
+            job = api.create_job()
+            train(running.store, running.blobs, job)
+        engine = make_engine(running.database_url)
+        copies(engine, ArchitectureRow, families, {"id": identifier, "digest": digest}, id=job.architecture[-16:])
+        changed = {
+            "id": identifier,
+            "job_id": identifier,
+            "architecture": lambda n: digest(n % families),
+            "accuracy": lambda n: literal(0.5) + (n * 7919 % 997) / literal(2000.0),
+            "flash_bytes": lambda n: literal(20_000) + n * 104_729 % 100_003,
+        }
+        copies(engine, ModelRow, models, changed, job_id=job.name.rpartition("/")[2])
+        engine.dispose()
+        return asyncio.run(_resolve(running, families, SECONDS * max(share, 0.1)))
+
+
+def _unless(request: models_pb.ResolveModelRequest, etag: str) -> models_pb.ResolveModelRequest:
+    asked = models_pb.ResolveModelRequest(if_none_match=etag)
+    asked.MergeFrom(request)
+    return asked
+
+
+async def _resolve(running: Service, families: int, seconds: float) -> dict[str, Any]:
+    flash = limit(resources_pb2.RESOURCE_FLASH_BYTES, value=90_000)
+    requests = [
+        models_pb.ResolveModelRequest(
+            architecture=f"projects/default/architectures/{10**15 + family}",
+            dataset="datasets/digits",
+            budget=resources_pb2.Budget(limits=[flash]),
+        )
+        for family in range(families)
+    ]
+    async with (
+        grpc.aio.insecure_channel(running.bare_address) as bare,
+        grpc.aio.insecure_channel(running.stack.address) as ours,
+    ):
+        echo: Any = bare.unary_unary(ECHO)
+        stub = model_service_pb2_grpc.ModelServiceStub(ours)
+        asked = iter(range(10**9))
+        answers = [await stub.ResolveModel(request) for request in requests]  # warm, and where the etags come from
+        known = [models_pb.ResolveModelRequest(if_none_match=answer.etag) for answer in answers]
+        for request, full in zip(known, requests, strict=True):
+            request.MergeFrom(full)
+
+        def ask(kind: list[models_pb.ResolveModelRequest]) -> Awaitable[object]:
+            return stub.ResolveModel(kind[next(asked) * 7919 % families])
+
+        sides: dict[str, Callable[[], Awaitable[object]]] = {
+            "echo": lambda: echo(b""),
+            "resolve": lambda: ask(requests),
+            "resolve, unchanged": lambda: ask(known),
+        }
+        rows = [{side: await load(call, seconds) for side, call in sides.items()} for _ in range(ROUNDS)]
+        unchanged = await stub.ResolveModel(known[0])
+    return {
+        "models": families * 100,
+        "families": families,
+        **{
+            f"{side}: {figure}": statistics.median(row[side][place] / row["echo"][place] for row in rows)
+            for side in ("resolve", "resolve, unchanged")
+            for place, figure in ((0, "rate / echo"), (1, "p99 / echo"))
+        },
+        "echo a second": statistics.median(row["echo"][0] for row in rows),
+        "reply bytes": answers[0].ByteSize(),
+        "reply bytes, unchanged": unchanged.ByteSize(),
+    }
+
+
+def listing(share: float) -> dict[str, Any]:
+    """Somebody looks for their running jobs among all that there ever were."""
+    sizes = (1_000, int(1_000_000 * share))
+    times: dict[int, dict[str, float]] = {}
+    with postgres_server() as postgres:
+        for size in sizes:
+            with postgres.database() as url, service(url) as running:
+                times[size] = _list_times(running, size)
+    small, large = (times[size] for size in sizes)
+    return {
+        "jobs": sizes,
+        **{f"{name}: {sizes[1]:,} / {sizes[0]:,}": large[name] / small[name] for name in small},
+        "ms": {size: {name: round(1e3 * seconds, 2) for name, seconds in found.items()} for size, found in times.items()},
+    }
+
+
+def _list_times(running: Service, size: int) -> dict[str, float]:
+    with running.api() as api:
+        job = api.create_job(labels={"fleet": "alps"})
+        engine = make_engine(running.database_url)
+        rare = size // 100
+        changed = {
+            "id": identifier,
+            "work_key": digest,
+            "live_work_key": lambda _: null(),
+            "state": lambda n: case((n % rare == 7, literal("RUNNING")), else_=literal("SUCCEEDED")),
+            "create_time": lambda n: JobRow.__table__.c.create_time - n * literal(timedelta(seconds=1)),
+        }
+        copies(engine, JobRow, size, changed, id=job.name.rpartition("/")[2])
+        with engine.connect() as connection:
+            connection.exec_driver_sql("ANALYZE")
+        engine.dispose()
+        filters = ("", "state = RUNNING", 'labels.fleet = "alps"', 'state = RUNNING AND labels.fleet = "alps"')
+        requests = {asked: jobs_pb.ListJobsRequest(parent=api.parent, page_size=50, filter=asked) for asked in filters}
+        return {asked or "newest": _median_time(partial(api.jobs.ListJobs, request)) for asked, request in requests.items()}
+
+
+def _median_time(call: Callable[[], object], times: int = 60) -> float:
+    taken = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - begun)
+    return statistics.median(taken[5:])
+
+
+def watching(share: float) -> dict[str, Any]:
+    """Many follow one job."""
+    watchers, events = int(2_000 * share), max(5, int(60 * share))
+    with service() as running:
+        with running.api() as api:
+            job = api.create_job()
+        ledger = JobLedger(running.store)
+        claim = ledger.claim(job.name.rpartition("/")[2], worker="benchmark", lease_seconds=600)
+        assert claim is not None
+
+        async def follow(stub: Any, started: asyncio.Queue[int]) -> list[tuple[str, float]]:
+            seen = []
+            async for response in stub.WatchJob(jobs_pb.WatchJobRequest(name=job.name)):
+                seen.append((response.event.message, time.time()))
+                if len(seen) == 2:
+                    started.put_nowait(1)
+            return seen
+
+        async def run() -> tuple[list[list[tuple[str, float]]], dict[str, float]]:
+            channels = [
+                grpc.aio.insecure_channel(running.stack.address, options=[("grpc.use_local_subchannel_pool", 1)])
+                for _ in range(20)
+            ]
+            stubs = [job_service_pb2_grpc.JobServiceStub(channel) for channel in channels]
+            started: asyncio.Queue[int] = asyncio.Queue()
+            tasks = [asyncio.create_task(follow(stubs[number % 20], started)) for number in range(watchers)]
+            for _ in range(watchers):
+                await started.get()
+            sent = {}
+            for number in range(events):
+                sent[f"event {number}"] = time.time()
+                await asyncio.to_thread(ledger.report, claim, message=f"event {number}")
+                await asyncio.sleep(1)
+            await asyncio.to_thread(ledger.finish, claim, JobState.FAILED, reason="BENCHMARK", message="over")
+            seen = await asyncio.gather(*tasks)
+            for channel in channels:
+                await channel.close()
+            return seen, sent
+
+        seen, sent = asyncio.run(run())
+    delays = [at - sent[message] for heard in seen for message, at in heard if message in sent]
+    return {
+        "watchers": watchers,
+        "events": events,
+        "missing": watchers * events - len(delays),
+        "repeated": sum(len(heard) - len(dict(heard)) for heard in seen),
+        "delay p50 s": statistics.median(delays),
+        "delay p99 s": statistics.quantiles(delays, n=100)[98],
+        "delay max s": max(delays),
+    }
+
+
+def blobs(share: float) -> dict[str, Any]:
+    """Files go out and come in."""
+    size = max(1, int(256 * share))
+    with service() as running:
+        with running.api() as api:
+            job = api.create_job()
+            train(running.store, running.blobs, job, flash_bytes=size * len(CHUNK))
+        return asyncio.run(_blobs(running, size))
+
+
+async def _blobs(running: Service, chunks: int) -> dict[str, Any]:
+    rows = []
+    async with (
+        grpc.aio.insecure_channel(running.bare_address) as bare,
+        grpc.aio.insecure_channel(running.stack.address) as ours,
+    ):
+        models = model_service_pb2_grpc.ModelServiceStub(ours)
+        sets = dataset_service_pb2_grpc.DatasetServiceStub(ours)
+        model = (await models.ListModels(models_pb.ListModelsRequest(parent="projects/default"))).models[0]
+        int8 = next(file for file in model.artifacts if file.format == models_pb.ARTIFACT_FORMAT_LITERT_INT8)
+        wanted = models_pb.DownloadArtifactRequest(name=int8.name)
+        bare_download: Any = bare.unary_stream(DOWNLOAD)
+        bare_upload: Any = bare.stream_unary(UPLOAD)
+        for number in range(ROUNDS):
+            file = _archive(chunks, seed=number)
+            spec = datasets_pb.DatasetSpec(
+                parent="projects/default",
+                dataset_id=f"set{number}",
+                size_bytes=len(file),
+                sha256=hashlib.sha256(file).hexdigest(),
+            )
+            row = {
+                "bare download": await _seconds(_all(bare_download(str(chunks).encode()))),
+                "download": await _seconds(_all(models.DownloadArtifact(wanted))),
+                "bare upload": await _seconds(bare_upload(_pieces(file))),
+                "upload": await _seconds(sets.UploadDataset(_upload(spec, file))),
+            }
+            rows.append({name: chunks / seconds for name, seconds in row.items()})
+    return {
+        "MiB": chunks,
+        "download / bare": statistics.median(row["download"] / row["bare download"] for row in rows),
+        "upload / bare": statistics.median(row["upload"] / row["bare upload"] for row in rows),
+        "MiB/s": {name: round(statistics.median(row[name] for row in rows)) for name in rows[0]},
+    }
+
+
+async def _seconds(call: Awaitable[object]) -> float:
+    begun = time.perf_counter()
+    await call
+    return time.perf_counter() - begun
+
+
+async def _all(stream: AsyncIterable[object]) -> None:
+    async for _ in stream:
+        pass
+
+
+async def _pieces(file: bytes) -> AsyncGenerator[bytes, None]:
+    for start in range(0, len(file), len(CHUNK)):
+        yield file[start : start + len(CHUNK)]
+
+
+async def _upload(spec: datasets_pb.DatasetSpec, file: bytes) -> AsyncGenerator[datasets_pb.UploadDatasetRequest, None]:
+    yield datasets_pb.UploadDatasetRequest(spec=spec)
+    async for piece in _pieces(file):
+        yield datasets_pb.UploadDatasetRequest(chunk=piece)
+
+
+def _archive(mebibytes: int, seed: int) -> bytes:
+    """Returns a data set of about so many MiB."""
+    random = np.random.default_rng(seed)
+    images = mebibytes * 2**20 // (32 * 32 * 3)
+    file = io.BytesIO()
+    np.savez(
+        file,
+        x_train=random.integers(0, 256, (images - 10, 32, 32, 3), np.uint8),
+        y_train=np.arange(images - 10, dtype=np.uint8) % 10,
+        x_test=random.integers(0, 256, (10, 32, 32, 3), np.uint8),
+        y_test=np.arange(10, dtype=np.uint8),
+    )
+    return file.getvalue()
+
+
+def creating(share: float) -> dict[str, Any]:
+    """Many jobs are asked for at once."""
+    count = int(3_000 * share)
+    with service() as running:
+        with running.api() as api:
+            job = api.job()
+        seconds, names = asyncio.run(_create(running, job, count))
+        with running.api() as api:
+            listed, token = set[str](), ""
+            while True:
+                page = api.jobs.ListJobs(jobs_pb.ListJobsRequest(parent=api.parent, page_size=200, page_token=token))
+                listed |= {found.name for found in page.jobs}
+                token = page.next_page_token
+                if not token:
+                    break
+    return {"jobs": count, "a second": count / seconds, "lost": len(names - listed), "twice": count - len(names)}
+
+
+async def _create(running: Service, job: jobs_pb.Job, count: int) -> tuple[float, set[str]]:
+    async with grpc.aio.insecure_channel(running.stack.address) as channel:
+        stub = job_service_pb2_grpc.JobServiceStub(channel)
+        seeds = iter(range(count))
+        names: set[str] = set()
+
+        async def loop() -> None:
+            for seed in seeds:
+                request = jobs_pb.CreateJobRequest(parent="projects/default", request_id=str(uuid.uuid4()))
+                request.job.CopyFrom(job)
+                request.job.seed = seed
+                names.add((await stub.CreateJob(request)).name)
+
+        begun = time.perf_counter()
+        await asyncio.gather(*(loop() for _ in range(IN_FLIGHT)))
+        return time.perf_counter() - begun, names
+
+
+SECTIONS: Final = {"resolve": resolve, "list": listing, "watch": watching, "blobs": blobs, "create": creating}
+
+
+def main() -> None:
+    """Runs the sections that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--quick", action="store_true")
+    given = parser.parse_args()
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in given.only:
+        figures = SECTIONS[name](0.01 if given.quick else 1.0)
+        print(f"{name}:")
+        for figure, value in figures.items():
+            print(f"    {figure:<40} {value:.3f}" if isinstance(value, float) else f"    {figure:<40} {value}", flush=True)
+        found[name] = figures | {"machine": f"{psutil.cpu_count()} cores", "command": " ".join(sys.argv[1:])}
+        if not given.quick:
+            RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
