@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import cached_property
 
 from sqlalchemy import DateTime, func, select
 from sqlalchemy.orm import Session
@@ -25,13 +24,16 @@ class DatabaseClock:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._time: datetime | None = None
 
     def __call__(self) -> datetime:
         """Returns the time of the transaction, aware, in UTC."""
+        # Not a cached_property: until Python 3.12 those of all threads share a lock, and this one may wait for the database.
+        if self._time is None:
+            self._time = self._read()
         return self._time
 
-    @cached_property
-    def _time(self) -> datetime:
+    def _read(self) -> datetime:
         if self._session.get_bind().dialect.name == "postgresql":
             # Not now(), which is when the transaction began: it may have waited for a lock since.
             time: datetime = self._session.execute(select(func.clock_timestamp(type_=DateTime(timezone=True)))).scalar_one()

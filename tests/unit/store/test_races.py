@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -10,6 +11,7 @@ from threading import Barrier
 from typing import TypeVar
 
 import pytest
+from sqlalchemy import select
 
 from secateur.core import devices
 from secateur.core.cost import cost_of
@@ -19,6 +21,7 @@ from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
 from secateur.core.profiles import MAX_PROFILES_PER_PROJECT
 from secateur.store import Store
+from secateur.store.database import Timeouts
 from secateur.store.ledger import JobLedger
 from tests.support.store import PROJECT, Clock, a_graph, a_spec, claim, create, events, owed, read
 
@@ -175,3 +178,23 @@ def test_profiles_created_at_once_stay_within_the_quota(store: Store) -> None:
         work.commit()
     with pytest.raises(QuotaExceeded):
         other.result()
+
+
+def test_whoever_writes_does_not_wait_for_the_time_of_those_who_wait_for_it(database_url: str) -> None:
+    store = Store(database_url, timeouts=Timeouts(lock_seconds=5))  # on the database's own clock
+
+    def read_the_time() -> None:
+        with store.unit_of_work() as work:  # on SQLite this waits for the other to commit
+            work.journal.now()
+
+    with ThreadPoolExecutor(1) as pool:
+        with store.unit_of_work() as work:
+            work.session.execute(select(1))
+            other = pool.submit(read_the_time)
+            wait([other], timeout=0.3)
+            started = time.monotonic()
+            work.journal.now()
+            assert time.monotonic() - started < 2
+            work.commit()
+        other.result()
+    store.close()
