@@ -37,7 +37,7 @@ async def _upload(requests: AsyncIterator[bytes], context: Any) -> bytes:
 async def serve(port: int) -> None:
     """Serves until cancelled."""
     server = grpc.aio.server()
-    handlers = {
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         "Echo": grpc.unary_unary_rpc_method_handler(_echo),
         "Download": grpc.unary_stream_rpc_method_handler(_download),
         "Upload": grpc.stream_unary_rpc_method_handler(_upload),
