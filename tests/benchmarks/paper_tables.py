@@ -1,11 +1,12 @@
 """The tables of the papers, on real data: every row trained, exported, measured, and scored once on the test split.
 
 `python -m tests.benchmarks.paper_tables --table T [--seeds N] [--recipe R] [--epochs E] [--images N] [--test-images N]
-[--only TEXT ...] [--folder DIR] [--backend jax]` runs the rows of a table (see `paper_cells`) that docs/results/tables/T.json
-does not have yet under the same settings, and goes on inside a training that was cut off. T is 1 to 6, `equal` or `tradeoff`.
+[--only TEXT ...] [--folder DIR] [--backend jax] [--accuracy-only]` runs the rows of a table (see `paper_cells`) that
+docs/results/tables/T.json does not have yet under the same settings, and goes on inside a training that was cut off.
+T is 1 to 6, `equal` or `tradeoff`.
 `--images` trains on so many images, a stratified draw, and `--test-images` scores on as many; the result says so.
 `--folder` holds cifar10.npz and the like; without it Keras downloads them. Seed s decides plan, initialisation, validation
-split and order. With the JAX backend nothing is exported, so those columns stay empty.
+split and order. With the JAX backend, and if asked for accuracy only, nothing is exported: those columns stay empty.
 
 Writes the rows as JSON, a table as Markdown with mean and spread over the seeds, and for `tradeoff` a figure.
 """
@@ -43,6 +44,7 @@ class Settings:
     images: int | None
     test_images: int | None
     folder: Path | None
+    accuracy_only: bool
 
     @property
     def told(self) -> dict[str, Any]:
@@ -67,8 +69,6 @@ class Runner:
 
     def run(self, cell: Cell, seed: int) -> dict[str, Any]:
         """Trains and measures one cell."""
-        import keras
-
         from secateur.core import datasets, recipes
         from secateur.core.graph import zoo
         from secateur.core.specs import JobSpec, Target
@@ -83,7 +83,7 @@ class Runner:
         spec = JobSpec(graph.digest, self._dataset(cell.dataset), (Target(budget=cell.budget),), recipe, cell.policy, seed)
         checkpoints = CheckpointStore((CACHE / "blobs").as_uri(), "tables")
         sources = DatasetSources(self._settings.folder, lambda digest: CACHE / "blobs/sha256" / digest[:2] / digest[2:])
-        measured = _on_devices if keras.backend.backend() == "tensorflow" else _in_keras
+        measured = _in_keras if self._settings.accuracy_only else _on_devices
         return measured(graph, spec, checkpoints, sources)
 
     def _dataset(self, name: str) -> str:
@@ -145,7 +145,7 @@ def _on_devices(graph: Any, spec: Any, checkpoints: Any, sources: Any) -> dict[s
 
 
 def _in_keras(graph: Any, spec: Any, checkpoints: Any, sources: Any) -> dict[str, Any]:
-    """What needs no TensorFlow: plans, trainings and the accuracy of the network itself."""
+    """What needs no export: plans, trainings and the accuracy of the network itself."""
     import numpy as np
 
     from secateur.core.planning import effective_budget
@@ -160,7 +160,7 @@ def _in_keras(graph: Any, spec: Any, checkpoints: Any, sources: Any) -> dict[str
     if spec.policy.mode is PlanMode.HYBRID:
         source = Iterative(task) if spec.policy.hybrid.rounds > 1 else Hybrid(task)
     elif spec.policy.search:
-        raise NotImplementedError("A search measures exports, which needs TensorFlow")
+        raise NotImplementedError("A search measures exports; leave it out with --only")
     proposal = source.propose(effective_budget(graph, spec.targets[0]))
     training = task.train(proposal.model, proposal.recipe, start=proposal.plan.digest)
     outputs = np.asarray(proposal.model.predict(task.data.test.images, verbose=0))
@@ -306,9 +306,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="Run rows that have all of these texts somewhere.")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--backend", choices=("tensorflow", "jax"), default="tensorflow")
+    parser.add_argument("--accuracy-only", action="store_true", help="Export and measure nothing; implied by the JAX backend.")
     given = parser.parse_args()
     os.environ["KERAS_BACKEND"] = given.backend
-    settings = Settings(given.recipe, given.epochs, given.images, given.test_images, given.folder)
+    accuracy_only = given.accuracy_only or given.backend != "tensorflow"
+    settings = Settings(given.recipe, given.epochs, given.images, given.test_images, given.folder, accuracy_only)
     run_table(given.table, settings, given.seeds, given.only)
 
 
