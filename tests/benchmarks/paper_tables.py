@@ -118,6 +118,7 @@ class Runner:
 
 def _on_devices(graph: Any, spec: Any, checkpoints: Any, sources: Any) -> dict[str, Any]:
     """Everything that a job measures."""
+    from secateur.core.errors import Infeasible
     from secateur.core.reports import ArtifactFormat
     from secateur.workers.engine.measure import figure_of
     from secateur.workers.engine.pipeline import run_target
@@ -131,7 +132,7 @@ def _on_devices(graph: Any, spec: Any, checkpoints: Any, sources: Any) -> dict[s
         sources=sources,
     )
     if report.plan is None or not report.artifacts:
-        raise RuntimeError(report.message)
+        raise Infeasible("BUDGET_INFEASIBLE", report.message)
     int8, float32 = ArtifactFormat.LITERT_INT8, ArtifactFormat.LITERT_FLOAT32
     measurements = report.measurements
     return {
@@ -199,7 +200,7 @@ def run_table(name: str, settings: Settings, seeds: int, only: list[str]) -> Non
             print(f"{cell.network}, {cell.dataset}, {cell.label}, {cell.asked}, seed {seed}", flush=True)
             try:
                 rows.append({**key, **runner.run(cell, seed), "machine": machine()})
-            except Infeasible as error:  # no stock network is that small
+            except Infeasible as error:  # stock networks, and residual streams, are only so small
                 print(f"    {error}", flush=True)
                 continue
             print(f"    accuracy {rows[-1]['accuracy']:.4f}, {rows[-1]['training_s']:.0f} s of training", flush=True)
