@@ -274,30 +274,34 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     rows = [row for row in rows if all(name in row for name in RESOURCES)]
-    figure, axes = plt.subplots(2, 3, figsize=(12, 7), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(2, 3, figsize=(12, 7.5), sharey=True, layout="constrained")
     for axis, resource in zip(axes.flat, RESOURCES, strict=True):
+        title, factor = _AXES[resource]
         for how in dict.fromkeys(row["how"] for row in rows):
             points = sorted(
-                (_mean(same, resource), 100 * _mean(same, "accuracy")) for key, same in grouped(rows).items() if key[3] == how
+                (factor * _mean(same, resource), 100 * _mean(same, "accuracy"))
+                for key, same in grouped(rows).items()
+                if key[3] == how
             )
             axis.plot(*zip(*points, strict=True), marker="o", label=how)
-        axis.set_xscale("log")
-        axis.set_xlabel(_AXES[resource])
-        axis.grid(alpha=0.3, which="both")
+        axis.ticklabel_format(useOffset=False)
+        axis.set_xlabel(title)
+        axis.grid(alpha=0.3)
     for axis in axes[:, 0]:
         axis.set_ylabel("test accuracy, %")
-    axes.flat[0].legend()
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(axes.flat[0].lines))
     figure.savefig(path, metadata={"Date": None})
 
 
 _AXES = {
-    "parameters": "parameters",
-    "flops": "FLOPs",
-    "latency_ms": "latency, int8 on LiteRT, ms",
-    "energy_horowitz_uj": "energy (horowitz, int8), µJ",
-    "processor_ms": "processor time of 100 images, int8, ms",
-    "process_peak_bytes": "peak resident memory, int8, bytes",
+    "parameters": ("parameters, thousands", 1e-3),
+    "flops": ("MFLOPs", 1e-6),
+    "latency_ms": ("latency, int8 on LiteRT, ms", 1),
+    "energy_horowitz_uj": ("energy (horowitz, int8), µJ", 1),
+    "processor_ms": ("processor time of 100 images, int8, ms", 1),
+    "process_peak_bytes": ("peak resident memory, int8, MiB", 2**-20),
 }
+"""What the axes say, and what a figure is multiplied by for it."""
 
 
 def main() -> None:
