@@ -1,11 +1,12 @@
 """The tables of the papers, on real data: every row trained, exported, measured, and scored once on the test split.
 
 `python -m tests.benchmarks.paper_tables --table T [--seeds N] [--recipe R] [--epochs E] [--images N] [--test-images N]
-[--only TEXT ...] [--folder DIR] [--backend jax]` runs the rows of a table (see `paper_cells`) that docs/results/tables/T.json
-does not have yet under the same settings, and goes on inside a training that was cut off. T is 1 to 6, `equal` or `tradeoff`.
+[--only TEXT ...] [--folder DIR] [--backend jax] [--accuracy-only]` runs the rows of a table (see `paper_cells`) that
+docs/results/tables/T.json does not have yet under the same settings, and goes on inside a training that was cut off.
+T is 1 to 6, `equal` or `tradeoff`.
 `--images` trains on so many images, a stratified draw, and `--test-images` scores on as many; the result says so.
 `--folder` holds cifar10.npz and the like; without it Keras downloads them. Seed s decides plan, initialisation, validation
-split and order. With the JAX backend nothing is exported, so those columns stay empty.
+split and order. With the JAX backend, and if asked for accuracy only, nothing is exported: those columns stay empty.
 
 Writes the rows as JSON, a table as Markdown with mean and spread over the seeds, and for `tradeoff` a figure.
 """
@@ -43,6 +44,7 @@ class Settings:
     images: int | None
     test_images: int | None
     folder: Path | None
+    accuracy_only: bool
 
     @property
     def told(self) -> dict[str, Any]:
@@ -67,8 +69,6 @@ class Runner:
 
     def run(self, cell: Cell, seed: int) -> dict[str, Any]:
         """Trains and measures one cell."""
-        import keras
-
         from secateur.core import datasets, recipes
         from secateur.core.graph import zoo
         from secateur.core.specs import JobSpec, Target
@@ -83,7 +83,7 @@ class Runner:
         spec = JobSpec(graph.digest, self._dataset(cell.dataset), (Target(budget=cell.budget),), recipe, cell.policy, seed)
         checkpoints = CheckpointStore((CACHE / "blobs").as_uri(), "tables")
         sources = DatasetSources(self._settings.folder, lambda digest: CACHE / "blobs/sha256" / digest[:2] / digest[2:])
-        measured = _on_devices if keras.backend.backend() == "tensorflow" else _in_keras
+        measured = _in_keras if self._settings.accuracy_only else _on_devices
         return measured(graph, spec, checkpoints, sources)
 
     def _dataset(self, name: str) -> str:
@@ -118,6 +118,7 @@ class Runner:
 
 def _on_devices(graph: Any, spec: Any, checkpoints: Any, sources: Any) -> dict[str, Any]:
     """Everything that a job measures."""
+    from secateur.core.errors import Infeasible
     from secateur.core.reports import ArtifactFormat
     from secateur.workers.engine.measure import figure_of
     from secateur.workers.engine.pipeline import run_target
@@ -131,7 +132,7 @@ def _on_devices(graph: Any, spec: Any, checkpoints: Any, sources: Any) -> dict[s
         sources=sources,
     )
     if report.plan is None or not report.artifacts:
-        raise RuntimeError(report.message)
+        raise Infeasible("BUDGET_INFEASIBLE", report.message)
     int8, float32 = ArtifactFormat.LITERT_INT8, ArtifactFormat.LITERT_FLOAT32
     measurements = report.measurements
     return {
@@ -145,7 +146,7 @@ def _on_devices(graph: Any, spec: Any, checkpoints: Any, sources: Any) -> dict[s
 
 
 def _in_keras(graph: Any, spec: Any, checkpoints: Any, sources: Any) -> dict[str, Any]:
-    """What needs no TensorFlow: plans, trainings and the accuracy of the network itself."""
+    """What needs no export: plans, trainings and the accuracy of the network itself."""
     import numpy as np
 
     from secateur.core.planning import effective_budget
@@ -160,7 +161,7 @@ def _in_keras(graph: Any, spec: Any, checkpoints: Any, sources: Any) -> dict[str
     if spec.policy.mode is PlanMode.HYBRID:
         source = Iterative(task) if spec.policy.hybrid.rounds > 1 else Hybrid(task)
     elif spec.policy.search:
-        raise NotImplementedError("A search measures exports, which needs TensorFlow")
+        raise NotImplementedError("A search measures exports; leave it out with --only")
     proposal = source.propose(effective_budget(graph, spec.targets[0]))
     training = task.train(proposal.model, proposal.recipe, start=proposal.plan.digest)
     outputs = np.asarray(proposal.model.predict(task.data.test.images, verbose=0))
@@ -181,6 +182,7 @@ def run_table(name: str, settings: Settings, seeds: int, only: list[str]) -> Non
     """Runs what is missing of a table and writes it after every row."""
     import keras
 
+    from secateur.core.errors import Infeasible
     from secateur.workers.engine.measure import machine
 
     path = RESULTS / f"{name}.json"
@@ -196,7 +198,11 @@ def run_table(name: str, settings: Settings, seeds: int, only: list[str]) -> Non
             if any(key.items() <= row.items() for row in rows):
                 continue
             print(f"{cell.network}, {cell.dataset}, {cell.label}, {cell.asked}, seed {seed}", flush=True)
-            rows.append({**key, **runner.run(cell, seed), "machine": machine()})
+            try:
+                rows.append({**key, **runner.run(cell, seed), "machine": machine()})
+            except Infeasible as error:  # stock networks, and residual streams, are only so small
+                print(f"    {error}", flush=True)
+                continue
             print(f"    accuracy {rows[-1]['accuracy']:.4f}, {rows[-1]['training_s']:.0f} s of training", flush=True)
             command = " ".join(["python -m tests.benchmarks.paper_tables", *sys.argv[1:]])
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -268,30 +274,34 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     rows = [row for row in rows if all(name in row for name in RESOURCES)]
-    figure, axes = plt.subplots(2, 3, figsize=(12, 7), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(2, 3, figsize=(12, 7.5), sharey=True, layout="constrained")
     for axis, resource in zip(axes.flat, RESOURCES, strict=True):
+        title, factor = _AXES[resource]
         for how in dict.fromkeys(row["how"] for row in rows):
             points = sorted(
-                (_mean(same, resource), 100 * _mean(same, "accuracy")) for key, same in grouped(rows).items() if key[3] == how
+                (factor * _mean(same, resource), 100 * _mean(same, "accuracy"))
+                for key, same in grouped(rows).items()
+                if key[3] == how
             )
             axis.plot(*zip(*points, strict=True), marker="o", label=how)
-        axis.set_xscale("log")
-        axis.set_xlabel(_AXES[resource])
-        axis.grid(alpha=0.3, which="both")
+        axis.ticklabel_format(useOffset=False)
+        axis.set_xlabel(title)
+        axis.grid(alpha=0.3)
     for axis in axes[:, 0]:
         axis.set_ylabel("test accuracy, %")
-    axes.flat[0].legend()
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(axes.flat[0].lines))
     figure.savefig(path, metadata={"Date": None})
 
 
 _AXES = {
-    "parameters": "parameters",
-    "flops": "FLOPs",
-    "latency_ms": "latency, int8 on LiteRT, ms",
-    "energy_horowitz_uj": "energy (horowitz, int8), µJ",
-    "processor_ms": "processor time of 100 images, int8, ms",
-    "process_peak_bytes": "peak resident memory, int8, bytes",
+    "parameters": ("parameters, thousands", 1e-3),
+    "flops": ("MFLOPs", 1e-6),
+    "latency_ms": ("latency, int8 on LiteRT, ms", 1),
+    "energy_horowitz_uj": ("energy (horowitz, int8), µJ", 1),
+    "processor_ms": ("processor time of 100 images, int8, ms", 1),
+    "process_peak_bytes": ("peak resident memory, int8, MiB", 2**-20),
 }
+"""What the axes say, and what a figure is multiplied by for it."""
 
 
 def main() -> None:
@@ -306,9 +316,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="Run rows that have all of these texts somewhere.")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--backend", choices=("tensorflow", "jax"), default="tensorflow")
+    parser.add_argument("--accuracy-only", action="store_true", help="Export and measure nothing; implied by the JAX backend.")
     given = parser.parse_args()
     os.environ["KERAS_BACKEND"] = given.backend
-    settings = Settings(given.recipe, given.epochs, given.images, given.test_images, given.folder)
+    accuracy_only = given.accuracy_only or given.backend != "tensorflow"
+    settings = Settings(given.recipe, given.epochs, given.images, given.test_images, given.folder, accuracy_only)
     run_table(given.table, settings, given.seeds, given.only)
 
 

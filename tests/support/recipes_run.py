@@ -12,8 +12,10 @@ import keras
 import numpy as np
 
 from secateur.core import datasets, recipes
+from secateur.core.graph import LayerGraph
 from secateur.core.graph.assembly import Builder
 from secateur.core.specs import Augmentation
+from secateur.workers.engine import qat
 from secateur.workers.engine.build import build_model
 from secateur.workers.engine.checkpoints import Checkpoint
 from secateur.workers.engine.datasets import Data, load
@@ -26,15 +28,19 @@ class Outcome:
 
     Args:
         accuracies: On the test split, by recipe.
+        rounded_accuracy: On the test split, of a network fine-tuned with rounded weights and feature maps, computing rounded.
+        rounding_trains: Whether that fine-tuning changed every kernel of the network.
         resumed_alike: Whether a training that was interrupted after its first epoch ended with the same weights and epochs.
     """
 
     accuracies: dict[str, float]
+    rounded_accuracy: float
+    rounding_trains: bool
     resumed_alike: bool
 
 
 def outcome(data: Data, *, epochs: int = 5) -> Outcome:
-    """Trains a very small network by every recipe, and once more in two parts.
+    """Trains a very small network by every recipe, fine-tunes one for int8, and trains once more in two parts.
 
     Args:
         data: The digits.
@@ -47,7 +53,16 @@ def outcome(data: Data, *, epochs: int = 5) -> Outcome:
         train(model, data, recipe, seed=0, teacher=trained[recipes.DEFAULT] if recipe.distillation else None)
         trained[name] = model
     accuracies = {name: _accuracy(model, data) for name, model in trained.items()}
-    return Outcome(accuracies, _resumes_alike(data))
+    return Outcome(accuracies, *_rounded(trained[recipes.DEFAULT], data), _resumes_alike(data))
+
+
+def _rounded(model: keras.Model, data: Data) -> tuple[float, bool]:
+    kernels = [variable for variable in model.trainable_variables if variable.name == "kernel"]
+    before = [np.array(kernel) for kernel in kernels]
+    rounded = qat.fake_quantized(model, _tiny())
+    train(rounded, data, qat.recipe_for(recipes.resolve(epochs=1)), seed=0)
+    moved = [not np.array_equal(*pair) for pair in zip(before, map(np.array, kernels), strict=True)]
+    return _accuracy(rounded, data), all(moved)
 
 
 def _resumes_alike(data: Data) -> bool:
@@ -60,6 +75,11 @@ def _resumes_alike(data: Data) -> bool:
 
 
 def _fresh() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return build_model(_tiny())
+
+
+def _tiny() -> LayerGraph:
     net = Builder("tiny", (8, 8, 1))
     net.add("Conv2D", "conv", filters=16, kernel_size=3, use_bias=False)
     net.add("BatchNormalization", "bn")
@@ -67,8 +87,7 @@ def _fresh() -> keras.Model:
     net.add("Dropout", "dropout", rate=0.1)  # draws numbers, whose state a checkpoint has to hold as well
     net.add("Flatten", "flatten")
     net.add("Dense", "logits", units=10)
-    keras.utils.set_random_seed(0)
-    return build_model(net.build())
+    return net.build()
 
 
 def _accuracy(model: keras.Model, data: Data) -> float:

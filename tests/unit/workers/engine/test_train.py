@@ -136,6 +136,8 @@ def test_every_recipe_learns_and_resumes_on_both_backends(backend: str) -> None:
     outcome = json.loads(done.stdout)
     assert set(outcome["accuracies"]) == set(recipes.RECIPES)
     assert min(outcome["accuracies"].values()) > 0.9
+    assert outcome["rounded_accuracy"] > 0.9
+    assert outcome["rounding_trains"]
     assert outcome["resumed_alike"]
 
 
