@@ -33,7 +33,7 @@ up: install  ## Start redis, server and worker; then `.venv/bin/secateur ...` wo
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/honcho start --procfile deploy/local/Procfile
 
 test: install  ## Run every test
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 fuzz: install  ## Fuzz every RPC of a real server; MESSAGES=1000000 for more
 	$(BIN)/python -m tests.benchmarks.fuzz_rpcs --messages $(MESSAGES)

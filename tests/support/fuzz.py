@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -112,6 +113,10 @@ class MessageMaker:
 
     def _value(self, field: Any, depth: int) -> Any:
         match field.type:
+            case FieldDescriptor.TYPE_MESSAGE if (
+                field.message_type.full_name == Duration.DESCRIPTOR.full_name and self._careful()
+            ):
+                return Duration(seconds=self._draw.choice((1, 60, 86_400)))
             case FieldDescriptor.TYPE_MESSAGE:
                 return self._message(field.message_type, depth + 1)
             case FieldDescriptor.TYPE_STRING:

@@ -54,12 +54,17 @@ class LoopThread:
                 return (item,)
             return None
 
+        async def close() -> None:
+            while generator.ag_running:  # Ctrl+C: what was interrupted is cancelled by now, but has not ended yet
+                await asyncio.sleep(0.001)
+            await generator.aclose()
+
         try:
             while (box := self.run(advance())) is not None:
                 yield box[0]
         finally:
             with suppress(UsageError):  # closed meanwhile: the loop has closed the generator with everything else
-                self.run(generator.aclose())
+                self.run(close())
 
     def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Runs a last coroutine, cancels whatever still runs, and ends the thread. Closing twice is fine."""

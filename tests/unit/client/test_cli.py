@@ -372,6 +372,6 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_wait_again(remote: Servic
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, stderr
     assert stderr.endswith("stopped waiting; the job goes on: secateur jobs wait projects/default/jobs/00000001\n")
     assert not remote.faults.requests["CancelJob"]
