@@ -49,14 +49,18 @@ class LoopThread:
     def iterate(self, generator: AsyncGenerator[_ResultT, None]) -> Generator[_ResultT, None, None]:
         """Yields what an asynchronous generator yields; closes it when the iteration ends early."""
 
+        latest: asyncio.Task[Any] | None = None
+
         async def advance() -> tuple[_ResultT] | None:
+            nonlocal latest
+            latest = asyncio.current_task()
             async for item in generator:
                 return (item,)
             return None
 
         async def close() -> None:
-            while generator.ag_running:  # Ctrl+C: what was interrupted is cancelled by now, but has not ended yet
-                await asyncio.sleep(0.001)
+            if latest is not None:  # after Ctrl+C it is cancelled by now, but may not have ended yet
+                await asyncio.wait([latest])
             await generator.aclose()
 
         try:
