@@ -48,7 +48,6 @@ class LoopThread:
 
     def iterate(self, generator: AsyncGenerator[_ResultT, None]) -> Generator[_ResultT, None, None]:
         """Yields what an asynchronous generator yields; closes it when the iteration ends early."""
-
         latest: asyncio.Task[Any] | None = None
 
         async def advance() -> tuple[_ResultT] | None:
