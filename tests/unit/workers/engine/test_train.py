@@ -52,8 +52,9 @@ def test_every_epoch_is_reported_in_order(trained: Trained) -> None:
     assert tuple(trained.reported) == trained.training.epochs
     assert {epoch.of for epoch in trained.reported} == {QUICK.epochs}
     assert trained.reported[-1].loss < trained.reported[0].loss
-    # Epochs that something else slows down make an estimate worse, but not by an order.
-    assert trained.reported[-1].eta_seconds == 0 < trained.reported[0].eta_seconds < 5 * trained.training.seconds
+    first = trained.reported[0]
+    # What starting took is left out of the estimate. Held against the first epoch: later ones may be slowed down by anything.
+    assert trained.reported[-1].eta_seconds == 0 < first.eta_seconds < (QUICK.epochs - 1) * first.seconds
 
 
 def test_the_model_is_left_with_its_best_epoch(graph: LayerGraph, data: Data) -> None:
