@@ -46,6 +46,14 @@ def test_a_deleted_job_is_out_of_sight_and_its_model_stays(api: Api, store: Stor
     assert len(api.jobs.ListJobs(jobs.ListJobsRequest(parent=api.parent)).jobs) == 2
 
 
+def test_a_deleted_job_is_not_retried(api: Api) -> None:
+    job = api.create_job()
+    api.jobs.CancelJob(jobs.CancelJobRequest(name=job.name))
+    api.jobs.DeleteJob(jobs.DeleteJobRequest(name=job.name))
+    refused = refusal(lambda: api.jobs.RetryJob(jobs.RetryJobRequest(name=job.name)))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "JOB_DELETED")
+
+
 def test_no_device_gets_a_deleted_model(api: Api, store: Store, blobs: BlobStore) -> None:
     job = api.create_job()
     train(store, blobs, job)

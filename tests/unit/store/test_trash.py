@@ -239,3 +239,21 @@ def test_of_an_undeletion_and_a_purge_at_once_only_one_comes_true(store: Store, 
             back, cleared = pool.submit(take_back), pool.submit(clear)
         assert back.result() != cleared.result()
         assert (name in listed(store)[2]) == back.result()
+
+
+def test_a_new_data_set_under_an_old_id_does_not_inherit_the_models_of_the_old_one(
+    store: Store, graph: LayerGraph, chosen_plan: Plan, clock: Clock
+) -> None:
+    def models() -> tuple[int, int]:
+        family = Family.of(PROJECT, graph.digest, DatasetName("mine", PROJECT))
+        with store.snapshot() as work:
+            return len(work.families.offers(family, ram_measurement=ARENA_BYTES)), work.families.version(family)
+
+    upload(store)
+    finished(store, graph, chosen_plan, dataset=content(DIGEST), dataset_id="mine")
+    delete(store, Deletable.DATASET, "mine")
+    clock.advance(WEEK.total_seconds())
+    assert purge(store, clock) == 1
+    assert models() == (1, 1)  # gone, and its models stay
+    upload(store, "f" * 64)
+    assert models() == (0, 2)
