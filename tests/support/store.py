@@ -22,6 +22,7 @@ from secateur.core.reports import ArtifactFormat, ArtifactReport, Measurement, T
 from secateur.core.resources import Budget, Compliance, Resource
 from secateur.core.specs import JobSpec, Target
 from secateur.store import Store
+from secateur.store.creation import NewJob
 from secateur.store.ledger import JobLedger
 from secateur.store.records import Claim, EventRecord, JobRecord
 
@@ -87,7 +88,7 @@ def create(
     """Creates a job and commits; `asked` replaces fields of its spec."""
     spec = replace(a_spec(graph, seed=seed, targets=targets), **asked)
     with store.unit_of_work() as work:
-        job = work.jobs.create(project, spec, work_key=spec.work_key("test"))
+        job = work.jobs.create(NewJob(project, spec, work_key=spec.work_key("test")))
         work.commit()
     return job
 

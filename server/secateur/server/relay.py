@@ -55,9 +55,12 @@ class Relay:
             owed = work.outbox.unsent(_BATCH)
         sent: list[int] = []
         try:
-            for message in owed:
-                self._celery.send_task(COMPRESS_TASK, args=[message.job_id], queue=message.need.value, retry=False)
-                sent.append(message.id)
+            with self._celery.producer_or_acquire() as producer:
+                for message in owed:
+                    self._celery.send_task(
+                        COMPRESS_TASK, args=[message.job_id], queue=message.need.value, retry=False, producer=producer
+                    )
+                    sent.append(message.id)
             if sent:
                 self._broker_lost = False
         except OperationalError as error:

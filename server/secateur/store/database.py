@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, bindparam, create_engine, event, func, make_url, select
+from sqlalchemy import ARRAY, URL, BigInteger, Connection, Engine, bindparam, create_engine, event, func, make_url, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -64,14 +64,19 @@ def read_only(engine: Engine) -> Engine:
     return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
-def exclude_others(session: Session, key: str) -> None:
-    """Waits until no other transaction holds the key, and holds it until this one ends. For what no row stands for.
+_NUMBERS: Final = func.unnest(bindparam("numbers", type_=ARRAY(BigInteger))).column_valued("number")
+_LOCK_ALL: Final = select(func.pg_advisory_xact_lock(select(_NUMBERS).order_by(_NUMBERS).subquery().c.number))
+
+
+def exclude_others(session: Session, *keys: str) -> None:
+    """Waits until no other transaction holds one of the keys, and holds them until this one ends. For what no row stands for.
 
     On SQLite a transaction that may write excludes all others anyway.
     """
     if session.get_bind().dialect.name == "postgresql":
-        number = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big", signed=True)
-        session.execute(select(func.pg_advisory_xact_lock(bindparam("key", number))))
+        numbers = (int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big", signed=True) for key in keys)
+        # In order, so that two who hold several never wait for each other.
+        session.execute(_LOCK_ALL, {"numbers": sorted(set(numbers))})
 
 
 def is_passing(error: DBAPIError) -> bool:

@@ -14,7 +14,7 @@ from secateur.core.errors import AlreadyExists, NotFound, QuotaExceeded
 from secateur.core.profiles import MAX_PROFILES_PER_PROJECT
 from secateur.core.serial import from_data, to_data
 from secateur.store.database import exclude_others
-from secateur.store.requests import RequestKeys
+from secateur.store.requests import RequestKey, RequestKeys
 from secateur.store.tables import DeviceProfileRow
 
 _CREATE: Final = "CreateDeviceProfile"
@@ -50,7 +50,8 @@ class DeviceProfileRepository:
         """
         # One creation at a time per project: each sees all that there are.
         exclude_others(self._session, f"device_profiles/{profile.project}")
-        made = self._requests.answer(profile.project, _CREATE, request_id, fingerprint)
+        key = RequestKey(profile.project, _CREATE, request_id)
+        made = self._requests.answer(key, fingerprint)
         if made is not None:
             return self.get(profile.project, made)
         if self._session.get(DeviceProfileRow, (profile.project, profile.id)) is not None:
@@ -59,7 +60,7 @@ class DeviceProfileRepository:
         self._session.add(
             DeviceProfileRow(project=profile.project, id=profile.id, profile=to_data(profile), create_time=self._clock())
         )
-        self._requests.remember(profile.project, _CREATE, request_id, fingerprint, profile.id)
+        self._requests.remember(key, fingerprint, profile.id)
         self._session.flush()
         return profile
 

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from secateur.core.errors import Conflict, NotFound
-from secateur.core.jobs import JobPriority, JobState, Scheduling
+from secateur.core.errors import Conflict, NotFound, SecateurError
+from secateur.core.jobs import JobPriority, JobState
 from secateur.core.reports import Progress, SearchCandidate, TargetReport
-from secateur.core.serial import from_data, to_data
+from secateur.core.serial import from_data
 from secateur.core.specs import JobSpec
-from secateur.store.database import exclude_others
+from secateur.store.creation import Creation, NewJob
 from secateur.store.journal import Journal
 from secateur.store.listings import JOBS
 from secateur.store.quotas import QuotaRepository
 from secateur.store.reaper import RESEND_AFTER, reap
 from secateur.store.records import EventRecord, JobRecord, Page, Reaped, TargetOutcome
-from secateur.store.requests import RequestKeys
-from secateur.store.tables import DatasetRow, JobEventRow, JobRow, OutcomeRow, SearchRow
+from secateur.store.requests import RequestKey, RequestKeys
+from secateur.store.tables import JobEventRow, JobRow, OutcomeRow, SearchRow
 from secateur.store.trash import kept
 from secateur.store.turns import QueuePlace, place_of
-
-_CREATE: Final = "CreateJob"
 
 
 class JobRepository:
@@ -45,54 +41,38 @@ class JobRepository:
         self._requests = requests
         self._quotas = quotas
 
-    def create(
-        self,
-        project: str,
-        spec: JobSpec,
-        *,
-        work_key: str,
-        display_name: str = "",
-        labels: Mapping[str, str] | None = None,
-        request_id: str = "",
-        fingerprint: str = "",
-        scheduling: Scheduling = Scheduling(),  # noqa: B008 - immutable
-    ) -> JobRecord:
-        """Creates a job with its first event and its queue message, or joins the job that already does this work.
+    def create_all(self, wanted: Sequence[NewJob]) -> list[JobRecord | SecateurError]:
+        """Creates jobs, each with its first event and its queue message, or joins those that already do their work.
 
-        Args:
-            project: Project of the job.
-            spec: What to do; its architecture must be stored in the project.
-            work_key: Digest of the work; an equal job that is queued, running or succeeded is joined.
-            display_name: Name for people.
-            labels: Labels.
-            request_id: Idempotency key: the same key returns the first answer's job. Empty for none.
-            fingerprint: Digest of the request; required with a `request_id`.
-            scheduling: When to run it, and for how long. A job that is joined keeps its own.
+        One that is refused keeps none of the others from being created.
+
+        Returns:
+            For each its record, or why it is refused; see `Creation.run`.
+        """
+        made = Creation(self._session, self._journal, self._requests, self._quotas).run(wanted)
+        return [self._created(new, each) for new, each in zip(wanted, made, strict=True)]
+
+    def create(self, new: NewJob) -> JobRecord:
+        """Creates one job; see `create_all`.
 
         Raises:
             InvalidArgument: REQUEST_ID_REUSED, if the key was used for another request.
             NotFound: DATASET_NOT_FOUND, if somebody has just deleted its data set.
             QuotaExceeded: QUEUED_JOBS_QUOTA, if the project has as many queued jobs as it may have.
         """
-        # One creation at a time per request and per work, always in this order: the second sees what the first has made.
-        self._requests.hold(project, _CREATE, request_id)
-        exclude_others(self._session, f"jobs/{project}/{work_key}")
-        job_id = self._requests.answer(project, _CREATE, request_id, fingerprint)
-        if job_id is None:
-            job = self._live(project, work_key) or self._new(project, spec, work_key, display_name, labels or {}, scheduling)
-            job_id = job.id
-            self._requests.remember(project, _CREATE, request_id, fingerprint, job_id)
-            self._session.flush()
-        return self.get(project, job_id)
+        made = self.create_all([new])[0]
+        if isinstance(made, SecateurError):
+            raise made
+        return made
 
-    def requested(self, project: str, request_id: str, fingerprint: str) -> JobRecord | None:
+    def requested(self, key: RequestKey, fingerprint: str) -> JobRecord | None:
         """Returns the job that an earlier request with this key made or joined; None if there was none, or no key is given.
 
         Raises:
             InvalidArgument: REQUEST_ID_REUSED, if the key was used for another request.
         """
-        job_id = self._requests.answer(project, _CREATE, request_id, fingerprint)
-        return None if job_id is None else self.get(project, job_id)
+        job_id = self._requests.answer(key, fingerprint)
+        return None if job_id is None else self.get(key.project, job_id)
 
     def get(self, project: str, job_id: str) -> JobRecord:
         """Returns one job.
@@ -103,7 +83,7 @@ class JobRepository:
         row = self._session.get(JobRow, job_id, options=[selectinload(JobRow.outcomes)], populate_existing=True)
         if row is None or row.project != project:
             raise _not_found(project, job_id)
-        return _record(row)
+        return _read(row)
 
     def list(
         self,
@@ -126,7 +106,7 @@ class JobRepository:
             options=[selectinload(JobRow.outcomes)],
             where=[] if show_deleted else [kept(JobRow)],
         )
-        return Page(tuple(_record(row) for row in rows), token)
+        return Page(tuple(_read(row) for row in rows), token)
 
     def cancel(self, project: str, job_id: str, *, etag: str = "") -> JobRecord:
         """Cancels a queued job at once and asks the worker of a running one to stop; a finished one stays as it is.
@@ -192,56 +172,13 @@ class JobRepository:
         """Recovers what lost workers and lost queue messages left behind; see `secateur.store.reaper.reap`."""
         return reap(self._session, self._journal, now, resend_after, give_up=give_up)
 
-    def _live(self, project: str, work_key: str) -> JobRow | None:
-        return self._session.scalars(
-            select(JobRow).where(JobRow.project == project, JobRow.live_work_key == work_key)
-        ).one_or_none()
-
-    def _new(
-        self,
-        project: str,
-        spec: JobSpec,
-        work_key: str,
-        display_name: str,
-        labels: Mapping[str, str],
-        scheduling: Scheduling,
-    ) -> JobRow:
-        self._quotas.check_queued(project)
-        if spec.dataset_id:
-            self._hold_dataset(project, spec.dataset_id)
-        row = JobRow(
-            id=str(uuid.uuid4()),
-            project=project,
-            display_name=display_name,
-            labels=dict(labels),
-            architecture=spec.architecture,
-            spec=to_data(spec),
-            work_key=work_key,
-            live_work_key=work_key,
-            create_time=self._journal.now(),
-            state=JobState.QUEUED,
-            cancel_requested=False,
-            error_reason="",
-            error_message="",
-            attempt=0,
-            last_sequence=0,
-            priority=scheduling.priority,
-            max_pending_seconds=scheduling.max_pending_seconds,
-            max_run_seconds=scheduling.max_run_seconds,
-            lost_attempts=0,
-        )
-        self._journal.open(row)
-        return row
-
-    def _hold_dataset(self, project: str, dataset_id: str) -> None:
-        """Keeps others from deleting a data set until the transaction ends."""
-        self._session.get(DatasetRow, (project, dataset_id), with_for_update={"read": True})
-        # A statement of its own: the first one may have waited for a deletion that it does not see.
-        there = select(DatasetRow.id).where(DatasetRow.project == project, DatasetRow.id == dataset_id, kept(DatasetRow))
-        if self._session.scalars(there).one_or_none() is None:
-            raise NotFound(
-                "DATASET_NOT_FOUND", f"The data set is gone from project {project}. Received: {dataset_id}", field="dataset"
-            )
+    def _created(self, new: NewJob, made: JobRow | str | SecateurError) -> JobRecord | SecateurError:
+        match made:
+            case JobRow():
+                return _record(made, new.spec, ())
+            case str():
+                return self.get(new.project, made)
+        return made
 
 
 def check_etag(asked: str, current: str) -> None:
@@ -267,13 +204,17 @@ def _not_found(project: str, job_id: str) -> NotFound:
     return NotFound("JOB_NOT_FOUND", f"There is no such job in project {project}. Received: {job_id}", field="name")
 
 
-def _record(row: JobRow) -> JobRecord:
+def _read(row: JobRow) -> JobRecord:
+    return _record(row, from_data(JobSpec, row.spec), tuple(_outcome(outcome) for outcome in row.outcomes))
+
+
+def _record(row: JobRow, spec: JobSpec, outcomes: tuple[TargetOutcome, ...]) -> JobRecord:
     return JobRecord(
         id=row.id,
         project=row.project,
         display_name=row.display_name,
         labels=row.labels,
-        spec=from_data(JobSpec, row.spec),
+        spec=spec,
         state=row.state,
         stage=row.stage,
         attempt=row.attempt,
@@ -286,7 +227,7 @@ def _record(row: JobRow) -> JobRecord:
         end_time=row.end_time,
         version=row.version,
         last_sequence=row.last_sequence,
-        outcomes=tuple(_outcome(outcome) for outcome in row.outcomes),
+        outcomes=outcomes,
         priority=JobPriority(row.priority),
         max_pending_seconds=row.max_pending_seconds,
         max_run_seconds=row.max_run_seconds,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from secateur.core.jobs import MAX_ATTEMPTS, JobStage, JobState, check_move, retry_seconds
@@ -54,29 +54,22 @@ class Journal:
             select(JobRow).where(JobRow.id == job_id, JobRow.state == JobState.QUEUED).with_for_update(skip_locked=True)
         ).one_or_none()
 
-    def open(self, job: JobRow) -> None:
-        """Adds a new job, its first event and its queue message."""
-        self._wait(job)
-        self._session.add(job)
+    def open(self, jobs: Sequence[JobRow]) -> None:
+        """Adds new jobs, each with its first event and its queue message. Nobody watches a job that was not there."""
+        for job in jobs:
+            self._wait(job)
+            job.last_sequence = 1
+            job.need = self._needs.of(job)
+        self._session.add_all(jobs)
         self._session.flush()
-        self.record(job, "Waiting for a worker")
-        self.owe_message(job)
+        if jobs:
+            self._session.execute(insert(JobEventRow), [self._event(job, "Waiting for a worker") for job in jobs])
+            self._session.execute(insert(OutboxRow), [self._message(job) for job in jobs])
 
     def record(self, job: JobRow, message: str, progress: Progress | None = None) -> None:
         """Appends an event that shows the job as it now is."""
         job.last_sequence += 1
-        self._session.add(
-            JobEventRow(
-                job_id=job.id,
-                sequence=job.last_sequence,
-                time=self.now(),
-                state=job.state,
-                stage=job.stage,
-                attempt=job.attempt,
-                message=message,
-                progress=to_data(progress) if progress is not None else None,
-            )
-        )
+        self._session.add(JobEventRow(**self._event(job, message, progress)))
         # Now, in this order: an event must exist for every number that the job says it has given out.
         self._session.flush()
         self.touched.add(job.id)
@@ -148,7 +141,22 @@ class Journal:
     def owe_message(self, job: JobRow) -> None:
         """Leaves a message for the queue; the relay sends it after the commit. What the job needs is worked out anew."""
         job.need = self._needs.of(job)
-        self._session.add(OutboxRow(job_id=job.id, create_time=self.now()))
+        self._session.add(OutboxRow(**self._message(job)))
+
+    def _event(self, job: JobRow, message: str, progress: Progress | None = None) -> dict[str, Any]:
+        return {
+            "job_id": job.id,
+            "sequence": job.last_sequence,
+            "time": self.now(),
+            "state": job.state,
+            "stage": job.stage,
+            "attempt": job.attempt,
+            "message": message,
+            "progress": to_data(progress) if progress is not None else None,
+        }
+
+    def _message(self, job: JobRow) -> dict[str, Any]:
+        return {"job_id": job.id, "create_time": self.now()}
 
     def _wait(self, job: JobRow) -> None:
         if job.max_pending_seconds is not None:

@@ -13,6 +13,9 @@ def configure_logs(level: str = "INFO") -> None:
     Args:
         level: Least severity that is written.
     """
+    # Nobody is told where in the code a line comes from, and finding out costs as much as the line (logging HOWTO).
+    logging._srcfile = None  # noqa: SLF001 - documented there
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

@@ -28,6 +28,7 @@ class Needs:
     def __init__(self, session: Session, datasets: DatasetRepository) -> None:
         self._session = session
         self._datasets = datasets
+        self._macs: dict[tuple[str, str], int] = {}  # an architecture never changes
 
     def of(self, job: JobRow) -> Need:
         """Returns what a job needs. Never raises for a job that nobody can read: the worker that claims it says so."""
@@ -44,13 +45,17 @@ class Needs:
         dataset = self._dataset(job.project, spec)
         if dataset is None:  # a worker says so
             return Need.CPU
-        macs = self._session.scalars(
+        return need_of(spec, macs=self._macs_of(job.project, job.architecture), images=dataset.train_images)
+
+    def _macs_of(self, project: str, architecture: str) -> int:
+        key = project, architecture
+        if key not in self._macs:
             # As an integer it would have 32 bits on PostgreSQL.
-            select(ArchitectureRow.cost["macs"].as_float()).where(
-                ArchitectureRow.project == job.project, ArchitectureRow.digest == job.architecture
+            macs = select(ArchitectureRow.cost["macs"].as_float()).where(
+                ArchitectureRow.project == project, ArchitectureRow.digest == architecture
             )
-        ).one()
-        return need_of(spec, macs=int(macs), images=dataset.train_images)
+            self._macs[key] = int(self._session.scalars(macs).one())
+        return self._macs[key]
 
     def _dataset(self, project: str, spec: JobSpec) -> Dataset | None:
         if not spec.dataset_id:

@@ -53,17 +53,24 @@ class QuotaRepository:
         self._clock = clock
         self._quotas = quotas
 
-    def check_queued(self, project: str) -> None:
-        """Refuses one more job if the queue of a project is full. Jobs that are created at the same time may all still pass.
+    def count_queued(self, project: str) -> int:
+        """Returns how many jobs of a project wait, as far as that matters: at most its quota, 0 if it has none."""
+        waiting = select(JobRow.id).where(JobRow.project == project, JobRow.state == JobState.QUEUED)
+        some = waiting.limit(self._quotas.queued_jobs).subquery()
+        return self._session.scalars(select(func.count()).select_from(some)).one() if self._quotas.queued_jobs else 0
+
+    def check_queued(self, project: str, waiting: int) -> None:
+        """Refuses one more job if the queue of a project is full.
+
+        Args:
+            project: The project.
+            waiting: Its jobs that wait, as `count_queued` says, and those that are about to.
 
         Raises:
             QuotaExceeded: QUEUED_JOBS_QUOTA.
         """
         limit = self._quotas.queued_jobs
-        if not limit:
-            return
-        waiting = select(JobRow.id).where(JobRow.project == project, JobRow.state == JobState.QUEUED)
-        if self._session.scalars(waiting.offset(limit - 1).limit(1)).first() is not None:
+        if limit and waiting >= limit:
             raise _exceeded(
                 "QUEUED_JOBS_QUOTA",
                 f"A project may have {limit:,} queued jobs; wait until some have started, or cancel some. "

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import delete, select, tuple_
 from sqlalchemy.orm import Session
 
 from secateur.core.errors import InvalidArgument
-from secateur.store.database import exclude_others
 from secateur.store.tables import RequestRow
 
+_KEYS: Final = tuple_(RequestRow.project, RequestRow.method, RequestRow.request_id)
 _UNSYNCHRONISED: Final = {"synchronize_session": False}  # nobody reads a key again in the same transaction
+
+
+class RequestKey(NamedTuple):
+    """What an idempotency key is known by: a project, a method, and the key itself, empty for none."""
+
+    project: str
+    method: str
+    request_id: str
+
+    @property
+    def lock(self) -> str:
+        """What to exclude others by while a request with this key is answered."""
+        return f"requests/{self.project}/{self.method}/{self.request_id}"
 
 
 class RequestKeys:
@@ -27,31 +40,34 @@ class RequestKeys:
     def __init__(self, session: Session, clock: Callable[[], datetime]) -> None:
         self._session = session
         self._clock = clock
+        self._known: dict[RequestKey, RequestRow | None] = {}
 
-    def hold(self, project: str, method: str, request_id: str) -> None:
-        """Waits until nobody else answers a request with this key, and keeps others waiting until the transaction ends."""
-        if request_id:
-            exclude_others(self._session, f"requests/{project}/{method}/{request_id}")
+    def read(self, keys: Iterable[RequestKey]) -> None:
+        """Looks up many keys at once, so that `answer` need not look up each."""
+        asked = [key for key in keys if key.request_id]
+        self._known |= dict.fromkeys(asked)
+        found = self._session.scalars(select(RequestRow).where(_KEYS.in_(asked))) if asked else ()
+        self._known |= {RequestKey(row.project, row.method, row.request_id): row for row in found}
 
-    def answer(self, project: str, method: str, request_id: str, fingerprint: str) -> str | None:
+    def answer(self, key: RequestKey, fingerprint: str) -> str | None:
         """Returns the id of the resource that a request with this key was answered with; None if there was none.
 
         Args:
-            project: Project of the request.
-            method: Method that was called.
-            request_id: The key.
+            key: The key.
             fingerprint: Digest of the request.
 
         Raises:
             InvalidArgument: REQUEST_ID_REUSED, if the key was used for another request.
         """
-        request = self._session.get(RequestRow, (project, method, request_id)) if request_id else None
+        if key not in self._known:
+            self.read([key])
+        request = self._known.get(key)
         if request is None:
             return None
         if request.fingerprint != fingerprint:
             raise InvalidArgument(
                 "REQUEST_ID_REUSED",
-                f"This request_id was used for another request; take a new one. Received: {request_id}",
+                f"This request_id was used for another request; take a new one. Received: {key.request_id}",
                 field="request_id",
             )
         return request.resource_id
@@ -59,20 +75,19 @@ class RequestKeys:
     def forget(self, before: datetime, most: int) -> int:
         """Forgets up to `most` keys that were used before a moment, and returns how many."""
         old = select(RequestRow.project, RequestRow.method, RequestRow.request_id).where(RequestRow.create_time < before)
-        keys = tuple_(RequestRow.project, RequestRow.method, RequestRow.request_id)
-        statement = delete(RequestRow).where(keys.in_(old.limit(most))).returning(RequestRow.request_id)
+        statement = delete(RequestRow).where(_KEYS.in_(old.limit(most))).returning(RequestRow.request_id)
         return len(self._session.execute(statement, execution_options=_UNSYNCHRONISED).all())
 
-    def remember(self, project: str, method: str, request_id: str, fingerprint: str, resource_id: str) -> None:
+    def remember(self, key: RequestKey, fingerprint: str, resource_id: str) -> None:
         """Keeps what a request with this key was answered with; see `answer`."""
-        if request_id:
-            self._session.add(
-                RequestRow(
-                    project=project,
-                    method=method,
-                    request_id=request_id,
-                    fingerprint=fingerprint,
-                    resource_id=resource_id,
-                    create_time=self._clock(),
-                )
+        if key.request_id:
+            row = RequestRow(
+                project=key.project,
+                method=key.method,
+                request_id=key.request_id,
+                fingerprint=fingerprint,
+                resource_id=resource_id,
+                create_time=self._clock(),
             )
+            self._session.add(row)
+            self._known[key] = row

@@ -32,8 +32,10 @@ class Wakeups:
     def publish(self, *job_ids: str) -> None:
         """Wakes whoever watches one of the jobs. Never raises for a Redis that cannot be reached: it is logged."""
         try:
-            for job_id in job_ids:
-                self._redis.publish(_CHANNEL, job_id)
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for job_id in job_ids:
+                    pipeline.publish(_CHANNEL, job_id)
+                pipeline.execute()
         except redis.RedisError as error:
             _log.warning("wakeup_lost", error=str(error))
 

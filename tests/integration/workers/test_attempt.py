@@ -16,6 +16,7 @@ from secateur.core.cost import cost_of
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
 from secateur.store import Store
+from secateur.store.creation import NewJob
 from secateur.store.ledger import JobLedger
 from secateur.store.records import Claim
 from secateur.workers.attempt import run_attempt
@@ -71,7 +72,7 @@ def test_the_child_reads_data_sets_from_the_folder_of_the_setting(
     (tmp_path / "fashion_mnist.npz").write_bytes(npz(arrays(60, 9)))
     spec = replace(a_spec(graph), dataset="fashion_mnist")
     with store.unit_of_work() as work:
-        job = work.jobs.create(PROJECT, spec, work_key="key")
+        job = work.jobs.create(NewJob(PROJECT, spec, work_key="key"))
         work.commit()
     assert state_after(store, claim(store, job), tmp_path, threading.Event()) is JobState.FAILED
     assert read(store, job).error_reason == "DATASET_CORRUPT"

@@ -11,7 +11,7 @@ import pytest
 from secateur.core import recipes
 from secateur.core.errors import InvalidArgument
 from secateur.core.specs import Augmentation, OptimizerKind, Recipe, Schedule, ScratchBudget
-from secateur.server.jobs.handlers import RecipeChoice
+from secateur.server.jobs.creation import RecipeChoice
 from secateur.server.jobs.mapping import create_from_proto
 from secateur.server.validation import check
 from secateur.v1 import dataset_service_pb2 as datasets_pb

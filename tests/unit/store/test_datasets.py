@@ -13,6 +13,7 @@ from secateur.core.planning import Plan
 from secateur.core.reports import ARENA_BYTES
 from secateur.core.specs import Augmentation
 from secateur.store import Store
+from secateur.store.creation import NewJob
 from secateur.store.families import Family
 from secateur.store.ledger import JobLedger
 from secateur.store.records import DatasetRecord
@@ -78,7 +79,7 @@ def test_a_model_knows_the_data_set_that_it_was_trained_on(
         work.commit()
     for spec in (registered, replace(registered, dataset=content(DIGEST), dataset_id="my-set")):
         with store.unit_of_work() as work:
-            job = work.jobs.create(PROJECT, spec, work_key=spec.work_key("test"))
+            job = work.jobs.create(NewJob(PROJECT, spec, work_key=spec.work_key("test")))
             work.commit()
         ledger.settle_target(claim(store, job), a_report(graph, chosen_plan))
 

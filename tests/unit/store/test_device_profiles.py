@@ -15,6 +15,7 @@ from secateur.core.planning import Plan
 from secateur.core.profiles import MAX_PROFILES_PER_PROJECT, ProfileName
 from secateur.core.specs import Target
 from secateur.store import Store
+from secateur.store.creation import NewJob
 from secateur.store.ledger import JobLedger
 from secateur.store.tables import JobRow
 from tests.support.store import PROJECT, a_report, a_spec, claim, create, read
@@ -99,7 +100,7 @@ def test_a_job_keeps_the_profile_that_it_was_made_for(
     add(store, MINE)
     spec = replace(a_spec(graph), targets=(Target(MINE),))
     with store.unit_of_work() as work:
-        job = work.jobs.create(PROJECT, spec, work_key=spec.work_key("test"))
+        job = work.jobs.create(NewJob(PROJECT, spec, work_key=spec.work_key("test")))
         work.device_profiles.delete(PROJECT, "my-board")
         work.commit()
 

@@ -11,15 +11,17 @@ from secateur.core.errors import InvalidArgument, NotFound
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
 from secateur.store import Store
+from secateur.store.creation import CREATE, NewJob
 from secateur.store.ledger import JobLedger
 from secateur.store.records import JobRecord
+from secateur.store.requests import RequestKey
 from tests.support.store import PROJECT, Clock, a_spec, claim, create, events, owed, read
 
 
 def test_create_writes_job_event_and_message_together(store: Store, graph: LayerGraph, clock: Clock) -> None:
     spec = a_spec(graph, targets=2)
     with store.unit_of_work() as work:
-        job = work.jobs.create(PROJECT, spec, work_key=spec.work_key("t"), display_name="mine", labels={"team": "edge"})
+        job = work.jobs.create(NewJob(PROJECT, spec, work_key=spec.work_key("t"), display_name="mine", labels={"team": "edge"}))
         work.commit()
 
     assert read(store, job) == job
@@ -34,7 +36,7 @@ def test_create_writes_job_event_and_message_together(store: Store, graph: Layer
 def test_what_is_not_committed_leaves_nothing_behind(store: Store, graph: LayerGraph) -> None:
     spec = a_spec(graph)
     with store.unit_of_work() as work:
-        job = work.jobs.create(PROJECT, spec, work_key=spec.work_key("t"), request_id="r", fingerprint="f")
+        job = work.jobs.create(NewJob(PROJECT, spec, work_key=spec.work_key("t"), request_id="r", fingerprint="f"))
 
     with pytest.raises(NotFound, match=job.id):
         read(store, job)
@@ -90,7 +92,9 @@ class TestRequestId:
     def make(self, store: Store, graph: LayerGraph, *, fingerprint: str, seed: int = 0) -> JobRecord:
         spec = a_spec(graph, seed=seed)
         with store.unit_of_work() as work:
-            job = work.jobs.create(PROJECT, spec, work_key=spec.work_key("t"), request_id="key", fingerprint=fingerprint)
+            job = work.jobs.create(
+                NewJob(PROJECT, spec, work_key=spec.work_key("t"), request_id="key", fingerprint=fingerprint)
+            )
             work.commit()
         return job
 
@@ -110,11 +114,11 @@ class TestRequestId:
         first = self.make(store, graph, fingerprint="unused")
         spec = a_spec(graph)
         with store.unit_of_work() as work:
-            joined = work.jobs.create(PROJECT, spec, work_key=spec.work_key("t"), request_id="second", fingerprint="f")
+            joined = work.jobs.create(NewJob(PROJECT, spec, work_key=spec.work_key("t"), request_id="second", fingerprint="f"))
             work.commit()
         ledger.finish(claim(store, first), JobState.FAILED, reason="R")
         with store.unit_of_work() as work:
-            again = work.jobs.create(PROJECT, spec, work_key=spec.work_key("t"), request_id="second", fingerprint="f")
+            again = work.jobs.create(NewJob(PROJECT, spec, work_key=spec.work_key("t"), request_id="second", fingerprint="f"))
         assert joined.id == again.id == first.id
 
 
@@ -175,7 +179,7 @@ def test_a_request_id_is_forgotten_when_its_time_is_over(store: Store, graph: La
         with store.unit_of_work() as work:
             spec = a_spec(graph, seed=len(used))
             used[request_id] = work.jobs.create(
-                PROJECT, spec, work_key=spec.work_key("t"), request_id=request_id, fingerprint="f"
+                NewJob(PROJECT, spec, work_key=spec.work_key("t"), request_id=request_id, fingerprint="f")
             ).id
             work.commit()
         clock.advance(60)
@@ -185,5 +189,5 @@ def test_a_request_id_is_forgotten_when_its_time_is_over(store: Store, graph: La
         assert work.requests.forget(clock.now - timedelta(seconds=60), 100) == 0
         work.commit()
     with store.snapshot() as work:
-        found = [work.jobs.requested(PROJECT, request_id, "f") for request_id in used]
+        found = [work.jobs.requested(RequestKey(PROJECT, CREATE, request_id), "f") for request_id in used]
     assert [job and job.id for job in found] == [None, None, used["new"]]

@@ -20,6 +20,7 @@ from secateur.core.graph import LayerGraph
 from secateur.core.jobs import MAX_ATTEMPTS, JobPriority, JobState, Scheduling, retry_seconds
 from secateur.core.planning import Plan
 from secateur.store import Store
+from secateur.store.creation import NewJob
 from secateur.store.journal import WORKER_LOST
 from secateur.store.ledger import JobLedger
 from secateur.store.records import Claim
@@ -106,7 +107,7 @@ class LifeCycle(RuleBasedStateMachine):
         spec = a_spec(self.graph, seed=work, targets=TARGETS)
         with self.store.unit_of_work() as open_work:
             scheduling = Scheduling(priority, max_pending_seconds=PENDING_S)
-            job = open_work.jobs.create(PROJECT, spec, work_key=spec.work_key("test"), scheduling=scheduling)
+            job = open_work.jobs.create(NewJob(PROJECT, spec, work_key=spec.work_key("test"), scheduling=scheduling))
             open_work.commit()
         live = [job_id for job_id, known in self.jobs.items() if known.work == work and known.is_live]
         if live:

@@ -11,6 +11,7 @@ from secateur.core.cost import cost_of
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph
 from secateur.store import Store
+from secateur.store.creation import NewJob
 from secateur.store.records import JobRecord, Page
 from tests.support.store import PROJECT, Clock, a_graph, a_spec, create
 
@@ -53,7 +54,7 @@ def test_a_full_last_page_ends_the_list(store: Store, graph: LayerGraph) -> None
 def test_page_sizes(store: Store, graph: LayerGraph) -> None:
     with store.unit_of_work() as work:
         for number in range(201):
-            work.jobs.create(PROJECT, a_spec(graph, seed=number), work_key=f"{number:064}")
+            work.jobs.create(NewJob(PROJECT, a_spec(graph, seed=number), work_key=f"{number:064}"))
         work.commit()
     assert [len(page(store, size).items) for size in (0, 1, 200, 1000)] == [50, 1, 200, 200]
     with pytest.raises(InvalidArgument) as caught:

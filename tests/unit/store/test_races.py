@@ -21,6 +21,7 @@ from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
 from secateur.core.profiles import MAX_PROFILES_PER_PROJECT
 from secateur.store import Store
+from secateur.store.creation import NewJob
 from secateur.store.database import Timeouts
 from secateur.store.ledger import JobLedger
 from tests.support.store import PROJECT, Clock, a_graph, a_spec, claim, create, events, owed, read
@@ -73,7 +74,7 @@ def test_one_request_sent_twice_at_once_is_one_job(store: Store, graph: LayerGra
     def send(seed: int) -> str:
         spec = a_spec(graph, seed=seed)
         with store.unit_of_work() as work:
-            job = work.jobs.create(PROJECT, spec, work_key=spec.work_key("t"), request_id="key", fingerprint="same")
+            job = work.jobs.create(NewJob(PROJECT, spec, work_key=spec.work_key("t"), request_id="key", fingerprint="same"))
             work.commit()
         return job.id
 

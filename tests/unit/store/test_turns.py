@@ -13,6 +13,7 @@ from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobPriority, JobState, Scheduling
 from secateur.core.routing import Need
 from secateur.store import Store
+from secateur.store.creation import NewJob
 from secateur.store.ledger import JOB_UNREADABLE, JobLedger
 from secateur.store.records import Claim, JobRecord
 from secateur.store.tables import JobRow
@@ -33,7 +34,7 @@ def projects(store: Store, graph: LayerGraph) -> None:
 def scheduled(store: Store, graph: LayerGraph, seed: int, project: str = PROJECT, **chosen: Any) -> JobRecord:
     spec = a_spec(graph, seed=seed)
     with store.unit_of_work() as work:
-        job = work.jobs.create(project, spec, work_key=spec.work_key("t"), scheduling=Scheduling(**chosen))
+        job = work.jobs.create(NewJob(project, spec, work_key=spec.work_key("t"), scheduling=Scheduling(**chosen)))
         work.commit()
     return job
 

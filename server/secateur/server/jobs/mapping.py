@@ -17,7 +17,7 @@ from secateur.core.serial import to_data
 from secateur.core.specs import OptimizerKind, Recipe, Schedule, ScratchBudget
 from secateur.server import names
 from secateur.server.fields import under
-from secateur.server.jobs.handlers import CreateJob, JobRequest, RecipeChoice
+from secateur.server.jobs.creation import CreateJob, JobRequest, RecipeChoice
 from secateur.server.jobs.watch import MAX_WAIT_SECONDS
 from secateur.server.plans.mapping import (
     plan_to_proto,

@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import timedelta
+from functools import partial
+from typing import Final
 
 from secateur.core.jobs import Scheduling
 from secateur.server import names
+from secateur.server.batches import Batches
 from secateur.server.jobs import handlers, mapping
 from secateur.server.jobs.candidates import ListSearchCandidates, list_search_candidates
+from secateur.server.jobs.creation import CreateJob, Unchecked, create_jobs
 from secateur.server.jobs.feeds import Feeds
 from secateur.server.jobs.watch import WatchJob, wait_job, watch_job
 from secateur.server.lists import ListRows
 from secateur.server.rpc import Context
 from secateur.server.threads import Threads
 from secateur.store import Store
+from secateur.store.records import JobRecord
 from secateur.v1 import job_service_pb2, job_service_pb2_grpc
+
+_MOST_AT_ONCE: Final = 64
+"""Jobs that one transaction creates. It is over within a tenth of a second, as others may wait for it."""
 
 
 class JobService(job_service_pb2_grpc.JobServiceServicer):
@@ -45,13 +53,16 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self._threads = threads
         self._feeds = feeds
         self._send_soon = send_soon
-        self._limits = limits
         self._retention = retention
+        self._create: Batches[CreateJob, JobRecord | Unchecked] = Batches(
+            partial(create_jobs, store=store, limits=limits), threads, most=_MOST_AT_ONCE
+        )
 
     async def CreateJob(self, request: job_service_pb2.CreateJobRequest, context: Context) -> job_service_pb2.Job:
         """Creates a job."""
         command = mapping.create_from_proto(request)
-        job = await self._threads.run(handlers.create_job, command, store=self._store, limits=self._limits)
+        while isinstance(job := await self._create(command), Unchecked):
+            await self._threads.run(job.check)
         self._send_soon()
         return mapping.job_to_proto(job)
 

@@ -1,0 +1,163 @@
+"""Creates jobs, any number in one transaction: what costs a statement is paid once for all of them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session
+
+from secateur.core.errors import NotFound, SecateurError
+from secateur.core.jobs import JobState, Scheduling
+from secateur.core.serial import to_data
+from secateur.core.specs import JobSpec
+from secateur.store.database import exclude_others
+from secateur.store.journal import Journal
+from secateur.store.quotas import QuotaRepository
+from secateur.store.requests import RequestKey, RequestKeys
+from secateur.store.tables import DatasetRow, JobRow
+from secateur.store.trash import kept
+
+CREATE: Final = "CreateJob"
+"""Method that idempotency keys of jobs belong to."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job that is wanted.
+
+    Args:
+        project: Project of the job.
+        spec: What to do; its architecture must be stored in the project.
+        work_key: Digest of the work; an equal job that is queued, running or succeeded is joined.
+        display_name: Name for people.
+        labels: Labels.
+        request_id: Idempotency key: the same key returns the first answer's job. Empty for none.
+        fingerprint: Digest of the request; required with a `request_id`.
+        scheduling: When to run it, and for how long. A job that is joined keeps its own.
+    """
+
+    project: str
+    spec: JobSpec
+    work_key: str
+    display_name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    request_id: str = ""
+    fingerprint: str = ""
+    scheduling: Scheduling = field(default_factory=Scheduling)
+
+    @property
+    def request_key(self) -> RequestKey:
+        """What its idempotency key is known by."""
+        return RequestKey(self.project, CREATE, self.request_id)
+
+
+class Creation:
+    """Creates the jobs of one transaction, each with its first event and its queue message, or finds those to join.
+
+    Args:
+        session: Session of the transaction.
+        journal: Opens jobs in the same transaction.
+        requests: Idempotency keys in the same transaction.
+        quotas: What projects may take, in the same transaction.
+    """
+
+    def __init__(self, session: Session, journal: Journal, requests: RequestKeys, quotas: QuotaRepository) -> None:
+        self._session = session
+        self._journal = journal
+        self._requests = requests
+        self._quotas = quotas
+
+    def run(self, wanted: Sequence[NewJob]) -> list[JobRow | str | SecateurError]:
+        """Creates jobs. One that is refused keeps none of the others from being created.
+
+        Returns:
+            For each job its new row; or the id of the one that it joins or that its request was answered with before; or why
+            it is refused: InvalidArgument REQUEST_ID_REUSED, NotFound DATASET_NOT_FOUND (somebody has just deleted its data
+            set) or QuotaExceeded QUEUED_JOBS_QUOTA.
+        """
+        # One creation at a time per project, which has a quota, per request and per work: the second sees what the first made.
+        projects = {new.project for new in wanted}
+        exclude_others(
+            self._session,
+            *(f"queued_jobs/{project}" for project in projects),
+            *(new.request_key.lock for new in wanted if new.request_id),
+            *(f"jobs/{new.project}/{new.work_key}" for new in wanted),
+        )
+        self._requests.read([new.request_key for new in wanted])
+        live = self._live(wanted)
+        waiting = {project: self._quotas.count_queued(project) for project in projects}
+        gone = self._hold_datasets({(new.project, new.spec.dataset_id) for new in wanted if new.spec.dataset_id})
+        rows: list[JobRow] = []
+        found: list[JobRow | str | SecateurError] = []
+        for new in wanted:
+            try:
+                job_id = self._requests.answer(new.request_key, new.fingerprint)
+                if job_id is None:
+                    job_id = live.get((new.project, new.work_key))
+                    if job_id is None:
+                        if (new.project, new.spec.dataset_id) in gone:
+                            raise _dataset_gone(new)
+                        self._quotas.check_queued(new.project, waiting[new.project])
+                        waiting[new.project] += 1
+                        rows.append(self._row(new))
+                        live[new.project, new.work_key] = job_id = rows[-1].id
+                    self._requests.remember(new.request_key, new.fingerprint, job_id)
+                found.append(job_id)
+            except SecateurError as error:
+                found.append(error)
+        self._journal.open(rows)
+        made = {row.id: row for row in rows}
+        return [made.get(each, each) if isinstance(each, str) else each for each in found]
+
+    def _live(self, wanted: Sequence[NewJob]) -> dict[tuple[str, str], str]:
+        keys = tuple_(JobRow.project, JobRow.live_work_key)
+        live = self._session.execute(
+            select(JobRow.project, JobRow.work_key, JobRow.id).where(keys.in_([(new.project, new.work_key) for new in wanted]))
+        )
+        return {(project, work_key): job_id for project, work_key, job_id in live}
+
+    def _hold_datasets(self, datasets: set[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Keeps others from deleting data sets until the transaction ends, and returns those that are gone."""
+        if not datasets:
+            return set()
+        asked = tuple_(DatasetRow.project, DatasetRow.id).in_(sorted(datasets))
+        names = select(DatasetRow.project, DatasetRow.id)
+        self._session.execute(names.where(asked).order_by(DatasetRow.project, DatasetRow.id).with_for_update(read=True)).all()
+        # A statement of its own: the first one may have waited for a deletion that it does not see.
+        there = self._session.execute(names.where(asked, kept(DatasetRow)))
+        return datasets - {(project, dataset_id) for project, dataset_id in there}
+
+    def _row(self, new: NewJob) -> JobRow:
+        return JobRow(
+            id=str(uuid.uuid4()),
+            project=new.project,
+            display_name=new.display_name,
+            labels=dict(new.labels),
+            architecture=new.spec.architecture,
+            spec=to_data(new.spec),
+            work_key=new.work_key,
+            live_work_key=new.work_key,
+            create_time=self._journal.now(),
+            state=JobState.QUEUED,
+            cancel_requested=False,
+            error_reason="",
+            error_message="",
+            attempt=0,
+            last_sequence=0,
+            priority=new.scheduling.priority,
+            max_pending_seconds=new.scheduling.max_pending_seconds,
+            max_run_seconds=new.scheduling.max_run_seconds,
+            lost_attempts=0,
+        )
+
+
+def _dataset_gone(new: NewJob) -> NotFound:
+    return NotFound(
+        "DATASET_NOT_FOUND",
+        f"The data set is gone from project {new.project}. Received: {new.spec.dataset_id}",
+        field="dataset",
+    )
