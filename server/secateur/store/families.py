@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, exists, select, update
+from sqlalchemy import ColumnElement, and_, exists, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -17,6 +18,9 @@ from secateur.store.tables import DatasetRow, FamilyRow, ModelRow
 from secateur.store.trash import kept
 
 _INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_KEY: Final = (FamilyRow.project, FamilyRow.architecture, FamilyRow.dataset, FamilyRow.uploaded)
+_AT_ONCE: Final = 500
+"""Families that one statement asks for."""
 
 
 class Family(NamedTuple):
@@ -85,10 +89,14 @@ class FamilyRepository:
             .values(version=FamilyRow.version + 1, change_time=now)
         )
 
-    def version(self, family: Family) -> int:
-        """Returns how often a family has changed."""
-        row = self._session.get(FamilyRow, tuple(family))
-        return row.version if row else 0
+    def versions(self, families: Sequence[Family]) -> dict[Family, int]:
+        """Returns how often each of the families has changed."""
+        found = dict.fromkeys(families, 0)
+        for first in range(0, len(families), _AT_ONCE):
+            asked = tuple_(*_KEY).in_(families[first : first + _AT_ONCE])
+            rows = self._session.execute(select(*_KEY, FamilyRow.version).where(asked))
+            found |= {Family(row.project, row.architecture, row.dataset, row.uploaded): row.version for row in rows}
+        return found
 
     def changed_since(self, moment: datetime) -> dict[Family, int]:
         """Returns the families that changed at that moment or later, with their versions."""

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import grpc
 import pytest
+from sqlalchemy import update
 
 from secateur.core.datasets import DatasetName
 from secateur.core.profiles import ProfileName
 from secateur.core.resources import Budget
-from secateur.server.models.resolver import STALE_SECONDS, Resolution, ResolveModel, Resolver
+from secateur.server.models.resolver import CHECK_SECONDS, STALE_SECONDS, Resolution, ResolveModel, Resolver
 from secateur.server.plans.handlers import AskedTarget
 from secateur.server.settings import ServerSettings
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
+from secateur.store.clock import utc_now
+from secateur.store.database import make_engine
+from secateur.store.tables import FamilyRow
 from secateur.v1 import device_profile_service_pb2 as profiles
 from secateur.v1 import model_service_pb2 as pb
 from secateur.v1 import resources_pb2 as resources
@@ -93,8 +98,13 @@ class TestMemory:
     """The resolver itself, without a loop that refreshes it."""
 
     @pytest.fixture
-    def resolver(self, store: Store) -> Resolver[int]:
-        return Resolver(store)
+    def seconds(self) -> list[float]:
+        """What time it is for the resolver."""
+        return [0.0]
+
+    @pytest.fixture
+    def resolver(self, store: Store, seconds: list[float]) -> Resolver[int]:
+        return Resolver(store, clock=lambda: seconds[0])
 
     @pytest.fixture
     def ask(self, api: Api, resolver: Resolver[int], architecture: str) -> Callable[..., int]:
@@ -132,6 +142,32 @@ class TestMemory:
         resolver.refresh()
         assert resolver.recall("family", (None, 100_000)) is None
         assert ask() == 3
+
+    def test_what_does_not_change_is_recalled_for_ever(
+        self, resolver: Resolver[int], ask: Callable[..., int], seconds: list[float]
+    ) -> None:
+        ask()
+        for _ in range(100):
+            seconds[0] += STALE_SECONDS / 2
+            resolver.refresh()
+            assert resolver.recall("family", (None, 100_000)) == 1
+
+    def test_a_change_that_a_refresh_has_missed_is_noticed_before_long(
+        self, settings: ServerSettings, resolver: Resolver[int], ask: Callable[..., int], seconds: list[float]
+    ) -> None:
+        ask()
+        resolver.refresh()
+        engine = make_engine(settings.database_url)
+        with engine.begin() as connection:  # by a transaction that began an hour ago
+            connection.execute(
+                update(FamilyRow).values(version=FamilyRow.version + 1, change_time=utc_now() - timedelta(hours=1))
+            )
+        engine.dispose()
+        resolver.refresh()
+        assert resolver.recall("family", (None, 100_000)) == 1
+        seconds[0] += CHECK_SECONDS
+        resolver.refresh()
+        assert resolver.recall("family", (None, 100_000)) is None
 
     def test_only_what_a_built_in_profile_was_answered_is_kept(
         self, api: Api, resolver: Resolver[int], ask: Callable[..., int]

@@ -65,12 +65,12 @@ def test_a_family_has_another_version_after_every_new_model(
 ) -> None:
     before = clock.advance(1)
     with store.snapshot() as work:
-        assert work.families.version(family(graph)) == len(model_ids)
+        assert work.families.versions([family(graph)])[family(graph)] == len(model_ids)
         assert work.families.changed_since(before) == {}
     ledger.settle_target(claim(store, create(store, graph, seed=1)), a_report(graph, chosen_plan))
     with store.snapshot() as work:
         assert work.families.changed_since(before) == {family(graph): len(model_ids) + 1}
-        assert work.families.version(family(graph, "other")) == 0
+        assert set(work.families.versions([family(graph, "other")]).values()) == {0}
 
 
 @pytest.mark.parametrize(("project", "known"), [("other", True), (PROJECT, False)])

@@ -99,7 +99,7 @@ def test_what_is_deleted_is_shown_on_demand_and_comes_back(
         marked = work.trash.mark(work.jobs.get(PROJECT, job.id)).deletion
         family = Family.of(PROJECT, graph.digest, DatasetName("digits"))
         assert work.families.offers(family, ram_measurement=ARENA_BYTES) == ()
-        assert work.families.version(family) == 2  # servers that keep the family in memory notice
+        assert work.families.versions([family])[family] == 2  # servers that keep the family in memory notice
     assert marked is not None
     assert (marked.delete_time, marked.purge_time) == (clock.now, clock.now + WEEK)
 
@@ -247,7 +247,7 @@ def test_a_new_data_set_under_an_old_id_does_not_inherit_the_models_of_the_old_o
     def models() -> tuple[int, int]:
         family = Family.of(PROJECT, graph.digest, DatasetName("mine", PROJECT))
         with store.snapshot() as work:
-            return len(work.families.offers(family, ram_measurement=ARENA_BYTES)), work.families.version(family)
+            return len(work.families.offers(family, ram_measurement=ARENA_BYTES)), work.families.versions([family])[family]
 
     upload(store)
     finished(store, graph, chosen_plan, dataset=content(DIGEST), dataset_id="mine")

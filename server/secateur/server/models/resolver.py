@@ -36,8 +36,11 @@ from secateur.store.unit_of_work import Snapshot
 STALE_SECONDS: Final = 5.0
 """After so long without a successful `refresh` nothing is answered from memory: a new model is seen within this time."""
 
-MAX_AGE_SECONDS: Final = 60.0
-"""How long a family is kept at most, whatever happens: within this time a deleted name is noticed, too."""
+CHECK_SECONDS: Final = 30.0
+"""How often the versions of all families in memory are read, not only of those that have lately changed."""
+
+MAX_AGE_SECONDS: Final = 2 * CHECK_SECONDS
+"""How long a family is relied on without its version being read, whatever happens."""
 
 MAX_MODELS: Final = 250_000
 """Models of the families in memory, at about 300 bytes each; the family loaded longest ago goes first."""
@@ -99,7 +102,7 @@ class _Shelved(Generic[AnswerT]):
 
     version: tuple[Family, int]
     shelves: Mapping[Runtime, Shelf]
-    loaded: float
+    checked: float
     predicted_ms: dict[DeviceProfile, Mapping[str, float]] = field(default_factory=dict)
     answers: dict[Hashable, AnswerT] = field(default_factory=dict)
 
@@ -109,14 +112,16 @@ class Resolver(Generic[AnswerT]):
 
     Args:
         store: Where models are.
+        clock: Returns seconds that never go back.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._clock = clock
         self._lock = Lock()
         self._shelved: OrderedDict[Hashable, _Shelved[AnswerT]] = OrderedDict()
         self._models = 0
-        self._refreshed = float("-inf")
+        self._refreshed = self._checked = float("-inf")
 
     def recall(self, family: Hashable, question: Hashable) -> AnswerT | None:
         """Returns the answer that a question had and still has; None if it is not known. Never waits for anything.
@@ -125,9 +130,9 @@ class Resolver(Generic[AnswerT]):
             family: What the question calls its family.
             question: Everything else that is asked.
         """
-        now = time.monotonic()
+        now = self._clock()
         shelved = self._shelved.get(family)
-        if shelved is None or now - self._refreshed > STALE_SECONDS or now - shelved.loaded > MAX_AGE_SECONDS:
+        if shelved is None or now - self._refreshed > STALE_SECONDS or now - shelved.checked > MAX_AGE_SECONDS:
             return None
         return shelved.answers.get(question)
 
@@ -169,25 +174,36 @@ class Resolver(Generic[AnswerT]):
 
     def refresh(self) -> None:
         """Drops the families that have changed. To be called at least every `STALE_SECONDS`."""
-        started = time.monotonic()
+        started = self._clock()
+        with self._lock:
+            names = [shelved.version[0] for shelved in self._shelved.values()]
+        check_all = started - self._checked >= CHECK_SECONDS
         with self._store.snapshot() as work:
             versions = work.families.changed_since(datetime.now(UTC) - _OVERLAP)
+            if check_all:
+                versions |= work.families.versions(names)
         with self._lock:
             for family, shelved in list(self._shelved.items()):
                 name, version = shelved.version
                 if versions.get(name, version) != version:
                     self._drop(family)
+                elif check_all and name in versions:
+                    shelved.checked = started
             self._refreshed = started
+            if check_all:
+                self._checked = started
 
     def _load(self, family: Hashable, name: Family, work: Snapshot) -> _Shelved[AnswerT]:
-        version = name, work.families.version(name)
+        started = self._clock()
+        version = name, work.families.versions([name])[name]
         kept = self._shelved.get(family)
-        if kept is not None and kept.version == version and time.monotonic() - kept.loaded <= MAX_AGE_SECONDS:
+        if kept is not None and kept.version == version:
+            kept.checked = started
             return kept
         shelves = {
             runtime: Shelf(work.families.offers(name, ram_measurement=ram)) for runtime, ram in _RAM_MEASUREMENTS.items()
         }
-        shelved: _Shelved[AnswerT] = _Shelved(version, shelves, time.monotonic())
+        shelved: _Shelved[AnswerT] = _Shelved(version, shelves, started)
         with self._lock:
             self._drop(family)
             self._shelved[family] = shelved
