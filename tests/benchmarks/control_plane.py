@@ -267,19 +267,19 @@ def watching(share: float) -> dict[str, Any]:
             ]
             stubs = [job_service_pb2_grpc.JobServiceStub(channel) for channel in channels]
             started: asyncio.Queue[int] = asyncio.Queue()
-            tasks = [asyncio.create_task(follow(stubs[number % 20], started)) for number in range(watchers)]
-            for _ in range(watchers):
-                await started.get()
             sent = {}
-            for number in range(events):
-                sent[f"event {number}"] = time.time()
-                await asyncio.to_thread(ledger.report, claim, message=f"event {number}")
-                await asyncio.sleep(1)
-            await asyncio.to_thread(ledger.finish, claim, JobState.FAILED, reason="BENCHMARK", message="over")
-            seen = await asyncio.gather(*tasks)
+            async with asyncio.TaskGroup() as group:  # one that fails ends them all
+                tasks = [group.create_task(follow(stubs[number % 20], started)) for number in range(watchers)]
+                for _ in range(watchers):
+                    await started.get()
+                for number in range(events):
+                    sent[f"event {number}"] = time.time()
+                    await asyncio.to_thread(ledger.report, claim, message=f"event {number}")
+                    await asyncio.sleep(1)
+                await asyncio.to_thread(ledger.finish, claim, JobState.FAILED, reason="BENCHMARK", message="over")
             for channel in channels:
                 await channel.close()
-            return seen, sent
+            return [task.result() for task in tasks], sent
 
         seen, sent = asyncio.run(run())
     delays = [at - sent[message] for heard in seen for message, at in heard if message in sent]

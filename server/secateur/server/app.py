@@ -83,6 +83,9 @@ _KEEPALIVE: Final = (
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
 
+_MAX_PENDING: Final = 20_000
+"""Calls that may wait to be looked at."""
+
 _CANCEL_AGAIN_SECONDS: Final = 0.2
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -228,6 +231,9 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake, not a replica
+        # Beyond 1,000 calls at once, say of devices after an outage, gRPC would cancel some, without a reason.
+        ("grpc.server.max_pending_requests", _MAX_PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * _MAX_PENDING),
         *_KEEPALIVE,
     ]
 
