@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Engine, String, Table, cast, insert, literal, select, true
+from sqlalchemy import BigInteger, ColumnElement, Engine, String, Table, cast, insert, literal, select, true
 
 Number: TypeAlias = ColumnElement[int]
 """Number of a copy, counted from 0, as SQL."""
@@ -17,7 +17,7 @@ _BATCH: Final = 50_000
 
 def identifier(number: Number) -> ColumnElement[str]:
     """Returns 16 characters that are different for every number, as SQL."""
-    return cast(number + _FIRST, String)
+    return cast(number + literal(_FIRST, BigInteger), String)
 
 
 def digest(number: Number) -> ColumnElement[str]:
@@ -39,7 +39,7 @@ def copies(engine: Engine, row: type[Any], count: int, changed: dict[str, Callab
     names = [column.name for column in table.columns]
     wanted = [table.c[name] == value for name, value in chosen.items()]
     for first in range(0, count, _BATCH):
-        counted = select(literal(first).label("n")).cte("numbers", recursive=True)
+        counted = select(literal(first, BigInteger).label("n")).cte("numbers", recursive=True)
         last = min(first + _BATCH, count) - 1
         numbers = counted.union_all(select(counted.c.n + 1).where(counted.c.n < last))
         columns = [changed[name](numbers.c.n).label(name) if name in changed else table.c[name] for name in names]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -56,6 +57,19 @@ def test_a_message_over_the_limit_is_refused_without_harm(api: Api, settings: Se
 
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert api.create_job().name
+
+
+def test_a_burst_of_calls_is_answered_call_by_call(settings: ServerSettings) -> None:
+    """As after an outage: by default gRPC cancels some of what waits behind the first 1,000 calls."""
+
+    async def burst(address: str) -> set[str]:
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub: Any = device_profile_service_pb2_grpc.DeviceProfileServiceStub(channel)
+            request = device_profile_service_pb2.GetDeviceProfileRequest(name="deviceProfiles/stm32f746")
+            return {profile.name for profile in await asyncio.gather(*(stub.GetDeviceProfile(request) for _ in range(2_500)))}
+
+    with running(settings) as server:
+        assert asyncio.run(burst(server.address)) == {"deviceProfiles/stm32f746"}
 
 
 def test_a_stop_turns_health_and_ends_watches_as_unavailable(settings: ServerSettings) -> None:
