@@ -225,7 +225,7 @@ def _list_times(running: Service, size: int) -> dict[str, float]:
             "create_time": lambda n: JobRow.__table__.c.create_time - n * literal(timedelta(seconds=1)),
         }
         copies(engine, JobRow, size, changed, id=job.name.rpartition("/")[2])
-        with engine.connect() as connection:
+        with engine.begin() as connection:  # as autovacuum does before long
             connection.exec_driver_sql("ANALYZE")
         engine.dispose()
         filters = ("", "state = RUNNING", 'labels.fleet = "alps"', 'state = RUNNING AND labels.fleet = "alps"')
