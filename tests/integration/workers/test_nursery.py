@@ -52,11 +52,6 @@ def messages(child: Child) -> list[Message]:
         return said
 
 
-def report(child: Child) -> TargetReport:
-    (found,) = [message.report for message in messages(child) if isinstance(message, TargetDone)]
-    return found
-
-
 def files_of(report: TargetReport) -> dict[ArtifactFormat, str]:
     return {artifact.format: artifact.sha256 for artifact in report.artifacts}
 
@@ -67,16 +62,11 @@ def nursery_of(child: Child) -> psutil.Process:
     return parent
 
 
-def test_forked_children_come_to_what_a_process_of_its_own_comes_to(nursery: Nursery, tmp_path: Path) -> None:
-    side_by_side = [start(nursery, tmp_path / str(number)) for number in range(2)]
-    pids = {child.pid for child in side_by_side}
-    forked = [report(child) for child in side_by_side]
+def test_a_forked_child_makes_the_files_that_a_process_of_its_own_makes(nursery: Nursery, tmp_path: Path) -> None:
+    forked = start(nursery, tmp_path)
     alone = Run(small_network(), SPEC).report
-    assert len(pids) == 2
-    for found in forked:
-        assert {(file.format, file.sha256) for file in found.artifacts} == {
-            (file.format, file.sha256) for file in alone.artifacts
-        }
+    (report,) = [message.report for message in messages(forked) if isinstance(message, TargetDone)]
+    assert files_of(report) == files_of(alone)
 
 
 def test_a_child_is_there_at_once_with_the_frameworks_loaded(nursery: Nursery) -> None:
@@ -106,10 +96,10 @@ def test_a_running_child_outlives_its_nursery_and_the_next_comes_from_a_new_one(
     before = nursery_of(running)
     before.kill()
     before.wait(AT_ONCE)
-    after = start(nursery, tmp_path)
+    after = nursery.child()
     assert messages(running)[-1] == Done()
     assert nursery_of(after) != before
-    assert messages(after)[-1] == Done()
+    after.kill()
 
 
 def test_a_nursery_that_dies_before_the_fork_costs_the_attempt(tmp_path: Path) -> None:
@@ -126,7 +116,7 @@ def test_a_nursery_that_dies_before_the_fork_costs_the_attempt(tmp_path: Path) -
 def test_a_nursery_ends_with_its_worker_even_while_it_loads() -> None:
     worker, control = socket.socketpair()
     with control:
-        process = subprocess.Popen([sys.executable, "-m", "secateur.workers.nursery", CHILD_MODULE], stdin=control)
+        process = subprocess.Popen([sys.executable, "-m", "secateur.workers.nursery", CHILD_MODULE], stdin=control.fileno())
     time.sleep(1)  # past the interpreter's start, long before the frameworks are loaded
     worker.close()
     assert process.wait(AT_ONCE) == 1

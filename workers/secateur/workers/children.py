@@ -158,7 +158,7 @@ class Nursery:
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - the module is named by code
-                [sys.executable, "-m", "secateur.workers.nursery", self._module], stdin=theirs, env=self._environment
+                [sys.executable, "-m", "secateur.workers.nursery", self._module], stdin=theirs.fileno(), env=self._environment
             )
 
     def __enter__(self) -> Self:
