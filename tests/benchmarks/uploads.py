@@ -1,7 +1,7 @@
 """A thousand small data sets uploaded at once to a server of its own: how long that takes, and what it takes of the server.
 
-`python -m tests.benchmarks.uploads [--uploads N]` prints a line, writes docs/results/uploads.json and fails if an upload does, or
-if memory or files grow with their number.
+`python -m tests.benchmarks.uploads [--uploads N]` prints a line, writes docs/results/uploads.json and
+fails if an upload does, or if memory or files grow with their number.
 """
 
 from __future__ import annotations
