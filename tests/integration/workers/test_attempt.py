@@ -53,15 +53,6 @@ def held(store: Store, graph: LayerGraph) -> Claim:
     return claim(store, create(store, graph))
 
 
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with Nursery() as nursery:
-        first = nursery.child()
-        assert first.pid  # the nursery has loaded the frameworks
-        first.kill()
-        yield nursery
-
-
 @pytest.fixture
 def run(store: Store, nursery: Nursery, tmp_path: Path) -> Run:
     """Runs an attempt and returns the state of the job after it."""

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,12 +27,6 @@ LOADED = 120.0
 """Seconds that a busy machine may take to load the frameworks."""
 BUDGET = Budget.of(flash_bytes=12_000)
 SPEC = quick_job(BUDGET, recipe=replace(QUICK, epochs=1))
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with Nursery() as nursery:
-        yield nursery
 
 
 def start(nursery: Nursery, folder: Path) -> Child:
