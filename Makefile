@@ -20,8 +20,8 @@ install: $(STAMP)  ## Build .venv with all four distributions and every tool
 
 $(STAMP): requirements/dev.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation $(DISTRIBUTIONS:%=-e ./%)
+	$(BIN)/python requirements/install.py --require-hashes -r requirements/dev.txt
+	$(BIN)/python requirements/install.py --no-deps --no-build-isolation $(DISTRIBUTIONS:%=-e ./%)
 	@touch $@
 
 demo: install  ## Run the main job end to end on a private local stack

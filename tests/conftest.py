@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -10,9 +11,17 @@ from hypothesis import settings
 from tests.support.postgres import Postgres, postgres_server
 from tests.support.s3 import S3, s3_server
 
+TESTS = Path(__file__).parent
+LONG = (TESTS / "e2e", TESTS / "unit/workers/engine", TESTS / "integration/server/test_fuzz.py", TESTS / "unit/core/graph")
+"""What holds the files that take longest. They go first, so that no process is left alone with one of them at the end."""
+
 # How long an example takes says more about what else runs on the machine than about the code.
 settings.register_profile("secateur", deadline=None)
 settings.load_profile("secateur")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: next((place for place, long in enumerate(LONG) if item.path.is_relative_to(long)), len(LONG)))
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """A thousand small data sets uploaded at once to a server of its own: how long that takes, and what it takes of the server.
 
-`python -m tests.benchmarks.uploads [--uploads N]` prints a line and fails if an upload does, or if memory or files grow with
-their number.
+`python -m tests.benchmarks.uploads [--uploads N]` prints a line, writes docs/results/uploads.json and
+fails if an upload does, or if memory or files grow with their number.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import json
+import platform
+import sys
 import tempfile
 import threading
 import time
@@ -27,6 +30,7 @@ MAX_GROWTH_BYTES = 300 * 2**20
 """What the server's memory may grow by: the uploads that it takes in at once, twice over."""
 MAX_OPEN_FILES = 200
 PROJECTS = 20
+RESULTS = Path(__file__).parents[2] / "docs/results/uploads.json"
 
 
 class Watch(threading.Thread):
@@ -92,6 +96,15 @@ def main() -> None:
             stack.down()
     growth, files = max(watch.resident) - watch.resident[0], max(watch.files)
     print(f"{uploads} uploads in {seconds:.1f} s; memory +{growth / 2**20:.0f} MiB, at most {files} open files")
+    figures = {
+        "command": " ".join(["python -m tests.benchmarks.uploads", *sys.argv[1:]]),
+        "machine": f"{platform.machine()}, {psutil.cpu_count()} cores",
+        "uploads": uploads,
+        "seconds": round(seconds, 1),
+        "grown_mib": round(growth / 2**20),
+        "most_open_files": files,
+    }
+    RESULTS.write_text(json.dumps(figures, indent=2) + "\n")
     assert growth < MAX_GROWTH_BYTES
     assert files < MAX_OPEN_FILES
 

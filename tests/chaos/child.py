@@ -92,5 +92,9 @@ def _files(state: str) -> dict[ArtifactFormat, bytes]:
     }
 
 
+def load_engine() -> child.RunTarget:
+    return run_target
+
+
 if __name__ == "__main__":
-    child.main(lambda: run_target)
+    child.main(load_engine)

@@ -99,11 +99,11 @@ class Cluster:
                     process.send_signal(number)
 
     def children(self) -> list[psutil.Process]:
-        """Child processes of all workers."""
+        """Child processes of all workers, and what these are forked from."""
         found: list[psutil.Process] = []
         for name in SKEWS:
             with suppress(psutil.NoSuchProcess):
-                found += psutil.Process(self._running[name].pid).children()
+                found += psutil.Process(self._running[name].pid).children(recursive=True)
         return found
 
     def tend(self) -> None:

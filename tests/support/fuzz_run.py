@@ -25,8 +25,9 @@ CONCURRENT: Final = 16
 """Calls that are under way at one time."""
 
 _CALL_SECONDS: Final = 60.0
-_STREAM_SECONDS: Final = 0.25
-"""Deadline of a call whose answers stream: that of a job that waits never ends by itself."""
+_WAIT_SECONDS: Final = 0.25
+"""Deadline of a call that waits for what may never come: one whose answers stream, and that for the end of a job."""
+_WAIT: Final = "WaitJob"
 _MOST_ANSWERS: Final = 20
 _WARM_SHARE: Final = 0.3
 """Share of the messages after which the server is taken to have grown as large as it has to be."""
@@ -44,7 +45,7 @@ class Report:
     """What came of a run.
 
     Args:
-        outcomes: How often each reason came back, by method; "OK" for an answer, "DEADLINE" for a stream that goes on.
+        outcomes: How often each reason came back, by method; "OK" for an answer, "DEADLINE" for a call that goes on waiting.
         failures: What must not happen, one line each, with the messages in hexadecimal.
         grown_bytes: By how much the memory of the server grew once it was warm.
         grown_handles: The same of its file handles.
@@ -112,7 +113,8 @@ async def _outcome(channel: grpc.aio.Channel, method: MethodDescriptor, wire: li
     path = f"/{method.containing_service.full_name}/{method.name}"
     kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
     open_call: Callable[..., Any] = getattr(channel, kind)(path)
-    timeout = _STREAM_SECONDS if method.server_streaming else _CALL_SECONDS
+    may_wait = method.server_streaming or method.name == _WAIT
+    timeout = _WAIT_SECONDS if may_wait else _CALL_SECONDS
     call = open_call(_stream(wire) if method.client_streaming else wire[0], timeout=timeout)
     try:
         if method.server_streaming:
@@ -125,7 +127,7 @@ async def _outcome(channel: grpc.aio.Channel, method: MethodDescriptor, wire: li
         else:
             await call
     except grpc.aio.AioRpcError as error:
-        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and method.server_streaming:
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and may_wait:
             return "DEADLINE"
         return _CUT_OFF if error.details() == _CUT_OFF else _judge(error)
     return "OK"

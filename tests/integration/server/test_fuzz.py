@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.benchmarks.fuzz_rpcs import MOST_BYTES, MOST_HANDLES, run
 
-MESSAGES = 4_000
+MESSAGES = 20_000
 SEED = 0
 _UNREAD = {"REQUEST_INVALID", "REQUEST_MALFORMED"}
 

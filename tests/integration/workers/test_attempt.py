@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from migrations.upgrade import upgrade
@@ -20,10 +21,15 @@ from secateur.store.creation import NewJob
 from secateur.store.ledger import JobLedger
 from secateur.store.records import Claim
 from secateur.workers.attempt import run_attempt
-from secateur.workers.children import Child, ChildPool
+from secateur.workers.children import Nursery
 from secateur.workers.settings import WorkerSettings
 from tests.support.datasets import arrays, npz
+from tests.support.stack import until
 from tests.support.store import PROJECT, a_graph, a_spec, claim, create, events, read
+
+Run = Callable[..., JobState]
+
+AT_ONCE = 5.0
 
 
 @pytest.fixture
@@ -48,17 +54,24 @@ def held(store: Store, graph: LayerGraph) -> Claim:
     return claim(store, create(store, graph))
 
 
-def state_after(store: Store, held: Claim, tmp_path: Path, stopping: threading.Event) -> JobState:
-    child = Child()
-    chosen = WorkerSettings(data_dir=tmp_path, poll_seconds=0.1)
-    run_attempt(held, child, ledger=JobLedger(store), settings=chosen, stopping=stopping)
-    assert not child.is_alive
-    with store.snapshot() as work:
-        return work.jobs.get(PROJECT, held.job_id).state
+@pytest.fixture
+def run(store: Store, nursery: Nursery, tmp_path: Path) -> Run:
+    """Runs an attempt and returns the state of the job after it."""
+
+    def run(held: Claim, stopping: threading.Event | None = None) -> JobState:
+        child = nursery.child()
+        chosen = WorkerSettings(data_dir=tmp_path, poll_seconds=0.1)
+        run_attempt(held, child, ledger=JobLedger(store), settings=chosen, stopping=stopping or threading.Event())
+        pid = child.pid
+        until(lambda: not psutil.pid_exists(pid), "the child is gone", timeout=AT_ONCE)
+        with store.snapshot() as work:
+            return work.jobs.get(PROJECT, held.job_id).state
+
+    return run
 
 
-def test_an_attempt_over_its_time_limit_expires_the_job(store: Store, held: Claim, tmp_path: Path) -> None:
-    assert state_after(store, replace(held, run_seconds=0.3), tmp_path, threading.Event()) is JobState.EXPIRED
+def test_an_attempt_over_its_time_limit_expires_the_job(store: Store, held: Claim, run: Run) -> None:
+    assert run(replace(held, run_seconds=0.3)) is JobState.EXPIRED
     with store.snapshot() as work:
         job = work.jobs.get(PROJECT, held.job_id)
     assert job.error_reason == "RUN_TIME_EXCEEDED"
@@ -66,7 +79,7 @@ def test_an_attempt_over_its_time_limit_expires_the_job(store: Store, held: Clai
 
 
 def test_the_child_reads_data_sets_from_the_folder_of_the_setting(
-    store: Store, graph: LayerGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, graph: LayerGraph, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECATEUR_DATASETS_DIR", str(tmp_path))
     (tmp_path / "fashion_mnist.npz").write_bytes(npz(arrays(60, 9)))
@@ -74,30 +87,30 @@ def test_the_child_reads_data_sets_from_the_folder_of_the_setting(
     with store.unit_of_work() as work:
         job = work.jobs.create(NewJob(PROJECT, spec, work_key="key"))
         work.commit()
-    assert state_after(store, claim(store, job), tmp_path, threading.Event()) is JobState.FAILED
+    assert run(claim(store, job)) is JobState.FAILED
     assert read(store, job).error_reason == "DATASET_CORRUPT"
 
 
-def test_a_worker_that_shuts_down_gives_the_job_back(store: Store, held: Claim, tmp_path: Path) -> None:
+def test_a_worker_that_shuts_down_gives_the_job_back(held: Claim, run: Run) -> None:
     stopping = threading.Event()
     stopping.set()
-    assert state_after(store, held, tmp_path, stopping) is JobState.QUEUED
+    assert run(held, stopping) is JobState.QUEUED
 
 
-def test_an_attempt_whose_lease_went_to_another_stops_and_changes_nothing(store: Store, held: Claim, tmp_path: Path) -> None:
+def test_an_attempt_whose_lease_went_to_another_stops_and_changes_nothing(store: Store, held: Claim, run: Run) -> None:
     ledger = JobLedger(store)
     ledger.release(held, "taken away")
     with store.snapshot() as work:
         job = work.jobs.get(PROJECT, held.job_id)
     second = claim(store, job)
     before, log = read(store, job), events(store, job)
-    assert state_after(store, held, tmp_path, threading.Event()) is JobState.RUNNING
+    assert run(held) is JobState.RUNNING
     assert (read(store, job), events(store, job)) == (before, log)
     ledger.finish(second, JobState.SUCCEEDED)
 
 
-def test_a_child_that_dies_costs_the_attempt_and_says_how(store: Store, held: Claim, tmp_path: Path) -> None:
-    child = Child()
+def test_a_child_that_dies_costs_the_attempt_and_says_how(store: Store, held: Claim, nursery: Nursery, tmp_path: Path) -> None:
+    child = nursery.child()
     os.kill(child.pid, signal.SIGKILL)
     settings = WorkerSettings(data_dir=tmp_path)
     run_attempt(held, child, ledger=JobLedger(store), settings=settings, stopping=threading.Event())
@@ -105,17 +118,3 @@ def test_a_child_that_dies_costs_the_attempt_and_says_how(store: Store, held: Cl
         job = work.jobs.get(PROJECT, held.job_id)
     assert job.state is JobState.QUEUED
     assert "status -9" in events(store, job)[-1].message
-
-
-def test_the_pool_replaces_a_warm_child_that_has_died() -> None:
-    with ChildPool() as pool:
-        first = pool.take()
-        pool.warm()
-        second = pool.take()
-        assert second.pid != first.pid
-        pool.warm()
-        first.kill()
-        second.kill()
-        third = pool.take()
-        assert third.is_alive
-        third.kill()

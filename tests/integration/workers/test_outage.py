@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from migrations.upgrade import upgrade
@@ -21,7 +22,7 @@ from secateur.store.database import Timeouts
 from secateur.store.ledger import JobLedger
 from secateur.store.records import Claim, JobRecord
 from secateur.workers.attempt import run_attempt
-from secateur.workers.children import Child
+from secateur.workers.children import Child, Nursery
 from secateur.workers.settings import WorkerSettings
 from tests.support.postgres import Postgres, postgres_server
 from tests.support.stack import until
@@ -37,6 +38,12 @@ def own_postgres() -> Iterator[Postgres]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    with Nursery(module="tests.chaos.child") as nursery:
+        yield nursery
+
+
 @dataclass
 class Running:
     """An attempt that has reported its first epoch."""
@@ -50,14 +57,16 @@ class Running:
         return [event.progress.epoch for event in events(self.store, self.job) if event.progress]
 
 
-def start(url: str, folder: Path, threads: ThreadPoolExecutor, lease_seconds: float, lock_seconds: float = 30.0) -> Running:
+def start(
+    nursery: Nursery, url: str, folder: Path, threads: ThreadPoolExecutor, lease_seconds: float, lock_seconds: float = 30.0
+) -> Running:
     upgrade(url)
     store, graph = Store(url, timeouts=Timeouts(lock_seconds)), a_graph()
     with store.unit_of_work() as work:
         work.architectures.put(PROJECT, graph, cost_of(graph))
         work.commit()
     job = create(store, graph, recipe=recipes.resolve(epochs=EPOCHS))
-    child = Child(module="tests.chaos.child")
+    child = nursery.child()
     settings = WorkerSettings(data_dir=folder, poll_seconds=0.2, lease_seconds=lease_seconds)
     ledger = JobLedger(store)
     claim: Claim | None = ledger.claim_next(worker="w", lease_seconds=lease_seconds)
@@ -68,9 +77,9 @@ def start(url: str, folder: Path, threads: ThreadPoolExecutor, lease_seconds: fl
     return running
 
 
-def test_a_short_outage_costs_nothing(own_postgres: Postgres, tmp_path: Path) -> None:
+def test_a_short_outage_costs_nothing(own_postgres: Postgres, nursery: Nursery, tmp_path: Path) -> None:
     with ThreadPoolExecutor() as threads, own_postgres.database() as url:
-        running = start(url, tmp_path, threads, lease_seconds=60)
+        running = start(nursery, url, tmp_path, threads, lease_seconds=60)
         own_postgres.kill()
         time.sleep(1)
         own_postgres.start()
@@ -82,12 +91,12 @@ def test_a_short_outage_costs_nothing(own_postgres: Postgres, tmp_path: Path) ->
 
 
 def test_an_outage_longer_than_the_lease_ends_the_attempt_and_gives_the_job_back(
-    own_postgres: Postgres, tmp_path: Path
+    own_postgres: Postgres, nursery: Nursery, tmp_path: Path
 ) -> None:
     with ThreadPoolExecutor() as threads, own_postgres.database() as url:
-        running = start(url, tmp_path, threads, lease_seconds=1)
+        running = start(nursery, url, tmp_path, threads, lease_seconds=1)
         own_postgres.kill()
-        until(lambda: not running.child.is_alive, "the child is killed although the database cannot be asked")
+        until(lambda: not psutil.pid_exists(running.child.pid), "the child is killed although the database cannot be asked")
         assert not running.ended.done()
         own_postgres.start()
         running.ended.result(timeout=60)
@@ -97,9 +106,9 @@ def test_an_outage_longer_than_the_lease_ends_the_attempt_and_gives_the_job_back
         running.store.close()
 
 
-def test_a_database_that_is_locked_for_long_costs_nothing(tmp_path: Path) -> None:
+def test_a_database_that_is_locked_for_long_costs_nothing(nursery: Nursery, tmp_path: Path) -> None:
     with ThreadPoolExecutor() as threads:
-        running = start(f"sqlite:///{tmp_path}/secateur.db", tmp_path, threads, lease_seconds=60, lock_seconds=0.2)
+        running = start(nursery, f"sqlite:///{tmp_path}/secateur.db", tmp_path, threads, lease_seconds=60, lock_seconds=0.2)
         blocker = sqlite3.connect(tmp_path / "secateur.db", isolation_level=None)
         blocker.execute("BEGIN IMMEDIATE")
         time.sleep(1.5)

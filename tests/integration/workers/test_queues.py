@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -17,7 +18,7 @@ from secateur.core.jobs import JobState
 from secateur.server.relay import Relay
 from secateur.store import Store
 from secateur.store.records import JobRecord
-from secateur.workers.children import Child, ChildPool
+from secateur.workers.children import Nursery
 from tests.support.stack import Stack, until
 from tests.support.store import PROJECT, a_graph, create, read, redis_server
 
@@ -84,18 +85,18 @@ def test_a_child_sees_the_device_of_its_worker_alone_and_takes_memory_as_it_grow
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
     for name in GROWTH:
         monkeypatch.delenv(name, raising=False)
-    with ChildPool("2") as pool:
-        warm, cold = pool.take(), pool.take()
-    any_device, none = Child(), Child("")
-    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")  # whoever runs the worker has the last word
-    overruled = Child("2")
+    with ExitStack() as open_until_then:
 
-    children = (warm, cold, any_device, none, overruled)
-    processes = [psutil.Process(child.pid) for child in children]
-    until(lambda: all(process.environ() for process in processes), "the kernel shows what the children were started with")
-    found = [process.environ() for process in processes]
-    for child in children:
-        child.kill()
-    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in found] == ["2", "2", "0,1,2", "", "2"]
-    assert all(environment.items() >= GROWTH.items() for environment in found[:4])
-    assert found[4]["XLA_PYTHON_CLIENT_PREALLOCATE"] == "true"
+        def started(device: str | None = None) -> Nursery:
+            return open_until_then.enter_context(Nursery(device, "tests.chaos.child"))
+
+        nurseries = [started("2"), started(), started("")]
+        monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")  # whoever runs the worker has the last word
+        nurseries.append(started("2"))
+        children = [nursery.child() for nursery in nurseries]
+        found = [psutil.Process(child.pid).environ() for child in children]
+        for child in children:
+            child.kill()
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in found] == ["2", "0,1,2", "", "2"]
+    assert all(environment.items() >= GROWTH.items() for environment in found[:3])
+    assert found[3]["XLA_PYTHON_CLIENT_PREALLOCATE"] == "true"

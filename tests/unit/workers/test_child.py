@@ -1,18 +1,21 @@
-"""The child as its worker sees it: a real process, driven over its pipes."""
+"""The child as its worker sees it: a real process, driven over its sockets."""
 
 from __future__ import annotations
 
+import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
+import psutil
 import pytest
 from sklearn.datasets import load_digits
 
@@ -21,6 +24,7 @@ from secateur.core.graph import LayerGraph, zoo
 from secateur.core.resources import Budget
 from secateur.core.specs import JobSpec, Recipe, Target
 from secateur.store.blobs import BlobStore
+from secateur.workers.nursery import BIRTH, END, FORK
 from secateur.workers.protocol import (
     Done,
     Failed,
@@ -39,35 +43,55 @@ from tests.support.training import QUICK, quick_job, small_network
 
 BUDGET = Budget.of(flash_bytes=12_000)
 AT_ONCE = 5.0
+MODULE = "secateur.workers.child"
 
 
 class Child:
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self.process = process
-        self.stdin: BinaryIO = process.stdin  # type: ignore[assignment]  # a buffered pipe
-        self.stdout: BinaryIO = process.stdout  # type: ignore[assignment]
+    """A child forked by a nursery, which loads the frameworks once for all tests."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.talk, theirs = socket.socketpair()
+        self._life, their_life = socket.socketpair()
+        with theirs, their_life:
+            socket.send_fds(control, [FORK], [theirs.fileno(), their_life.fileno()])
+        (self.pid,) = BIRTH.unpack(self._life.recv(BIRTH.size))
+        self._lines = self.talk.makefile("rb")
 
     def send(self, line: bytes) -> None:
-        self.stdin.write(line)
-        self.stdin.flush()
+        self.talk.sendall(line)
 
     def receive(self) -> Message:
-        return decode(self.stdout.readline())
+        return decode(self._lines.readline())
 
     def receive_rest(self) -> list[Message]:
-        return [decode(line) for line in self.stdout]
+        return [decode(line) for line in self._lines]
+
+    def status(self) -> int:
+        """How it ended, at once."""
+        self._life.settimeout(AT_ONCE)
+        return int(END.unpack(self._life.recv(END.size))[0])
+
+    def close(self) -> None:
+        """Ends it, as the end of its worker does."""
+        self._lines.close()
+        self.talk.close()
+        self._life.close()
 
 
-@contextmanager
-def _child() -> Iterator[Child]:
-    command = [sys.executable, "-m", "secateur.workers.child"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        try:
-            yield Child(process)
-        finally:
-            process.kill()
+@pytest.fixture(scope="module")
+def control() -> Iterator[socket.socket]:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        nursery = subprocess.Popen([sys.executable, "-m", "secateur.workers.nursery", MODULE], stdin=theirs.fileno())
+    with ours:
+        yield ours
+    assert nursery.wait(AT_ONCE) == 0
+
+
+@pytest.fixture
+def fork(control: socket.socket) -> Iterator[Callable[[], Child]]:
+    with ExitStack() as children:
+        yield lambda: children.enter_context(closing(Child(control)))
 
 
 def _job(folder: Path, spec: JobSpec, graph: LayerGraph) -> bytes:
@@ -81,15 +105,15 @@ def _uploaded_digits(folder: Path) -> str:
     return content(BlobStore(folder.as_uri()).put(npz({"x_train": pixels, "y_train": digits.target})))
 
 
-def test_a_job_on_an_uploaded_data_set_is_run_target_by_target(tmp_path: Path) -> None:
+def test_a_job_on_an_uploaded_data_set_is_run_target_by_target(fork: Callable[[], Child], tmp_path: Path) -> None:
     spec = replace(quick_job(BUDGET, recipe=replace(QUICK, epochs=2)), dataset=_uploaded_digits(tmp_path))
     spec = replace(spec, targets=(*spec.targets, Target(budget=Budget.of(flash_bytes=1_000))))
-    with _child() as child:
-        assert child.receive() == Ready()
-        child.process.send_signal(signal.SIGINT)  # a Ctrl-C in the terminal is left to the worker
-        child.send(_job(tmp_path, spec, small_network()))
-        messages = child.receive_rest()
-        assert child.process.wait(AT_ONCE) == 0
+    child = fork()
+    assert child.receive() == Ready()
+    os.kill(child.pid, signal.SIGINT)  # a Ctrl-C in the terminal is left to the worker
+    child.send(_job(tmp_path, spec, small_network()))
+    messages = child.receive_rest()
+    assert child.status() == 0
     assert messages[-1] == Done()
     reports = [message.report for message in messages if isinstance(message, TargetDone)]
     assert [(report.target_index, report.met) for report in reports] == [(0, True), (1, False)]
@@ -103,35 +127,42 @@ def test_a_job_on_an_uploaded_data_set_is_run_target_by_target(tmp_path: Path) -
     assert max(artifact.accuracy for artifact in reports[0].artifacts) > 0.3
 
 
-def test_the_child_dies_with_its_worker_in_mid_training(tmp_path: Path) -> None:
+def test_the_child_dies_with_its_worker_in_mid_training(fork: Callable[[], Child], tmp_path: Path) -> None:
     long: Recipe = replace(QUICK, epochs=1_000)
-    with _child() as child:
-        child.send(_job(tmp_path, quick_job(BUDGET, recipe=long), small_network()))
-        while not isinstance(child.receive(), ProgressMade):
-            pass
-        child.stdin.close()
-        child.process.wait(AT_ONCE)
-        assert Done() not in child.receive_rest()
+    child = fork()
+    child.send(_job(tmp_path, quick_job(BUDGET, recipe=long), small_network()))
+    while not isinstance(child.receive(), ProgressMade):
+        pass
+    child.talk.shutdown(socket.SHUT_WR)
+    assert child.status() == 1
+    assert Done() not in child.receive_rest()
+
+
+def test_the_child_dies_with_a_worker_that_leaves_messages_unread(fork: Callable[[], Child]) -> None:
+    child = fork()
+    assert select.select([child.talk], [], [], AT_ONCE)[0]
+    process = psutil.Process(child.pid)
+    child.close()
+    process.wait(AT_ONCE)
 
 
 @pytest.mark.parametrize("end", ["closed pipe", "SIGTERM"])
-def test_the_child_ends_even_while_it_loads(end: str) -> None:
-    with _child() as child:
-        time.sleep(1)  # past the interpreter's start, long before the frameworks are loaded
-        if end == "SIGTERM":
-            child.process.send_signal(signal.SIGTERM)
-        else:
-            child.stdin.close()
-        assert child.process.wait(AT_ONCE) != 0
-        assert child.receive_rest() == []
+def test_a_child_that_is_not_forked_ends_even_while_it_loads(end: str) -> None:
+    process = subprocess.Popen([sys.executable, "-m", MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    time.sleep(1)  # past the interpreter's start, long before the frameworks are loaded
+    if end == "SIGTERM":
+        process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=AT_ONCE)
+    assert process.returncode != 0
+    assert said == b""
 
 
-def test_what_the_caller_did_wrong_is_told_from_a_defect(tmp_path: Path) -> None:
+def test_what_the_caller_did_wrong_is_told_from_a_defect(fork: Callable[[], Child], tmp_path: Path) -> None:
     graph = zoo.build("resnet20", (32, 32, 3), 10)
-    with _child() as misfit, _child() as defect:
-        misfit.send(_job(tmp_path, quick_job(BUDGET, graph=graph), graph))
-        defect.send(b"nonsense\n")
-        told = [child.receive_rest()[-1] for child in (misfit, defect)]
+    misfit, defect = fork(), fork()
+    misfit.send(_job(tmp_path, quick_job(BUDGET, graph=graph), graph))
+    defect.send(b"nonsense\n")
+    told = [child.receive_rest()[-1] for child in (misfit, defect)]
     assert isinstance(told[0], Failed)
     assert (told[0].reason, told[0].internal) == ("DATASET_SHAPE_MISMATCH", False)
     assert isinstance(told[1], Failed)

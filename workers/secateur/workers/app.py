@@ -17,7 +17,7 @@ from secateur.store.records import Claim
 from secateur.store.unit_of_work import Store
 from secateur.store.wakeups import Wakeups
 from secateur.workers.attempt import run_attempt
-from secateur.workers.children import CHILD_MODULE, ChildPool
+from secateur.workers.children import CHILD_MODULE, Nursery
 from secateur.workers.patience import patiently
 from secateur.workers.settings import WorkerSettings
 
@@ -32,13 +32,13 @@ class Worker:
     Args:
         settings: Where the store is, and the limits of an attempt.
         ledger: Claims, reports and settlements.
-        children: Where the child processes come from.
+        nursery: Where the child processes come from.
     """
 
-    def __init__(self, settings: WorkerSettings, ledger: JobLedger, children: ChildPool) -> None:
+    def __init__(self, settings: WorkerSettings, ledger: JobLedger, nursery: Nursery) -> None:
         self._settings = settings
         self._ledger = ledger
-        self._children = children
+        self._nursery = nursery
         self._stopping = threading.Event()
 
     def compress(self, job_id: str) -> None:
@@ -65,11 +65,7 @@ class Worker:
 
     def _run(self, claim: Claim) -> None:
         log.info("attempt started", job=claim.job_id, attempt=claim.attempt)
-        try:
-            run_attempt(claim, self._children.take(), ledger=self._ledger, settings=self._settings, stopping=self._stopping)
-        finally:
-            if not self._stopping.is_set():
-                self._children.warm()
+        run_attempt(claim, self._nursery.child(), ledger=self._ledger, settings=self._settings, stopping=self._stopping)
         log.info("attempt ended", job=claim.job_id, attempt=claim.attempt)
 
     def stop(self, **_signal: Any) -> None:
@@ -110,8 +106,8 @@ def main(child_module: str = CHILD_MODULE) -> None:
     settings = WorkerSettings()
     store = Store(settings.database_url, timeouts=settings.database_timeouts, wakeups=Wakeups(settings.redis_url))
     ledger = JobLedger(store, max_running=settings.max_running_jobs, max_run_seconds=settings.max_run_seconds)
-    with ChildPool(settings.worker_device, child_module) as children:
-        worker = Worker(settings, ledger, children)
+    with Nursery(settings.worker_device, child_module) as nursery:
+        worker = Worker(settings, ledger, nursery)
         app = create_app(settings.celery_broker_url, worker)
         # One job at a time per worker: a thread, because the parent only waits, and the main thread must stay responsive.
         options = ["--pool=threads", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=WARNING"]

@@ -1,7 +1,8 @@
-"""The child process of a worker: `python -m secateur.workers.child`. Runs one job and ends.
+"""The child process of a worker. Runs one job and ends.
 
-It is started ahead of the job, so that the frameworks are loaded when one comes. It dies with its worker: when stdin ends, so
-does the process, wherever it stands. Database and broker are the worker's business; the child sees the blob store alone.
+It is forked with the frameworks loaded, see `secateur.workers.nursery`, or run as `python -m secateur.workers.child`, which
+loads them first. It dies with its worker: when stdin ends, so does the process, wherever it stands. Database and broker are the
+worker's business; the child sees the blob store alone.
 """
 
 from __future__ import annotations
@@ -117,10 +118,12 @@ def _take_stdout() -> BinaryIO:
 
 
 def _read_until_the_worker_is_gone(lines: SimpleQueue[bytes]) -> NoReturn:
-    with os.fdopen(0, "rb", closefd=False) as stdin:
-        for line in stdin:
-            lines.put(line)
-    os._exit(1)
+    try:
+        with os.fdopen(0, "rb", closefd=False) as stdin:
+            for line in stdin:
+                lines.put(line)
+    finally:  # a worker that goes with messages unread shows as an error
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
-"""Child processes: one per attempt, started ahead so that a job does not pay the framework's import."""
+"""Child processes as their worker sees them: one per attempt, forked off a process that has loaded the frameworks once."""
 
 from __future__ import annotations
 
 import os
 import queue
+import signal
+import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
+from secateur.workers.nursery import BIRTH, END, FORK
 from secateur.workers.protocol import Job, Message, Ready, decode, encode
 
 CHILD_MODULE: Final = "secateur.workers.child"
@@ -17,45 +21,42 @@ CHILD_MODULE: Final = "secateur.workers.child"
 
 _GROW: Final = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 """Has TensorFlow and JAX take GPU memory as they need it. Under the JAX backend both run in one child: TensorFlow exports."""
+_STATUS_SECONDS: Final = 1.0
+"""How long the nursery may take to say how a child has ended. It does so at once, unless it is gone or stopped."""
 
 
 class Child:
-    """One spawned child process. It imports the framework at once and then waits for its only job.
+    """One child process, for one job. A thread talks to it, so that nobody waits for the fork.
 
     Args:
-        device: GPU that it sees, as `CUDA_VISIBLE_DEVICES` names it; empty for none. None for those that the worker sees.
-        module: What it runs.
+        control: The nursery that forks it. If that is gone, the child counts as dead.
     """
 
-    def __init__(self, device: str | None = None, module: str = CHILD_MODULE) -> None:
-        chosen = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
-        self._process = subprocess.Popen(  # noqa: S603 - the module is named by code
-            [sys.executable, "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**_GROW, **os.environ, **chosen},
-        )
+    def __init__(self, control: socket.socket) -> None:
+        self._jobs: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        threading.Thread(target=self._read, name=f"child-{self.pid}", daemon=True).start()
+        self._status = "an unknown status"
+        self._lock = threading.Lock()
+        self._killed = False
+        self._process: int | None = None
+        self._pid = 0
+        self._born = threading.Event()
+        talk, their_talk = socket.socketpair()
+        life, their_life = socket.socketpair()
+        with their_talk, their_life, suppress(ConnectionError):
+            socket.send_fds(control, [FORK], [their_talk.fileno(), their_life.fileno()])
+        self._thread = threading.Thread(target=self._attend, args=(talk, life), name="child", daemon=True)
+        self._thread.start()
 
     @property
     def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the process still runs."""
-        return self._process.poll() is None
+        """Process id, once there is a process; 0 if it was never forked."""
+        self._born.wait()
+        return self._pid
 
     def send(self, job: Job) -> None:
         """Hands the child its job. A child that has died meanwhile shows at the next `receive`."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(encode(job))
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            return
+        self._jobs.put(encode(job))
 
     def receive(self, timeout: float) -> Message:
         """Returns the next message.
@@ -72,66 +73,93 @@ class Child:
         except queue.Empty:
             raise TimeoutError from None
         if message is None:
-            raise EOFError(f"the training process ended with status {self._process.wait()}")
+            raise EOFError(f"the training process ended with {self._status}")
         return message
 
     def kill(self) -> None:
-        """Ends the process at once, whatever it does, and frees its pipes."""
-        self._process.kill()
-        self._process.wait()
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.close()
-        except BrokenPipeError:
-            return
+        """Ends the process at once, whatever it does; one that is yet to be forked ends as soon as it is."""
+        with self._lock:
+            self._killed = True
+            self._end()
+        self._jobs.put(None)
+        if self._born.is_set():
+            self._thread.join()
 
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as lines:
+    def _end(self) -> None:
+        if self._killed and self._process is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._process, signal.SIGKILL)
+
+    def _attend(self, talk: socket.socket, life: socket.socket) -> None:
+        """Sees the child from its birth to its end."""
+        with talk, life:
+            self._await_birth(life)
+            if (job := self._jobs.get()) is not None:
+                self._relay(job, talk)
+            self._await_end(life)
+        self._messages.put(None)
+
+    def _await_birth(self, life: socket.socket) -> None:
+        said, processes, _, _ = socket.recv_fds(life, BIRTH.size, 1)
+        with self._lock:
+            if said:
+                (self._pid,), (self._process,) = BIRTH.unpack(said), processes
+            self._end()
+        self._born.set()
+
+    def _relay(self, job: bytes, talk: socket.socket) -> None:
+        with suppress(ConnectionError), talk.makefile("rb") as lines:
+            talk.sendall(job)
             for line in lines:
                 message = decode(line)
                 if not isinstance(message, Ready):
                     self._messages.put(message)
-        self._messages.put(None)
+
+    def _await_end(self, life: socket.socket) -> None:
+        life.settimeout(_STATUS_SECONDS)
+        with suppress(TimeoutError, ConnectionError):
+            if said := life.recv(END.size):
+                self._status = f"status {END.unpack(said)[0]}"
+        with self._lock:
+            if self._process is not None:
+                os.close(self._process)
+            self._process = None
 
 
-class ChildPool:
-    """Keeps one child warm and hands it out.
+class Nursery:
+    """The process that loads the frameworks and forks the children of one worker.
 
     Args:
-        device: GPU of every child, see `Child`.
-        module: What every child runs, see `Child`.
+        device: GPU that every child sees, as `CUDA_VISIBLE_DEVICES` names it; empty for none. None for those that the worker
+            sees.
+        module: What every child runs.
     """
 
     def __init__(self, device: str | None = None, module: str = CHILD_MODULE) -> None:
-        self._device = device
+        chosen = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
+        self._environment = {**_GROW, **os.environ, **chosen}
         self._module = module
-        self._lock = threading.Lock()
-        self._spare: Child | None = self._start()
+        self._start()
 
-    def take(self) -> Child:
-        """Returns the warm child, or a new one if it has died or been taken."""
-        with self._lock:
-            child, self._spare = self._spare, None
-        if child is None or not child.is_alive:
-            return self._start()
-        return child
-
-    def warm(self) -> None:
-        """Starts the next child, unless one is waiting already."""
-        with self._lock:
-            if self._spare is None or not self._spare.is_alive:
-                self._spare = self._start()
+    def child(self) -> Child:
+        """Returns a new child. If the nursery has died, there is a new one, which has to load the frameworks first."""
+        if self._process.poll() is not None:
+            self._control.close()
+            self._start()
+        return Child(self._control)
 
     def close(self) -> None:
-        """Ends the waiting child."""
-        with self._lock:
-            if self._spare is not None:
-                self._spare.kill()
-                self._spare = None
+        """Ends the nursery. Children that it has forked are not touched."""
+        self._control.close()
+        self._process.kill()
+        self._process.wait()
 
-    def _start(self) -> Child:
-        return Child(self._device, self._module)
+    def _start(self) -> None:
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - the module is named by code
+                [sys.executable, "-m", "secateur.workers.nursery", self._module], stdin=theirs.fileno(), env=self._environment
+            )
 
     def __enter__(self) -> Self:
         return self

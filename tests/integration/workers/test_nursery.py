@@ -1,0 +1,124 @@
+"""The nursery and its children: real processes, seen from outside and over their sockets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from secateur.core.reports import ArtifactFormat, TargetReport
+from secateur.core.resources import Budget
+from secateur.workers.children import CHILD_MODULE, Child, Nursery
+from secateur.workers.protocol import Done, Job, Message, TargetDone
+from tests.support.runs import Run
+from tests.support.stack import until
+from tests.support.training import QUICK, quick_job, small_network
+
+AT_ONCE = 5.0
+LOADED = 120.0
+"""Seconds that a busy machine may take to load the frameworks."""
+BUDGET = Budget.of(flash_bytes=12_000)
+SPEC = quick_job(BUDGET, recipe=replace(QUICK, epochs=1))
+
+
+def start(nursery: Nursery, folder: Path) -> Child:
+    child = nursery.child()
+    child.send(Job.of("job1", SPEC, small_network(), folder.as_uri()))
+    return child
+
+
+def messages(child: Child) -> list[Message]:
+    """Everything that a child says until it ends."""
+    said = []
+    try:
+        while True:
+            said.append(child.receive(LOADED))
+    except EOFError:
+        return said
+
+
+def files_of(report: TargetReport) -> dict[ArtifactFormat, str]:
+    return {artifact.format: artifact.sha256 for artifact in report.artifacts}
+
+
+def nursery_of(child: Child) -> psutil.Process:
+    parent = psutil.Process(child.pid).parent()
+    assert parent is not None
+    return parent
+
+
+def test_a_forked_child_makes_the_files_that_a_process_of_its_own_makes(nursery: Nursery, tmp_path: Path) -> None:
+    forked = start(nursery, tmp_path)
+    alone = Run(small_network(), SPEC).report
+    (report,) = [message.report for message in messages(forked) if isinstance(message, TargetDone)]
+    assert files_of(report) == files_of(alone)
+
+
+def test_a_child_is_there_at_once_with_the_frameworks_loaded(nursery: Nursery) -> None:
+    first = nursery.child()
+    assert psutil.pid_exists(first.pid)  # the nursery has loaded them by now
+    second = nursery.child()
+    began = time.monotonic()
+    assert "libtensorflow" in Path(f"/proc/{second.pid}/maps").read_text()
+    assert time.monotonic() - began < AT_ONCE
+    first.kill()
+    second.kill()
+    assert not psutil.pid_exists(first.pid)
+    assert not psutil.pid_exists(second.pid)
+
+
+def test_the_death_of_a_child_is_told_and_touches_no_other(nursery: Nursery, tmp_path: Path) -> None:
+    lucky, unlucky = start(nursery, tmp_path), start(nursery, tmp_path)
+    os.kill(unlucky.pid, signal.SIGSEGV)
+    with pytest.raises(EOFError, match="status -11"):
+        unlucky.receive(AT_ONCE)
+    assert messages(lucky)[-1] == Done()
+    assert nursery.child().pid
+
+
+def test_a_running_child_outlives_its_nursery_and_the_next_comes_from_a_new_one(nursery: Nursery, tmp_path: Path) -> None:
+    running = start(nursery, tmp_path)
+    before = nursery_of(running)
+    before.kill()
+    before.wait(AT_ONCE)
+    after = nursery.child()
+    assert messages(running)[-1] == Done()
+    assert nursery_of(after) != before
+    after.kill()
+
+
+def test_a_nursery_that_dies_before_the_fork_costs_the_attempt(tmp_path: Path) -> None:
+    others = psutil.Process().children()
+    with Nursery() as nursery:
+        (loading,) = [one for one in psutil.Process().children() if one not in others]
+        child = start(nursery, tmp_path)
+        loading.kill()
+        with pytest.raises(EOFError, match="unknown status"):
+            child.receive(AT_ONCE)
+        child.kill()
+
+
+def test_a_nursery_ends_with_its_worker_even_while_it_loads() -> None:
+    worker, control = socket.socketpair()
+    with control:
+        process = subprocess.Popen([sys.executable, "-m", "secateur.workers.nursery", CHILD_MODULE], stdin=control.fileno())
+    time.sleep(1)  # past the interpreter's start, long before the frameworks are loaded
+    worker.close()
+    assert process.wait(AT_ONCE) == 1
+
+
+def test_what_cannot_be_forked_is_started_afresh() -> None:
+    module = "tests.support.threaded_child"
+    with Nursery(module=module) as nursery:
+        child = nursery.child()
+        process = psutil.Process(child.pid)
+        until(lambda: process.cmdline()[1:] == ["-m", module], "the child is a program of its own")
+        child.kill()

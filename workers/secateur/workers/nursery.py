@@ -1,0 +1,157 @@
+"""The process that the children of a worker are forked from: `python -m secateur.workers.nursery MODULE`.
+
+It loads the frameworks, which takes seconds, once, and runs nothing with them. So an attempt gets a process of its own in
+milliseconds. Its stdin is a socket to the worker; it ends when that does, and its children see to themselves.
+
+For every child the worker sends `FORK` with two sockets: the child's stdin and stdout, and one on which this process says
+`BIRTH`, with a descriptor of the process, and later `END`.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from struct import Struct
+from typing import Any, Final, NoReturn
+
+from secateur.workers import child
+
+FORK: Final = b"F"
+BIRTH: Final = Struct("i")
+"""Process id of the new child."""
+END: Final = Struct("i")
+"""How a child ended: its exit status, or the negative number of the signal that killed it."""
+
+_DEVICES: Final = ("/dev/nvidia", "/dev/kfd", "/dev/dri")
+"""Device files that are open in a process that uses a GPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Infant:
+    pid: int
+    life: socket.socket
+
+
+class Nursery:
+    """Forks children for a worker.
+
+    Args:
+        control: The worker.
+        module: Holds `load_engine`, see `secateur.workers.child`, and serves a job on stdin when it is run.
+    """
+
+    def __init__(self, control: socket.socket, module: str) -> None:
+        self._control = control
+        self._module = module
+        self._infants: dict[int, _Infant] = {}
+
+    def run(self) -> NoReturn:
+        """Loads and forks until the worker is gone."""
+        with _ending_with(self._control):
+            engine = importlib.import_module(self._module).load_engine()
+        can_fork = _can_be_forked()
+        gc.freeze()  # a collection would write to every object, and so copy every page that the processes share
+        events = select.poll()
+        events.register(self._control, select.POLLIN)
+        while True:
+            for descriptor, _ in events.poll():
+                if descriptor in self._infants:
+                    events.unregister(descriptor)
+                    self._bury(descriptor)
+                else:
+                    events.register(self._bear(engine if can_fork else None), select.POLLIN)
+
+    def _bear(self, engine: Any) -> int:
+        """Forks a child and returns the descriptor of its process, which becomes readable when it ends.
+
+        Args:
+            engine: What it runs its job with; None if it has to load that itself.
+        """
+        said, sockets, _, _ = socket.recv_fds(self._control, len(FORK), 2)
+        if not said:
+            os._exit(0)
+        talk, life = (socket.socket(fileno=descriptor) for descriptor in sockets)
+        pid = os.fork()
+        if pid == 0:
+            with suppress(BaseException):
+                life.close()
+                self._leave(talk)
+                if engine is None:
+                    os.execv(sys.executable, [sys.executable, "-m", self._module])  # noqa: S606 - named by code
+                child.main(lambda: engine)
+            os._exit(1)
+        talk.close()
+        process = os.pidfd_open(pid)
+        self._infants[process] = _Infant(pid, life)
+        with suppress(ConnectionError):
+            socket.send_fds(life, [BIRTH.pack(pid)], [process])
+        return process
+
+    def _leave(self, talk: socket.socket) -> None:
+        """Makes the process that runs this a child: nothing of its nursery or its siblings stays open."""
+        os.dup2(talk.fileno(), 0)
+        os.dup2(talk.fileno(), 1)
+        for one in (talk, self._control, *(infant.life for infant in self._infants.values())):
+            one.close()
+        for process in self._infants:
+            os.close(process)
+
+    def _bury(self, process: int) -> None:
+        infant = self._infants.pop(process)
+        _, status = os.waitpid(infant.pid, 0)
+        os.close(process)
+        with infant.life, suppress(ConnectionError):
+            infant.life.send(END.pack(os.waitstatus_to_exitcode(status)))
+
+
+def _can_be_forked() -> bool:
+    """Whether a copy of this process works: CUDA survives no fork, nor does what another thread was about.
+
+    Importing the frameworks starts neither, but a later release of theirs may.
+    """
+    files = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return threading.active_count() == 1 and not any(name.startswith(_DEVICES) for name in files)
+
+
+@contextmanager
+def _ending_with(worker: socket.socket) -> Iterator[None]:
+    """Ends this process if the worker goes meanwhile. No thread is left behind: that would not survive a fork."""
+    over, end = os.pipe()
+
+    def watch() -> None:
+        events = select.poll()
+        events.register(worker, 0)  # a hang-up always counts
+        events.register(over, select.POLLIN)
+        if events.poll()[0][0] != over:
+            os._exit(1)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        os.write(end, b"!")
+        watcher.join()
+        os.close(over)
+        os.close(end)
+
+
+def main() -> NoReturn:
+    """Runs the nursery of the worker at stdin, for the module that the command line names."""
+    # A Ctrl-C in the terminal reaches this process too; it ends when its worker does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Nursery(socket.socket(fileno=os.dup(0)), sys.argv[1]).run()
+
+
+if __name__ == "__main__":
+    main()
