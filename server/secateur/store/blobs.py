@@ -43,6 +43,17 @@ class BlobStore:
                 self._files.publish(source, path)
         return digest
 
+    def take(self, file: Path, digest: str) -> None:
+        """Stores a file whose SHA-256 is known, and which nobody writes to any more.
+
+        Args:
+            file: The file. It is moved where it can be, so it may not be there afterwards.
+            digest: Its SHA-256, hexadecimal.
+        """
+        path = path_of(digest)
+        if not self._files.exists(path):
+            self._files.take(file, path)
+
     def size(self, digest: str) -> int:
         """Returns the length of a blob in bytes.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -100,10 +102,52 @@ class FileSystem:
         except FileNotFoundError:
             return None
 
+    def local(self, path: str) -> Path | None:
+        """Returns where a file lies in a folder of this machine; None in an object store."""
+        return Path(self._at(path)) if self._is_local else None
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Yields a place for a file of this machine that `take` moves rather than copies, if it can. It goes with the block."""
+        if not self._is_local:
+            with tempfile.TemporaryDirectory() as folder:
+                yield Path(folder) / "file"
+            return
+        incoming = Path(self._at(_INCOMING))
+        incoming.mkdir(parents=True, exist_ok=True)
+        file = incoming / uuid.uuid4().hex
+        try:
+            yield file
+        finally:
+            file.unlink(missing_ok=True)
+
+    def take(self, file: Path, path: str) -> None:
+        """Publishes a file of this machine that nobody writes to any more. Where it can be moved, it is not there afterwards.
+
+        Args:
+            file: The file.
+            path: Its place.
+        """
+        if self._is_local:
+            with file.open("rb") as written:
+                os.fsync(written.fileno())  # the name must not survive a power cut that the bytes do not
+            try:
+                _rename(file, Path(self._at(path)))
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+            else:
+                return
+        with file.open("rb") as source:
+            self.publish(source, path)
+
     def publish(self, source: BinaryIO, path: str) -> None:
         """Copies a file to its place, over what is there: nobody ever sees a part of it. Nothing of it stays if it fails."""
         if self._is_local:
-            _publish_locally(source, Path(self._at(path)), Path(self._at(_INCOMING)))
+            with self.scratch() as unfinished:
+                with unfinished.open("xb") as file:
+                    shutil.copyfileobj(source, file, CHUNK_BYTES)
+                self.take(unfinished, path)
             return
         start = _read_fully(source, _REMOTE_BLOCK_BYTES)
         if len(start) < _REMOTE_BLOCK_BYTES:
@@ -193,22 +237,24 @@ def _read_fully(source: BinaryIO, size: int) -> bytes:
     return bytes(data)
 
 
-def _publish_locally(source: BinaryIO, path: Path, incoming: Path) -> None:
-    incoming.mkdir(parents=True, exist_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = incoming / uuid.uuid4().hex
+def _rename(file: Path, place: Path) -> None:
+    """Moves a file within its file system, so that it is still there after a power cut."""
     try:
-        with unfinished.open("xb") as file:
-            shutil.copyfileobj(source, file, CHUNK_BYTES)
-            file.flush()
-            os.fsync(file.fileno())  # the name must not survive a power cut that the bytes do not
+        file.replace(place)
+    except FileNotFoundError:  # nobody has made the folder, or somebody has just removed it
+        place.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(place)
+        _sync_folder(place.parent.parent)
+    _sync_folder(place.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(FileNotFoundError):  # somebody has just removed it
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            unfinished.replace(path)
-        except FileNotFoundError:  # somebody has just removed the folder
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _unless_others_were_faster(*failed: Any) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -163,7 +164,8 @@ def test_checkpoints_go_with_their_job_trainings_and_uploads_with_their_age(
     for job in (running.id, ended.id, "purged"):
         CheckpointStore(blob_url, job).write(KEY, b"weights")
     CheckpointStore(blob_url, running.id).write("d" * 64, b"shared", shared=True)
-    UploadStore(blob_url).append("p", KEY, 0, b"data")
+    with closing(UploadStore(blob_url).writer("p", KEY, 0)) as writer:
+        writer.write([b"data"])
 
     assert sweep(timedelta()) == {}
     assert sweep(1.1 * DAY) == {"checkpoints": 2}
