@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from secateur.core.errors import InvalidArgument, NotFound
-from secateur.store.files import CHUNK_BYTES, FileSystem
+from secateur.store.files import FileSystem
 from secateur.store.quarantine import Quarantine
 
 LIVE: Final = "sha256"
@@ -80,7 +80,7 @@ class BlobStore:
                 "READ_OFFSET_INVALID", f"The file has {size} bytes; start within them. Received: {offset}", field="read_offset"
             )
         end = min(size, offset + limit) if limit else size
-        return self._chunks(path, offset, end)
+        return self._files.chunks(path, offset, end)
 
     def url(self, digest: str, seconds: int) -> str | None:
         """Returns a URL that whoever has it can read the blob at; None if the store has no such thing.
@@ -93,16 +93,6 @@ class BlobStore:
             NotFound: BLOB_MISSING.
         """
         return self._files.url(self._located(digest)[0], seconds)
-
-    def _chunks(self, path: str, offset: int, end: int) -> Iterator[bytes]:
-        with self._files.open(path) as file:
-            file.seek(offset)
-            while offset < end:
-                chunk = file.read(min(CHUNK_BYTES, end - offset))
-                if not chunk:
-                    raise EOFError(f"The blob {path} ends {end - offset} bytes early")
-                offset += len(chunk)
-                yield chunk
 
     def _located(self, digest: str) -> tuple[str, int]:
         # The digest may come from a client: nothing but hexadecimal digits ever reaches a path.

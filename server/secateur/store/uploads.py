@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from secateur.store.files import CHUNK_BYTES, FileSystem
+from secateur.store.files import FileSystem
 
 PART_BYTES: Final = 4 * 1024 * 1024
 """Bytes to write at once: what is lost when an upload breaks off is less than twice that."""
@@ -78,11 +78,13 @@ class UploadWriter:
             self._part = replace(self._part, end=part.end)
             return
         try:
-            self._grow(self._local, chunks)
+            with self._files.available():
+                self._grow(self._local, chunks)
         except FileNotFoundError:  # another upload of this file has come to its end, and cleared the parts away
             self.close()
             self._part = _Part(self._part.end, self._part.end)
-            self._grow(self._local, chunks)
+            with self._files.available():
+                self._grow(self._local, chunks)
 
     def hash(self, chunks: Sequence[bytes]) -> None:
         """Takes bytes into the digest.
@@ -159,19 +161,13 @@ class UploadStore:
         """
         received = hashlib.sha256()
         with self._files.scratch() as path:
-            with path.open("xb") as target:
+            with self._files.available(), path.open("xb") as target:
                 for part, skipped in self._pieces(project, digest):
-                    for chunk in self._read(f"{_folder(project, digest)}/{part.name}", skipped, part.end - part.start):
+                    name = f"{_folder(project, digest)}/{part.name}"
+                    for chunk in self._files.chunks(name, skipped, part.end - part.start):
                         received.update(chunk)
                         target.write(chunk)
             yield path, received.hexdigest()
-
-    def _read(self, path: str, start: int, end: int) -> Iterator[bytes]:
-        with self._files.open(path) as source:
-            source.seek(start)
-            while start < end and (chunk := source.read(min(CHUNK_BYTES, end - start))):
-                start += len(chunk)
-                yield chunk
 
     def held(self, project: str, *, but: str) -> int:
         """Returns how many bytes the unfinished uploads of a project take, those of the file with digest `but` aside."""
