@@ -1,4 +1,5 @@
-"""The least that grpc.aio can do, to hold the service against: an empty echo, a stream of chunks, a stream that is counted.
+"""The least that grpc.aio can do, to hold the service against: an empty echo, a stream of chunks, a stream that is
+counted, a stream that is written to a file and synced once.
 
 `python -m tests.benchmarks.bare_server PORT` serves until it is killed.
 """
@@ -6,7 +7,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
@@ -15,6 +18,7 @@ import grpc.aio
 ECHO = "/bare.Bare/Echo"
 DOWNLOAD = "/bare.Bare/Download"
 UPLOAD = "/bare.Bare/Upload"
+KEEP = "/bare.Bare/Keep"
 CHUNK = bytes(2**20)
 
 
@@ -34,6 +38,14 @@ async def _upload(requests: AsyncIterator[bytes], context: Any) -> bytes:
     return str(size).encode()
 
 
+async def _keep(requests: AsyncIterator[bytes], context: Any) -> bytes:
+    with tempfile.TemporaryFile(buffering=0) as file:
+        async for chunk in requests:
+            await asyncio.to_thread(file.write, chunk)
+        await asyncio.to_thread(os.fsync, file.fileno())
+        return str(file.tell()).encode()
+
+
 async def serve(port: int) -> None:
     """Serves until cancelled."""
     server = grpc.aio.server()
@@ -41,6 +53,7 @@ async def serve(port: int) -> None:
         "Echo": grpc.unary_unary_rpc_method_handler(_echo),
         "Download": grpc.unary_stream_rpc_method_handler(_download),
         "Upload": grpc.stream_unary_rpc_method_handler(_upload),
+        "Keep": grpc.stream_unary_rpc_method_handler(_keep),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bare.Bare", handlers),))
     server.add_insecure_port(f"127.0.0.1:{port}")

@@ -5,7 +5,8 @@
 - `resolve`: ResolveModel over 100,000 models in 1,000 families against an empty echo (target: half its rate, p99 at most 3x);
 - `list`: a filtered page of 1,000 and of 1,000,000 jobs on PostgreSQL (target: ratio at most 1.5);
 - `watch`: 2,000 watchers of one job, an event a second for a minute (target: each within 1 s, none missing);
-- `blobs`: download and upload against a bare stream of the same chunks (target: 0.8 and 0.7 of its rate);
+- `blobs`: download and upload against a bare stream of the same chunks (target: 0.8 and 0.7 of its rate), and against one whose
+  receiver writes them to a file and syncs it once, which is what the disk allows;
 - `create`: jobs created at once (target: 300 a second, none lost).
 
 What is compared takes turns, three times. Prints a table and writes docs/results/control_plane.json; `--quick` takes a
@@ -49,7 +50,7 @@ from secateur.v1 import dataset_service_pb2 as datasets_pb
 from secateur.v1 import dataset_service_pb2_grpc, job_service_pb2_grpc, model_service_pb2_grpc, resources_pb2
 from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import model_service_pb2 as models_pb
-from tests.benchmarks.bare_server import CHUNK, DOWNLOAD, ECHO, UPLOAD
+from tests.benchmarks.bare_server import CHUNK, DOWNLOAD, ECHO, KEEP, UPLOAD
 from tests.benchmarks.filled import copies, digest, identifier
 from tests.support.postgres import postgres_server
 from tests.support.server import Api, limit, train
@@ -317,6 +318,8 @@ async def _blobs(running: Service, chunks: int) -> dict[str, Any]:
         wanted = models_pb.DownloadArtifactRequest(name=int8.name)
         bare_download: Any = bare.unary_stream(DOWNLOAD)
         bare_upload: Any = bare.stream_unary(UPLOAD)
+        bare_keep: Any = bare.stream_unary(KEEP)
+        await _all(bare_download(b"1"))  # neither side pays for its connection below
         for number in range(ROUNDS):
             file = _archive(chunks, seed=number)
             spec = datasets_pb.DatasetSpec(
@@ -329,6 +332,7 @@ async def _blobs(running: Service, chunks: int) -> dict[str, Any]:
                 "bare download": await _seconds(_all(bare_download(str(chunks).encode()))),
                 "download": await _seconds(_all(models.DownloadArtifact(wanted))),
                 "bare upload": await _seconds(bare_upload(_pieces(file))),
+                "bare upload to disk": await _seconds(bare_keep(_pieces(file))),
                 "upload": await _seconds(sets.UploadDataset(_upload(spec, file))),
             }
             rows.append({name: chunks / seconds for name, seconds in row.items()})
@@ -336,6 +340,7 @@ async def _blobs(running: Service, chunks: int) -> dict[str, Any]:
         "MiB": chunks,
         "download / bare": statistics.median(row["download"] / row["bare download"] for row in rows),
         "upload / bare": statistics.median(row["upload"] / row["bare upload"] for row in rows),
+        "upload / bare to disk": statistics.median(row["upload"] / row["bare upload to disk"] for row in rows),
         "MiB/s": {name: round(statistics.median(row[name] for row in rows)) for name in rows[0]},
     }
 

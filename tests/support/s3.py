@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 from unittest import mock
 
@@ -23,14 +25,39 @@ _CREDENTIALS: Final = {
 class S3:
     """A running server.
 
-    Args:
+    Attributes:
         endpoint: Its URL.
         environment: What a process needs in its environment to use it.
     """
 
-    def __init__(self, endpoint: str) -> None:
-        self.endpoint = endpoint
-        self.environment = {**_CREDENTIALS, "AWS_ENDPOINT_URL_S3": endpoint}
+    def __init__(self) -> None:
+        self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        self._server.start()
+        self._host, self._port = self._server.get_host_and_port()
+        self.endpoint = f"http://{self._host}:{self._port}"
+        self.environment = {**_CREDENTIALS, "AWS_ENDPOINT_URL_S3": self.endpoint}
+
+    def stop(self) -> None:
+        """Ends it; what is in its buckets stays in this process."""
+        self._server.stop()
+
+    @contextmanager
+    def outage(self, status: int | None = None) -> Iterator[None]:
+        """Takes it away while the block lasts.
+
+        Args:
+            status: HTTP status that everything is answered with meanwhile; None if nobody answers.
+        """
+        self.stop()
+        try:
+            if status is None:
+                yield
+            else:
+                with _refusing(self._host, self._port, status):
+                    yield
+        finally:
+            self._server = ThreadedMotoServer(self._host, self._port, verbose=False)
+            self._server.start()
 
     def bucket(self) -> str:
         """Makes a bucket and returns the URL of a folder in it."""
@@ -41,14 +68,37 @@ class S3:
 
 
 @contextmanager
+def _refusing(host: str, port: int, status: int) -> Iterator[None]:
+    class Refusal(BaseHTTPRequestHandler):
+        def __getattr__(self, name: str) -> Callable[[], None]:
+            if not name.startswith("do_"):
+                raise AttributeError(name)
+            return self._refuse  # whatever the method
+
+        def _refuse(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_args: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer((host, port), Refusal) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
 def s3_server() -> Iterator[S3]:
     """Runs a server while the block lasts; this process finds it in its environment, as its children do."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    found = S3(f"http://{host}:{port}")
+    found = S3()
     try:
         with mock.patch.dict(os.environ, found.environment):
             yield found
     finally:
-        server.stop()
+        found.stop()

@@ -30,6 +30,7 @@ from secateur.server.forgetting import FORGET_SECONDS, Forgetter
 from secateur.server.jobs.feeds import Feeds
 from secateur.server.jobs.service import JobService
 from secateur.server.listening import check_exposure, listen
+from secateur.server.memory import keep_freed_memory
 from secateur.server.models.resolver import Resolver
 from secateur.server.models.service import ModelService
 from secateur.server.periodic import Periodic
@@ -194,6 +195,7 @@ def main() -> None:
     try:
         settings = _settings(sys.argv[1:])
         configure_logs(settings.log_level)
+        keep_freed_memory()
         asyncio.run(_serve_until_signal(settings))
     except (StartError, ValidationError) as error:
         sys.exit(f"secateur-server: {error}")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
 
+from secateur.core.errors import Unavailable
 from secateur.store import Store
 from secateur.store.checkpoints import CheckpointStore
 from secateur.store.reaper import RESEND_AFTER
@@ -73,4 +75,5 @@ class Reaper:
     def _clear(self, job_ids: Iterable[str]) -> None:
         """Removes checkpoints: the workers of these jobs may be gone. One that is not does the same when it notices."""
         for job_id in job_ids:
-            CheckpointStore(self._blob_url, job_id).clear()
+            with suppress(Unavailable):  # what stays goes with the garbage
+                CheckpointStore(self._blob_url, job_id).clear()

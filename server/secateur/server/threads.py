@@ -30,9 +30,20 @@ class Threads:
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     async def iterate(self, items: Iterator[T]) -> AsyncGenerator[T, None]:
-        """Draws each item of a blocking iterator in a thread."""
-        while drawn := await self.run(_draw, items):
-            yield drawn[0]
+        """Draws each item of a blocking iterator in a thread, one ahead of the one that is worked on."""
+        ahead = asyncio.ensure_future(self.run(_draw, items))
+        try:
+            while True:
+                await asyncio.wait({ahead})
+                drawn = ahead.result()
+                if not drawn:
+                    return
+                ahead = asyncio.ensure_future(self.run(_draw, items))
+                yield drawn[0]
+        finally:
+            # Nobody may let go of the iterator while a thread draws from it.
+            await asyncio.wait({ahead})
+            ahead.exception()
 
     def close(self) -> None:
         """Waits for running functions and frees the threads."""

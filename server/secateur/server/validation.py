@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Final
 
 import protovalidate
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from secateur.server.errors import RequestInvalid
@@ -21,16 +23,34 @@ def check(message: Message) -> None:
         RequestInvalid: Naming every broken rule and its field.
     """
     violations = [(_path(violation), _description(violation)) for violation in protovalidate.collect_violations(message)]
-    if b"\0" in message.SerializeToString():  # rarely true, and much faster than to look into every field
+    # The second is rarely true, and much faster than to look into every field. Bytes may be many, and may hold anything.
+    if _holds_text(message) and b"\0" in message.SerializeToString():
         violations += [(path, "must not contain NUL") for path in _with_nul(message)]
     if violations:
         raise RequestInvalid(violations)
 
 
+def _holds_text(message: Message) -> bool:
+    return any(
+        len(getattr(message, field.name))
+        if field.is_repeated
+        else message.HasField(field.name)
+        if field.has_presence
+        else bool(getattr(message, field.name))
+        for field in _texts(message.DESCRIPTOR)
+    )
+
+
+@cache
+def _texts(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
+    """Returns the fields that may hold text."""
+    return tuple(field for field in descriptor.fields if field.type in (field.TYPE_STRING, field.TYPE_MESSAGE))
+
+
 def _with_nul(message: Message, prefix: str = "") -> Iterator[str]:
     for field, value in message.ListFields():
         path = prefix + field.name
-        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+        if field not in _texts(message.DESCRIPTOR):
             continue
         if isinstance(value, Mapping):
             values = {f"{path}[{key!r}]": item for key, item in value.items()}

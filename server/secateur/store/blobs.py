@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from secateur.core.errors import InvalidArgument, NotFound
-from secateur.store.files import CHUNK_BYTES, FileSystem
+from secateur.store.files import FileSystem
 from secateur.store.quarantine import Quarantine
 
 LIVE: Final = "sha256"
@@ -43,6 +43,17 @@ class BlobStore:
                 self._files.publish(source, path)
         return digest
 
+    def take(self, file: Path, digest: str) -> None:
+        """Stores a file whose SHA-256 is known, and which nobody writes to any more.
+
+        Args:
+            file: The file. It is moved where it can be, so it may not be there afterwards.
+            digest: Its SHA-256, hexadecimal.
+        """
+        path = path_of(digest)
+        if not self._files.exists(path):
+            self._files.take(file, path)
+
     def size(self, digest: str) -> int:
         """Returns the length of a blob in bytes.
 
@@ -69,7 +80,7 @@ class BlobStore:
                 "READ_OFFSET_INVALID", f"The file has {size} bytes; start within them. Received: {offset}", field="read_offset"
             )
         end = min(size, offset + limit) if limit else size
-        return self._chunks(path, offset, end)
+        return self._files.chunks(path, offset, end)
 
     def url(self, digest: str, seconds: int) -> str | None:
         """Returns a URL that whoever has it can read the blob at; None if the store has no such thing.
@@ -82,16 +93,6 @@ class BlobStore:
             NotFound: BLOB_MISSING.
         """
         return self._files.url(self._located(digest)[0], seconds)
-
-    def _chunks(self, path: str, offset: int, end: int) -> Iterator[bytes]:
-        with self._files.open(path) as file:
-            file.seek(offset)
-            while offset < end:
-                chunk = file.read(min(CHUNK_BYTES, end - offset))
-                if not chunk:
-                    raise EOFError(f"The blob {path} ends {end - offset} bytes early")
-                offset += len(chunk)
-                yield chunk
 
     def _located(self, digest: str) -> tuple[str, int]:
         # The digest may come from a client: nothing but hexadecimal digits ever reaches a path.

@@ -5,16 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 import fsspec.core
+import structlog
 from fsspec.implementations.local import LocalFileSystem
+
+from secateur.core.errors import Unavailable
 
 CHUNK_BYTES: Final = 1024 * 1024
 """Bytes that are copied at once."""
@@ -24,12 +28,18 @@ _REMOTE_BLOCK_BYTES: Final = 8 * 1024 * 1024
 
 _INCOMING: Final = "incoming"
 
+_log = structlog.get_logger(__name__)
+
 _S3_OPTIONS: Final = {
     "use_listings_cache": False,  # other processes write too
     "default_block_size": _REMOTE_BLOCK_BYTES,
     "default_cache_type": "readahead",
     "default_fill_cache": False,
-    "config_kwargs": {"signature_version": "s3v4"},  # of presigned URLs too, where the older one is the default
+    "config_kwargs": {
+        "signature_version": "s3v4",  # of presigned URLs too, where the older one is the default
+        "connect_timeout": 5,  # seconds; every request is tried five times
+        "read_timeout": 30,
+    },
 }
 
 
@@ -60,17 +70,37 @@ class FileSystem:
         options = _S3_OPTIONS if url.startswith("s3://") else {}
         self._fs, self._root = fsspec.core.url_to_fs(url, **options)
         self._is_local = isinstance(self._fs, LocalFileSystem)
+        self._failures = _failures(url)
+
+    @contextmanager
+    def available(self) -> Iterator[None]:
+        """Turns what an outage of the store raises into one error. A file that is not there is none.
+
+        All that is done with the store's files is done in here.
+
+        Raises:
+            Unavailable: BLOBS_UNAVAILABLE.
+        """
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except self._failures as error:
+            _log.warning("blobs_unavailable", error=f"{type(error).__name__}: {error}")
+            raise Unavailable(
+                "BLOBS_UNAVAILABLE", "The blob store cannot be reached, is full or refuses; send the same request again"
+            ) from error
 
     def exists(self, path: str) -> bool:
         """Returns whether there is such a file."""
-        return bool(self._fs.exists(self._at(path)))
+        with self.available():
+            return bool(self._fs.exists(self._at(path)))
 
     def size(self, path: str) -> int | None:
         """Returns the length of a file in bytes; None if there is none."""
-        try:
+        with suppress(FileNotFoundError), self.available():
             return int(self._fs.size(self._at(path)))
-        except FileNotFoundError:
-            return None
+        return None
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Returns the length in bytes of every file below a folder, by its path from there; the folder need not be there."""
@@ -83,55 +113,118 @@ class FileSystem:
     def folders(self, folder: str) -> list[str]:
         """Returns the names of the folders in a folder, which need not be there."""
         place = self._at(folder)
-        try:
+        found: list[dict[str, Any]] = []
+        with suppress(FileNotFoundError), self.available():
             found = self._fs.ls(place, detail=True, refresh=True)
-        except FileNotFoundError:
-            return []
         return [info["name"].rpartition("/")[2] for info in found if info["type"] == "directory"]
 
-    def open(self, path: str) -> BinaryIO:
-        """Opens a file for reading. Raises FileNotFoundError."""
-        return cast("BinaryIO", self._fs.open(self._at(path), "rb"))
+    def chunks(self, path: str, start: int, end: int) -> Iterator[bytes]:
+        """Yields the bytes of a file from `start` to `end` in chunks of at most `CHUNK_BYTES`.
+
+        Raises:
+            FileNotFoundError: At the first chunk.
+            EOFError: If the file ends early.
+        """
+        with ExitStack() as opened:
+            with self.available():
+                file = opened.enter_context(cast("BinaryIO", self._fs.open(self._at(path), "rb")))
+                file.seek(start)
+            while start < end:
+                with self.available():
+                    chunk = file.read(min(CHUNK_BYTES, end - start))
+                if not chunk:
+                    raise EOFError(f"The file {path} ends {end - start} bytes early")
+                start += len(chunk)
+                yield chunk
 
     def read(self, path: str) -> bytes | None:
         """Returns all of a file; None if there is none."""
-        try:
+        with suppress(FileNotFoundError), self.available():
             return bytes(self._fs.cat_file(self._at(path)))
-        except FileNotFoundError:
-            return None
+        return None
+
+    def local(self, path: str) -> Path | None:
+        """Returns where a file lies in a folder of this machine; None in an object store."""
+        return Path(self._at(path)) if self._is_local else None
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Yields a place for a file of this machine that `take` moves rather than copies, if it can. It goes with the block."""
+        if not self._is_local:
+            with tempfile.TemporaryDirectory() as folder:
+                yield Path(folder) / "file"
+            return
+        incoming = Path(self._at(_INCOMING))
+        incoming.mkdir(parents=True, exist_ok=True)
+        file = incoming / uuid.uuid4().hex
+        try:
+            yield file
+        finally:
+            file.unlink(missing_ok=True)
+
+    def take(self, file: Path, path: str) -> None:
+        """Publishes a file of this machine that nobody writes to any more. Where it can be moved, it is not there afterwards.
+
+        Args:
+            file: The file.
+            path: Its place.
+        """
+        if self._is_local:
+            with self.available():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())  # the name must not survive a power cut that the bytes do not
+                try:
+                    _rename(file, Path(self._at(path)))
+                except OSError as error:
+                    if error.errno != errno.EXDEV:
+                        raise
+                else:
+                    return
+        with file.open("rb") as source:
+            self.publish(source, path)
 
     def publish(self, source: BinaryIO, path: str) -> None:
         """Copies a file to its place, over what is there: nobody ever sees a part of it. Nothing of it stays if it fails."""
         if self._is_local:
-            _publish_locally(source, Path(self._at(path)), Path(self._at(_INCOMING)))
+            with self.scratch() as unfinished:
+                with unfinished.open("xb") as file:
+                    self._copy(source, file)
+                self.take(unfinished, path)
             return
         start = _read_fully(source, _REMOTE_BLOCK_BYTES)
         if len(start) < _REMOTE_BLOCK_BYTES:
-            self._fs.pipe_file(self._at(path), start)
+            with self.available():
+                self._fs.pipe_file(self._at(path), start)
             return
-        file = self._fs.open(self._at(path), "wb", autocommit=False)
+        with self.available():
+            remote = self._fs.open(self._at(path), "wb", autocommit=False)
         try:
-            with file:
-                shutil.copyfileobj(BytesIO(start), file, CHUNK_BYTES)
-                shutil.copyfileobj(source, file, CHUNK_BYTES)
+            with self.available():
+                remote.write(start)
+            self._copy(source, remote)
+            with self.available():
+                remote.close()
+                remote.commit()
         except BaseException:
-            file.discard()
+            with suppress(*self._failures):  # what is left of it where the store is away goes with the garbage
+                remote.discard()
+            remote.closed = True  # or it would be finished when it is finalised
             raise
-        file.commit()
 
     def move(self, path: str, target: str) -> None:
         """Moves a file; an object store copies it first. Raises FileNotFoundError."""
-        if self._is_local:
-            place = Path(self._at(target))
-            place.parent.mkdir(parents=True, exist_ok=True)
-            Path(self._at(path)).replace(place)
-        else:
-            self._fs.cp_file(self._at(path), self._at(target))
-            self._fs.rm_file(self._at(path))
+        with self.available():
+            if self._is_local:
+                place = Path(self._at(target))
+                place.parent.mkdir(parents=True, exist_ok=True)
+                Path(self._at(path)).replace(place)
+            else:
+                self._fs.cp_file(self._at(path), self._at(target))
+                self._fs.rm_file(self._at(path))
 
     def delete(self, path: str) -> None:
         """Removes one file; it need not be there."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), self.available():
             self._fs.rm_file(self._at(path))
 
     def discard_unfinished(self, before: datetime, *, dry_run: bool = False) -> int:
@@ -149,13 +242,14 @@ class FileSystem:
         if not hasattr(self._fs, "list_multipart_uploads"):
             return 0
         bucket, _, prefix = self._root.partition("/")
-        uploads = [
-            upload
-            for upload in self._fs.list_multipart_uploads(bucket)
-            if upload["Key"].startswith(prefix) and upload["Initiated"] < before
-        ]
-        for upload in () if dry_run else uploads:
-            self._fs.abort_mpu(bucket, upload["Key"], upload["UploadId"])
+        with self.available():
+            uploads = [
+                upload
+                for upload in self._fs.list_multipart_uploads(bucket)
+                if upload["Key"].startswith(prefix) and upload["Initiated"] < before
+            ]
+            for upload in () if dry_run else uploads:
+                self._fs.abort_mpu(bucket, upload["Key"], upload["UploadId"])
         return len(uploads)
 
     def url(self, path: str, seconds: int) -> str | None:
@@ -164,19 +258,36 @@ class FileSystem:
 
     def remove(self, folder: str) -> None:
         """Removes a folder and all in it; it need not be there. What others publish meanwhile may stay."""
-        if self._is_local:
-            shutil.rmtree(self._at(folder), onerror=_unless_others_were_faster)
-            return
-        with suppress(FileNotFoundError):
-            self._fs.rm(self._at(folder), recursive=True)
+        with suppress(FileNotFoundError), self.available():
+            if self._is_local:
+                shutil.rmtree(self._at(folder), onerror=_unless_others_were_faster)
+            else:
+                self._fs.rm(self._at(folder), recursive=True)
+
+    def _copy(self, source: BinaryIO, target: BinaryIO) -> None:
+        while chunk := source.read(CHUNK_BYTES):
+            with self.available():
+                target.write(chunk)
 
     def _find(self, folder: str) -> dict[str, dict[str, Any]]:
         place = self._at(folder)
-        self._fs.invalidate_cache(place)
-        return {path.removeprefix(f"{place}/"): info for path, info in self._fs.find(place, detail=True).items()}
+        with self.available():
+            self._fs.invalidate_cache(place)
+            return {path.removeprefix(f"{place}/"): info for path, info in self._fs.find(place, detail=True).items()}
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}"
+
+
+def _failures(url: str) -> tuple[type[Exception], ...]:
+    """Returns what a store raises that cannot be reached, is full or refuses."""
+    if not url.startswith("s3://"):
+        return (OSError,)
+    from aiohttp import ClientError
+    from botocore.exceptions import BotoCoreError
+
+    # What S3 itself answers is translated to OSError by s3fs.
+    return OSError, BotoCoreError, ClientError
 
 
 def _published(info: dict[str, Any]) -> datetime:
@@ -193,22 +304,24 @@ def _read_fully(source: BinaryIO, size: int) -> bytes:
     return bytes(data)
 
 
-def _publish_locally(source: BinaryIO, path: Path, incoming: Path) -> None:
-    incoming.mkdir(parents=True, exist_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = incoming / uuid.uuid4().hex
+def _rename(file: Path, place: Path) -> None:
+    """Moves a file within its file system, so that it is still there after a power cut."""
     try:
-        with unfinished.open("xb") as file:
-            shutil.copyfileobj(source, file, CHUNK_BYTES)
-            file.flush()
-            os.fsync(file.fileno())  # the name must not survive a power cut that the bytes do not
+        file.replace(place)
+    except FileNotFoundError:  # nobody has made the folder, or somebody has just removed it
+        place.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(place)
+        _sync_folder(place.parent.parent)
+    _sync_folder(place.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(FileNotFoundError):  # somebody has just removed it
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            unfinished.replace(path)
-        except FileNotFoundError:  # somebody has just removed the folder
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _unless_others_were_faster(*failed: Any) -> None:

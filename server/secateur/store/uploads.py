@@ -3,37 +3,128 @@
 The bytes that arrive are written as parts, each named by the range that it holds. Two uploads of one file at a time, or one
 that started over, may leave parts that overlap: as the file is named by its digest, which is checked when it is whole, every
 part of a range is taken for as good as another.
+
+In an object store every write is a part. In a folder a writer has one part that grows: bytes are added to its end and synced,
+and only then it gets the name that tells of them. So what a name tells is there after a power cut, what a part has beyond it
+does not count, and a part that has come to hold all of the file is moved to its place rather than copied.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
-from io import BytesIO
-from typing import BinaryIO, Final
+from io import BytesIO, FileIO
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
 
-from secateur.store.files import CHUNK_BYTES, FileSystem
+from secateur.store.files import FileSystem
 
 PART_BYTES: Final = 4 * 1024 * 1024
-"""Bytes to write as one part: what is lost when an upload breaks off is less than that."""
+"""Bytes to write at once: what is lost when an upload breaks off is less than twice that."""
 
 _ROOT: Final = "uploads"
 _PROJECT: Final = re.compile("[a-z][a-z0-9-]{0,62}")
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
-_PART: Final = re.compile("([0-9]{16})-([0-9]{16})")
+_PART: Final = re.compile("([0-9]{16})-([0-9]{16})(-[0-9a-f]{32})?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Part:
     start: int
     end: int
+    writer: str = ""
+    """What tells the part of one writer from that of another, with a dash before it; empty where one writes each at once."""
 
     @property
     def name(self) -> str:
-        return f"{self.start:016}-{self.end:016}"
+        return f"{self.start:016}-{self.end:016}{self.writer}"
+
+
+class UploadWriter:
+    """Writes the bytes of one file as they come from one client. Close it at the end.
+
+    What is written is told to `write` and to `hash`, in the same order; one may run beside the other, none beside itself.
+
+    Args:
+        files: File system of the blob store.
+        folder: Folder of the upload.
+        offset: Where in the file the first bytes begin.
+    """
+
+    def __init__(self, files: FileSystem, folder: str, offset: int) -> None:
+        self._files = files
+        self._folder = folder
+        self._local = files.local(folder)
+        self._received = hashlib.sha256()
+        self._part = _Part(offset, offset)
+        self._file: FileIO | None = None
+
+    def write(self, chunks: Sequence[bytes]) -> None:
+        """Keeps some bytes: when it returns, they outlive a power cut.
+
+        Args:
+            chunks: The bytes, `PART_BYTES` of them together unless they are the last that came.
+        """
+        if self._local is None:
+            data = b"".join(chunks)
+            part = _Part(self._part.end, self._part.end + len(data))
+            self._files.publish(BytesIO(data), f"{self._folder}/{part.name}")
+            self._part = replace(self._part, end=part.end)
+            return
+        try:
+            with self._files.available():
+                self._grow(self._local, chunks)
+        except FileNotFoundError:  # another upload of this file has come to its end, and cleared the parts away
+            self.close()
+            self._part = _Part(self._part.end, self._part.end)
+            with self._files.available():
+                self._grow(self._local, chunks)
+
+    def hash(self, chunks: Sequence[bytes]) -> None:
+        """Takes bytes into the digest.
+
+        Args:
+            chunks: The bytes.
+        """
+        for chunk in chunks:
+            self._received.update(chunk)
+
+    def whole(self, size: int) -> tuple[Path, str] | None:
+        """Returns the file and its SHA-256, hexadecimal, if this writer has written all of it in one place; else None.
+
+        Args:
+            size: Length of the file, at least 1.
+        """
+        if self._local is None or (self._part.start, self._part.end) != (0, size):
+            return None
+        return self._local / self._part.name, self._received.hexdigest()
+
+    def close(self) -> None:
+        """Ends writing."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _grow(self, folder: Path, chunks: Sequence[bytes]) -> None:
+        """Adds bytes to the end of the part, then names them."""
+        if self._file is None:
+            self._part = replace(self._part, writer=f"-{uuid4().hex}")
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = FileIO(folder / self._part.name, "xb")
+        size = sum(map(len, chunks))
+        written = os.writev(self._file.fileno(), chunks)
+        if written < size:
+            self._file.write(b"".join(chunks)[written:])
+        os.fdatasync(self._file.fileno())
+        part = replace(self._part, end=self._part.end + size)
+        (folder / self._part.name).rename(folder / part.name)
+        self._part = part
 
 
 class UploadStore:
@@ -46,33 +137,37 @@ class UploadStore:
     def __init__(self, url: str) -> None:
         self._files = FileSystem(url)
 
-    def append(self, project: str, digest: str, offset: int, data: bytes) -> None:
-        """Keeps some bytes of a file.
+    def writer(self, project: str, digest: str, offset: int) -> UploadWriter:
+        """Returns what keeps the bytes of a file.
 
         Args:
             project: Project that uploads it.
             digest: SHA-256 of the whole file, as announced.
             offset: Where the bytes begin in it.
-            data: The bytes; `PART_BYTES` of them unless they are the last that came.
         """
-        part = _Part(offset, offset + len(data))
-        self._files.publish(BytesIO(data), f"{_folder(project, digest)}/{part.name}")
+        return UploadWriter(self._files, _folder(project, digest), offset)
 
     def committed(self, project: str, digest: str) -> int:
         """Returns how many bytes from the start of a file are here without a gap."""
         pieces = self._pieces(project, digest)
         return pieces[-1][0].end if pieces else 0
 
-    def copy(self, project: str, digest: str, target: BinaryIO) -> str:
-        """Writes the start of a file as far as it is here without a gap, and returns the SHA-256 of that, hexadecimal."""
+    @contextmanager
+    def assembled(self, project: str, digest: str) -> Iterator[tuple[Path, str]]:
+        """Puts the start of a file together as far as it is here without a gap.
+
+        Yields:
+            A file of this machine, from where it is quick to the blobs, and its SHA-256, hexadecimal. It goes with the block.
+        """
         received = hashlib.sha256()
-        for part, skipped in self._pieces(project, digest):
-            with self._files.open(f"{_folder(project, digest)}/{part.name}") as source:
-                source.seek(skipped)
-                while chunk := source.read(CHUNK_BYTES):
-                    received.update(chunk)
-                    target.write(chunk)
-        return received.hexdigest()
+        with self._files.scratch() as path:
+            with self._files.available(), path.open("xb") as target:
+                for part, skipped in self._pieces(project, digest):
+                    name = f"{_folder(project, digest)}/{part.name}"
+                    for chunk in self._files.chunks(name, skipped, part.end - part.start):
+                        received.update(chunk)
+                        target.write(chunk)
+            yield path, received.hexdigest()
 
     def held(self, project: str, *, but: str) -> int:
         """Returns how many bytes the unfinished uploads of a project take, those of the file with digest `but` aside."""
@@ -112,8 +207,8 @@ class UploadStore:
 def _parts(sizes: Mapping[str, int]) -> Iterator[_Part]:
     for name, size in sizes.items():
         if found := _PART.fullmatch(name):
-            part = _Part(int(found[1]), int(found[2]))
-            if size == part.end - part.start:
+            part = _Part(int(found[1]), int(found[2]), found[3] or "")
+            if size >= part.end - part.start:
                 yield part
 
 

@@ -124,27 +124,35 @@ def test_models_outlive_their_data_set(
 
 
 def test_the_command_line_deletes_lists_and_undeletes(
-    api: Api, settings: ServerSettings, store: Store, blobs: BlobStore
+    api: Api, settings: ServerSettings, store: Store, blobs: BlobStore, tmp_path: Path
 ) -> None:
+    (tmp_path / "mine.npz").write_bytes(FITTING)
     job = api.create_job()
     train(store, blobs, job)
     (model,) = api.models.ListModels(models.ListModelsRequest(parent=api.parent)).models
 
-    with running(settings) as server:
+    with running(settings) as server, Client(server.address, api.project) as client:
+        dataset = client.upload_dataset("mine", tmp_path / "mine.npz")
 
         def cli(*arguments: str, exit_code: int = 0) -> str:
             done = CliRunner().invoke(app, ["--address", server.address, "--project", api.project, *arguments])
             assert done.exit_code == exit_code, done.output
             return "\n".join(line for line in done.stdout.splitlines() if " [info " not in line)  # the server logs there too
 
-        for kind, name in (("jobs", job.name), ("models", model.name)):
+        def own(kind: str, *options: str) -> dict[str, str]:
+            """Lists what the project has, with the time at which it is purged; data sets that are built in aside."""
+            found = json.loads(cli(kind, "list", *options, "--json"))
+            return {shown["name"]: shown["purge_time"] for shown in found if shown["name"].startswith("projects/")}
+
+        for kind, name in (("jobs", job.name), ("models", model.name), ("datasets", dataset.name)):
             assert json.loads(cli(kind, "delete", name, "--json")) == {"deleted": name}
             cli(kind, "delete", name, exit_code=1)
             cli(kind, "delete", name, "--allow-missing")
-            assert json.loads(cli(kind, "list", "--json")) == []
-            (shown,) = json.loads(cli(kind, "list", "--deleted", "--json"))
-            assert (shown["name"], bool(shown["purge_time"])) == (name, True)
+            assert own(kind) == {}
+            deleted = own(kind, "--deleted")
+            assert list(deleted) == [name]
+            assert deleted[name]
             assert name.rpartition("/")[2][:8] in cli(kind, "undelete", name)
-            assert len(json.loads(cli(kind, "list", "--json"))) == 1
-        with Client(server.address, api.project) as client, pytest.raises(AlreadyExists):
+            assert own(kind) == {name: None}
+        with pytest.raises(AlreadyExists):
             client.undelete_job(job.name)

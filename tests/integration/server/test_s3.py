@@ -1,8 +1,11 @@
-"""A server whose blobs are on S3: data sets go there, files of models are read there, and nobody learns the key."""
+"""A server whose blobs are on S3: data sets go there, files of models are read there, nobody learns the key, and while S3 is
+away or refuses, callers are told so."""
 
 from __future__ import annotations
 
+import hashlib
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -13,11 +16,13 @@ from migrations.upgrade import upgrade
 from secateur.client import Client
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
+from secateur.store.uploads import PART_BYTES
+from secateur.v1 import dataset_service_pb2 as datasets
 from secateur.v1 import model_service_pb2 as models
 from secateur.v1 import model_service_pb2_grpc
 from tests.support.datasets import arrays, npz
 from tests.support.s3 import S3
-from tests.support.server import Api, make_settings, running, train
+from tests.support.server import Api, make_settings, refusal, running, train
 from tests.support.store import redis_server
 
 SET = npz({**arrays(400, 50, side=150), "y_train": np.arange(400) % 10, "y_test": np.arange(50) % 10})
@@ -52,4 +57,55 @@ def test_data_sets_go_to_s3_and_files_of_models_come_from_there(
     with urllib.request.urlopen(header.url) as response:
         assert response.read() == streamed == int8
     assert s3.environment["AWS_SECRET_ACCESS_KEY"] not in "".join(capfd.readouterr()) + repr(settings) + header.url
+    store.close()
+
+
+@pytest.mark.parametrize("status", [None, 403])
+def test_a_blob_store_that_is_away_or_refuses_is_unavailable_and_nothing_is_lost(
+    s3: S3, tmp_path: Path, status: int | None
+) -> None:
+    url = s3.bucket()
+    settings = make_settings(tmp_path, blob_url=url, artifact_url_seconds=0)
+    upgrade(settings.database_url)
+    store, blobs = Store(settings.database_url), BlobStore(url)
+    spec = datasets.DatasetSpec(
+        parent="projects/default", dataset_id="set", size_bytes=len(SET), sha256=hashlib.sha256(SET).hexdigest()
+    )
+    query = datasets.QueryDatasetUploadRequest(parent=spec.parent, sha256=spec.sha256)
+
+    def upload(api: Api, offset: int, end: int | None = None) -> datasets.Dataset:
+        begun = datasets.UploadDatasetRequest(spec=spec)
+        begun.spec.write_offset = offset
+        chunks = (
+            datasets.UploadDatasetRequest(chunk=SET[at : min(at + 2**20, end or len(SET))])
+            for at in range(offset, end or len(SET), 2**20)
+        )
+        dataset: datasets.Dataset = api.datasets.UploadDataset(iter([begun, *chunks]), timeout=60)
+        return dataset
+
+    with redis_server(tmp_path), running(settings) as server, grpc.insecure_channel(server.address) as channel:
+        api = Api(channel, "default")
+        job = api.create_job()
+        int8 = train(store, blobs, job)
+        model = api.models.ListModels(models.ListModelsRequest(parent=api.parent)).models[0]
+        wanted = models.DownloadArtifactRequest(name=model.artifacts[1].name)
+
+        def download() -> bytes:
+            return b"".join(part.data for part in api.models.DownloadArtifact(wanted, timeout=60))
+
+        assert refusal(lambda: upload(api, 0, PART_BYTES)).reason == "DATASET_TRUNCATED"
+        calls: list[Callable[[], object]] = [
+            download,
+            lambda: upload(api, PART_BYTES),
+            lambda: api.datasets.QueryDatasetUpload(query),
+        ]
+        with s3.outage(status):
+            for call in calls:
+                found = refusal(call)
+                assert (found.code, found.reason) == (grpc.StatusCode.UNAVAILABLE, "BLOBS_UNAVAILABLE")
+                assert s3.environment["AWS_ACCESS_KEY_ID"] not in found.message
+        assert download() == int8
+        assert api.datasets.QueryDatasetUpload(query).committed_size == PART_BYTES
+        assert upload(api, PART_BYTES).sha256 == spec.sha256
+    assert b"".join(blobs.read(spec.sha256)) == SET
     store.close()

@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from tests.support.s3 import S3
 
 DATA = bytes(range(256)) * 5000  # a little more than one chunk
 DIGEST = hashlib.sha256(DATA).hexdigest()
+OTHER_DISK = Path("/dev/shm")
 PUT = "import sys; from secateur.store.blobs import BlobStore; BlobStore(sys.argv[1]).put(bytes(range(256)) * 5000)"
 HANG = """
 import sys, time
@@ -76,6 +78,26 @@ def test_a_file_is_the_same_as_its_bytes(blobs: BlobStore, tmp_path: Path) -> No
     assert blobs.put(path) == DIGEST
     assert b"".join(blobs.read(DIGEST)) == DATA
     assert path.read_bytes() == DATA
+
+
+def test_a_file_whose_digest_is_known_is_taken(blobs: BlobStore, tmp_path: Path) -> None:
+    for _ in range(2):  # the second is there already
+        path = tmp_path / "data.npz"
+        path.write_bytes(DATA)
+        blobs.take(path, DIGEST)
+        assert b"".join(blobs.read(DIGEST)) == DATA
+
+
+@pytest.mark.skipif(not OTHER_DISK.is_dir(), reason="there is one file system alone")
+def test_a_file_of_another_file_system_is_copied(tmp_path: Path) -> None:
+    blobs = BlobStore(f"file://{tmp_path}")
+    with tempfile.NamedTemporaryFile(dir=OTHER_DISK) as file:
+        file.write(DATA)
+        file.flush()
+        assert Path(file.name).stat().st_dev != tmp_path.stat().st_dev
+        blobs.take(Path(file.name), DIGEST)
+        assert Path(file.name).read_bytes() == b"".join(blobs.read(DIGEST)) == DATA
+    assert [path.read_bytes() for path in files_under(tmp_path)] == [DATA]
 
 
 @pytest.mark.parametrize(

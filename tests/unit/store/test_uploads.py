@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from secateur.store.blobs import BlobStore
 from secateur.store.uploads import UploadStore
 
 DATA = bytes(range(256)) * 40
@@ -22,15 +23,19 @@ def url(blob_url: str) -> str:
     return blob_url
 
 
+def append(uploads: UploadStore, project: str, offset: int, data: bytes) -> None:
+    with closing(uploads.writer(project, DIGEST, offset)) as writer:
+        writer.write([data])
+
+
 def copied(uploads: UploadStore, project: str = "p") -> tuple[bytes, str]:
-    target = io.BytesIO()
-    digest = uploads.copy(project, DIGEST, target)
-    return target.getvalue(), digest
+    with uploads.assembled(project, DIGEST) as (file, digest):
+        return file.read_bytes(), digest
 
 
 def test_parts_join_to_the_file_in_another_process(url: str) -> None:
     for start in range(0, len(DATA), 1_000):
-        UploadStore(url).append("p", DIGEST, start, DATA[start : start + 1_000])
+        append(UploadStore(url), "p", start, DATA[start : start + 1_000])
     uploads = UploadStore(url)
     assert uploads.committed("p", DIGEST) == len(DATA)
     assert copied(uploads) == (DATA, DIGEST)
@@ -39,9 +44,9 @@ def test_parts_join_to_the_file_in_another_process(url: str) -> None:
 def test_what_lies_behind_a_gap_does_not_count(url: str) -> None:
     uploads = UploadStore(url)
     assert uploads.committed("p", DIGEST) == 0
-    uploads.append("p", DIGEST, 500, DATA[500:900])
+    append(uploads, "p", 500, DATA[500:900])
     assert (uploads.committed("p", DIGEST), copied(uploads)[0]) == (0, b"")
-    uploads.append("p", DIGEST, 0, DATA[:500])
+    append(uploads, "p", 0, DATA[:500])
     assert (uploads.committed("p", DIGEST), copied(uploads)[0]) == (900, DATA[:900])
 
 
@@ -50,7 +55,7 @@ def test_parts_may_overlap_in_any_way(ranges: list[tuple[int, int]]) -> None:
     uploads = UploadStore(f"memory://{hashlib.sha256(repr(ranges).encode()).hexdigest()}")
     there = set()
     for start, length in ranges:
-        uploads.append("p", DIGEST, start, DATA[start : start + length])
+        append(uploads, "p", start, DATA[start : start + length])
         there |= set(range(start, start + length))
     expected = next(byte for byte in range(501) if byte not in there)
     assert uploads.committed("p", DIGEST) == expected
@@ -59,15 +64,85 @@ def test_parts_may_overlap_in_any_way(ranges: list[tuple[int, int]]) -> None:
 
 def test_a_part_that_a_crash_left_short_does_not_count(tmp_path: Path) -> None:
     uploads = UploadStore(f"file://{tmp_path}")
-    uploads.append("p", DIGEST, 0, DATA[:100])
+    append(uploads, "p", 0, DATA[:100])
     (part,) = (path for path in tmp_path.rglob("*") if path.is_file())
     part.write_bytes(DATA[:60])
     assert uploads.committed("p", DIGEST) == 0
 
 
+def test_what_a_crash_left_behind_what_a_part_is_named_for_does_not_count(tmp_path: Path) -> None:
+    uploads = UploadStore(f"file://{tmp_path}")
+    append(uploads, "p", 0, DATA[:100])
+    (part,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    part.write_bytes(DATA[:100] + b"not synced")
+    assert (uploads.committed("p", DIGEST), copied(uploads)[0]) == (100, DATA[:100])
+    append(uploads, "p", 100, DATA[100:])
+    assert copied(uploads) == (DATA, DIGEST)
+
+
+def test_parts_of_the_release_before_count(tmp_path: Path) -> None:
+    folder = tmp_path / "uploads" / "p" / DIGEST
+    folder.mkdir(parents=True)
+    (folder / f"{0:016}-{100:016}").write_bytes(DATA[:100])
+    uploads = UploadStore(f"file://{tmp_path}")
+    append(uploads, "p", 100, DATA[100:])
+    assert copied(uploads) == (DATA, DIGEST)
+
+
+def test_who_wrote_all_of_a_file_has_it_in_one_place_and_knows_its_digest(tmp_path: Path) -> None:
+    uploads, blobs = UploadStore(f"file://{tmp_path}"), BlobStore(f"file://{tmp_path}")
+    with closing(uploads.writer("p", DIGEST, 0)) as writer:
+        for start in range(0, len(DATA), 1_000):
+            chunks = [DATA[start : start + 300], DATA[start + 300 : start + 1_000]]
+            writer.write(chunks)
+            writer.hash(chunks)
+            assert uploads.committed("p", DIGEST) == min(start + 1_000, len(DATA))
+    assert writer.whole(len(DATA) + 1) is None
+    whole = writer.whole(len(DATA))
+    assert whole is not None
+    file, digest = whole
+    assert digest == DIGEST
+    before = file.stat().st_ino
+    blobs.take(file, digest)
+    (blob,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    assert (blob.stat().st_ino, blob.read_bytes()) == (before, DATA)
+
+
+def test_who_wrote_a_part_of_a_file_does_not_have_it(url: str) -> None:
+    uploads = UploadStore(url)
+    append(uploads, "p", 0, DATA[:100])
+    with closing(uploads.writer("p", DIGEST, 100)) as writer:
+        writer.write([DATA[100:]])
+        writer.hash([DATA[100:]])
+    assert writer.whole(len(DATA)) is None
+    assert copied(uploads) == (DATA, DIGEST)
+
+
+def test_a_writer_goes_on_where_another_upload_of_the_file_has_cleared_it_away(url: str) -> None:
+    uploads = UploadStore(url)
+    with closing(uploads.writer("p", DIGEST, 0)) as writer:
+        writer.write([DATA[:100]])
+        uploads.discard("p", DIGEST)
+        writer.write([DATA[100:]])
+        assert writer.whole(len(DATA)) is None
+        assert uploads.committed("p", DIGEST) == 0
+    append(uploads, "p", 0, DATA[:100])
+    assert copied(uploads) == (DATA, DIGEST)
+
+
+def test_two_writers_of_one_file_do_not_disturb_each_other(url: str) -> None:
+    uploads = UploadStore(url)
+    with closing(uploads.writer("p", DIGEST, 0)) as one, closing(uploads.writer("p", DIGEST, 0)) as other:
+        for start in range(0, len(DATA), 1_000):
+            other.write([DATA[start : start + 1_000]])
+            one.write([DATA[start : start + 500]])
+            one.write([DATA[start + 500 : start + 1_000]])
+    assert copied(uploads) == (DATA, DIGEST)
+
+
 def test_projects_do_not_see_each_others_bytes(url: str) -> None:
     uploads = UploadStore(url)
-    uploads.append("p", DIGEST, 0, DATA)
+    append(uploads, "p", 0, DATA)
     assert uploads.committed("q", DIGEST) == 0
     uploads.discard("q", DIGEST)
     assert uploads.committed("p", DIGEST) == len(DATA)
@@ -83,8 +158,8 @@ def test_names_that_could_lead_elsewhere_are_refused(url: str, project: str, dig
 
 def test_an_upload_is_forgotten_once_nobody_goes_on_with_it(url: str) -> None:
     uploads = UploadStore(url)
-    uploads.append("p", DIGEST, 0, DATA)
-    uploads.append("q", DIGEST, 0, DATA)
+    append(uploads, "p", 0, DATA)
+    append(uploads, "q", 0, DATA)
     now = datetime.now(UTC)
     assert uploads.discard_stale(now - timedelta(minutes=1)) == 0
     assert uploads.discard_stale(now + timedelta(minutes=1), dry_run=True) == 2

@@ -57,8 +57,8 @@ def run_attempt(claim: Claim, child: Child, *, ledger: JobLedger, settings: Work
         # Whoever ended the job: another attempt may have cleared what this one's child has written since.
         if patiently(lambda _: ledger.has_ended(claim.job_id), until=stopping):
             CheckpointStore(settings.blob_url, claim.job_id).clear()
-    except Unavailable:
-        log.warning("stopped while the database was away", job=claim.job_id, attempt=claim.attempt)
+    except Unavailable as error:  # what is left of the attempt its lease gives back, and of its files goes with the garbage
+        log.warning("stopped before all was settled", job=claim.job_id, attempt=claim.attempt, reason=error.reason)
 
 
 def _give_back(claim: Claim, ledger: JobLedger, stopping: threading.Event) -> None:

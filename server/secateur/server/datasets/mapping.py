@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 from secateur.core.specs import Augmentation
 from secateur.server import names
-from secateur.server.datasets.handlers import ListDatasets, Shown, Upload
+from secateur.server.datasets.handlers import ListDatasets, Shown
+from secateur.server.datasets.intake import Upload
 from secateur.server.vocabulary import timestamp
 from secateur.store.records import Page
 from secateur.v1 import dataset_service_pb2

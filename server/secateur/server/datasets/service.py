@@ -8,6 +8,7 @@ from typing import Final
 
 from secateur.server import names
 from secateur.server.datasets import handlers, mapping
+from secateur.server.datasets.intake import Intake
 from secateur.server.rpc import Context
 from secateur.server.threads import Threads
 from secateur.store import Store
@@ -44,7 +45,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
         idle_seconds: float,
     ) -> None:
         self._store = store
-        self._intake = handlers.Intake(store, blobs, uploads, at_once=at_once, idle_seconds=idle_seconds)
+        self._intake = Intake(store, blobs, uploads, at_once=at_once, idle_seconds=idle_seconds)
         self._threads = threads
         self._retention = retention
 
@@ -52,12 +53,11 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
         self, request_iterator: AsyncIterator[dataset_service_pb2.UploadDatasetRequest], context: Context
     ) -> dataset_service_pb2.Dataset:
         """Uploads a data set."""
-        upload = await self._intake.receive(
+        record = await self._intake.take_in(
             mapping.parts_from_proto(request_iterator),
             threads=self._threads,
             on_accepted=lambda: context.send_initial_metadata(_ACCEPTED),
         )
-        record = await self._threads.run(self._intake.finish, upload)
         return mapping.dataset_to_proto(handlers.Shown(record.dataset, record))
 
     async def QueryDatasetUpload(

@@ -1,0 +1,88 @@
+"""Blocking iterators, drawn from in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import aclosing
+
+import pytest
+
+from secateur.server.threads import Threads
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    threads = Threads(2)
+    yield threads
+    threads.close()
+
+
+async def drawn(items: AsyncIterator[int]) -> list[int]:
+    return [item async for item in items]
+
+
+def test_every_item_comes_in_order(threads: Threads) -> None:
+    for count in (0, 1, 2, 50):
+        assert asyncio.run(drawn(threads.iterate(iter(range(count))))) == list(range(count))
+
+
+def test_the_next_item_is_drawn_while_one_is_worked_on_and_no_more(threads: Threads) -> None:
+    asked: list[int] = []
+    second = threading.Event()
+
+    def items() -> Iterator[int]:
+        for number in range(9):
+            asked.append(number)
+            if number == 1:
+                second.set()
+            yield number
+
+    async def first() -> int:
+        async with aclosing(threads.iterate(items())) as found:
+            item = await anext(found)
+            assert await asyncio.to_thread(second.wait, 5)
+            return item
+
+    assert asyncio.run(first()) == 0
+    assert asked == [0, 1]
+
+
+def test_a_failure_comes_after_the_items_before_it(threads: Threads) -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise OSError("the disk is gone")
+
+    async def run() -> int:
+        async with aclosing(threads.iterate(items())) as found:
+            first = await anext(found)
+            with pytest.raises(OSError, match="the disk is gone"):
+                await anext(found)
+        return first
+
+    assert asyncio.run(run()) == 1
+
+
+def test_who_stops_early_lets_go_of_the_iterator_once_no_thread_draws_from_it(threads: Threads) -> None:
+    drawing, go_on, closed = threading.Event(), threading.Event(), []
+
+    def items() -> Generator[int, None, None]:
+        try:
+            yield 0
+            drawing.set()
+            go_on.wait(5)
+            yield 1
+        finally:
+            closed.append(go_on.is_set())
+
+    async def run() -> None:
+        source = items()
+        async with aclosing(threads.iterate(source)) as found:
+            await anext(found)
+            await asyncio.to_thread(drawing.wait, 5)
+            threading.Timer(0.2, go_on.set).start()
+        source.close()  # would raise if a thread were still in it
+
+    asyncio.run(run())
+    assert closed == [True]
