@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
+from typing import TextIO
 
 import structlog
 
 
 class _Lines(structlog.WriteLogger):
-    """Writes lines to standard error.
+    """Writes lines to a file.
 
     Args:
+        file: The file.
         name: Name of the module whose lines they are.
     """
 
-    def __init__(self, name: str = "") -> None:
-        super().__init__(sys.stderr)
+    def __init__(self, file: TextIO, name: str = "") -> None:
+        super().__init__(file)
         self.name = name
 
 
@@ -46,6 +49,6 @@ def configure_logs(level: str = "INFO") -> None:
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=_Lines,
+        logger_factory=partial(_Lines, sys.stderr),  # as it is now: Celery puts something else in its place
         cache_logger_on_first_use=True,
     )

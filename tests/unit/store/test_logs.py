@@ -7,10 +7,11 @@ import subprocess
 import sys
 
 PROGRAM = """
-import logging, structlog
+import io, logging, structlog, sys
 early = structlog.get_logger("ours")
 from secateur.store.logs import configure_logs
 configure_logs("INFO")
+sys.stderr = io.StringIO()  # as Celery does
 early.info("started", job="j1")
 early.debug("hidden")
 logging.getLogger("library").warning("slow by %s s", 3)
