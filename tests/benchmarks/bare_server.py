@@ -1,5 +1,5 @@
 """The least that grpc.aio can do, to hold the service against: an empty echo, a stream of chunks, a stream that is
-counted, a stream that is written to a file and synced once.
+counted, the same of the service's own messages, a stream that is written to a file and synced once.
 
 `python -m tests.benchmarks.bare_server PORT` serves until it is killed.
 """
@@ -15,10 +15,16 @@ from typing import Any
 
 import grpc.aio
 
+from secateur.server.memory import keep_freed_memory
+from secateur.v1.dataset_service_pb2 import UploadDatasetRequest
+from secateur.v1.model_service_pb2 import DownloadArtifactResponse
+
 ECHO = "/bare.Bare/Echo"
 DOWNLOAD = "/bare.Bare/Download"
 UPLOAD = "/bare.Bare/Upload"
 KEEP = "/bare.Bare/Keep"
+DOWNLOAD_MESSAGES = "/bare.Bare/DownloadMessages"
+UPLOAD_MESSAGES = "/bare.Bare/UploadMessages"
 CHUNK = bytes(2**20)
 
 
@@ -46,14 +52,30 @@ async def _keep(requests: AsyncIterator[bytes], context: Any) -> bytes:
         return str(file.tell()).encode()
 
 
+async def _download_messages(request: bytes, context: Any) -> AsyncGenerator[DownloadArtifactResponse, None]:
+    async for chunk in _download(request, context):
+        yield DownloadArtifactResponse(data=chunk)
+
+
+async def _upload_messages(requests: AsyncIterator[UploadDatasetRequest], context: Any) -> bytes:
+    return await _upload((request.chunk async for request in requests), context)
+
+
 async def serve(port: int) -> None:
     """Serves until cancelled."""
     server = grpc.aio.server()
-    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+    keep_freed_memory()  # as the service does
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "Echo": grpc.unary_unary_rpc_method_handler(_echo),
         "Download": grpc.unary_stream_rpc_method_handler(_download),
         "Upload": grpc.stream_unary_rpc_method_handler(_upload),
         "Keep": grpc.stream_unary_rpc_method_handler(_keep),
+        "DownloadMessages": grpc.unary_stream_rpc_method_handler(
+            _download_messages, response_serializer=DownloadArtifactResponse.SerializeToString
+        ),
+        "UploadMessages": grpc.stream_unary_rpc_method_handler(
+            _upload_messages, request_deserializer=UploadDatasetRequest.FromString
+        ),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bare.Bare", handlers),))
     server.add_insecure_port(f"127.0.0.1:{port}")

@@ -5,8 +5,8 @@
 - `resolve`: ResolveModel over 100,000 models in 1,000 families against an empty echo (target: half its rate, p99 at most 3x);
 - `list`: a filtered page of 1,000 and of 1,000,000 jobs on PostgreSQL (target: ratio at most 1.5);
 - `watch`: 2,000 watchers of one job, an event a second for a minute (target: each within 1 s, none missing);
-- `blobs`: download and upload against a bare stream of the same chunks (target: 0.8 and 0.7 of its rate), and against one whose
-  receiver writes them to a file and syncs it once, which is what the disk allows;
+- `blobs`: download and upload against a bare stream of the same chunks (target: 0.8 and 0.7 of its rate); against one
+  of the service's own messages, and one whose receiver writes to a file and syncs it once, which is what the disk allows;
 - `create`: jobs created at once (target: 300 a second, none lost).
 
 What is compared takes turns, three times. Prints a table and writes docs/results/control_plane.json; `--quick` takes a
@@ -50,7 +50,7 @@ from secateur.v1 import dataset_service_pb2 as datasets_pb
 from secateur.v1 import dataset_service_pb2_grpc, job_service_pb2_grpc, model_service_pb2_grpc, resources_pb2
 from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import model_service_pb2 as models_pb
-from tests.benchmarks.bare_server import CHUNK, DOWNLOAD, ECHO, KEEP, UPLOAD
+from tests.benchmarks.bare_server import CHUNK, DOWNLOAD, DOWNLOAD_MESSAGES, ECHO, KEEP, UPLOAD, UPLOAD_MESSAGES
 from tests.benchmarks.filled import copies, digest, identifier
 from tests.support.postgres import postgres_server
 from tests.support.server import Api, limit, train
@@ -319,6 +319,12 @@ async def _blobs(running: Service, chunks: int) -> dict[str, Any]:
         bare_download: Any = bare.unary_stream(DOWNLOAD)
         bare_upload: Any = bare.stream_unary(UPLOAD)
         bare_keep: Any = bare.stream_unary(KEEP)
+        download_messages: Any = bare.unary_stream(
+            DOWNLOAD_MESSAGES, response_deserializer=models_pb.DownloadArtifactResponse.FromString
+        )
+        upload_messages: Any = bare.stream_unary(
+            UPLOAD_MESSAGES, request_serializer=datasets_pb.UploadDatasetRequest.SerializeToString
+        )
         await _all(bare_download(b"1"))  # neither side pays for its connection below
         for number in range(ROUNDS):
             file = _archive(chunks, seed=number)
@@ -330,17 +336,24 @@ async def _blobs(running: Service, chunks: int) -> dict[str, Any]:
             )
             row = {
                 "bare download": await _seconds(_all(bare_download(str(chunks).encode()))),
+                "bare download of messages": await _seconds(_all(download_messages(str(chunks).encode()))),
                 "download": await _seconds(_all(models.DownloadArtifact(wanted))),
                 "bare upload": await _seconds(bare_upload(_pieces(file))),
+                "bare upload of messages": await _seconds(upload_messages(_upload(spec, file))),
                 "bare upload to disk": await _seconds(bare_keep(_pieces(file))),
                 "upload": await _seconds(sets.UploadDataset(_upload(spec, file))),
             }
             rows.append({name: chunks / seconds for name, seconds in row.items()})
     return {
         "MiB": chunks,
-        "download / bare": statistics.median(row["download"] / row["bare download"] for row in rows),
-        "upload / bare": statistics.median(row["upload"] / row["bare upload"] for row in rows),
-        "upload / bare to disk": statistics.median(row["upload"] / row["bare upload to disk"] for row in rows),
+        **{
+            f"{side} / {other}": statistics.median(row[side] / row[other] for row in rows)
+            for side, *others in (
+                ("download", "bare download", "bare download of messages"),
+                ("upload", "bare upload", "bare upload of messages", "bare upload to disk"),
+            )
+            for other in others
+        },
         "MiB/s": {name: round(statistics.median(row[name] for row in rows)) for name in rows[0]},
     }
 

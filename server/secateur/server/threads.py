@@ -8,7 +8,10 @@ import functools
 import itertools
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
+
+DRAWN_AT_ONCE: Final = 4
+"""Items of a blocking iterator that a thread draws at once: to hand over to a thread takes as long as to read a chunk."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,7 +33,7 @@ class Threads:
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     async def iterate(self, items: Iterator[T]) -> AsyncGenerator[T, None]:
-        """Draws each item of a blocking iterator in a thread, one ahead of the one that is worked on."""
+        """Draws the items of a blocking iterator in a thread, `DRAWN_AT_ONCE`, while those drawn before are worked on."""
         ahead = asyncio.ensure_future(self.run(_draw, items))
         try:
             while True:
@@ -39,7 +42,8 @@ class Threads:
                 if not drawn:
                     return
                 ahead = asyncio.ensure_future(self.run(_draw, items))
-                yield drawn[0]
+                for item in drawn:
+                    yield item
         finally:
             # Nobody may let go of the iterator while a thread draws from it.
             await asyncio.wait({ahead})
@@ -52,4 +56,4 @@ class Threads:
 
 def _draw(items: Iterator[T]) -> list[T]:
     # A StopIteration cannot pass through a future, so the end is an empty list.
-    return list(itertools.islice(items, 1))
+    return list(itertools.islice(items, DRAWN_AT_ONCE))

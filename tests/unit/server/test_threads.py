@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 import pytest
 
-from secateur.server.threads import Threads
+from secateur.server.threads import DRAWN_AT_ONCE, Threads
 
 
 @pytest.fixture
@@ -24,18 +24,18 @@ async def drawn(items: AsyncIterator[int]) -> list[int]:
 
 
 def test_every_item_comes_in_order(threads: Threads) -> None:
-    for count in (0, 1, 2, 50):
+    for count in (0, 1, DRAWN_AT_ONCE - 1, DRAWN_AT_ONCE, DRAWN_AT_ONCE + 1, 50):
         assert asyncio.run(drawn(threads.iterate(iter(range(count))))) == list(range(count))
 
 
-def test_the_next_item_is_drawn_while_one_is_worked_on_and_no_more(threads: Threads) -> None:
+def test_the_next_items_are_drawn_while_some_are_worked_on_and_no_more(threads: Threads) -> None:
     asked: list[int] = []
     second = threading.Event()
 
     def items() -> Iterator[int]:
-        for number in range(9):
+        for number in range(9 * DRAWN_AT_ONCE):
             asked.append(number)
-            if number == 1:
+            if number == 2 * DRAWN_AT_ONCE - 1:
                 second.set()
             yield number
 
@@ -46,22 +46,22 @@ def test_the_next_item_is_drawn_while_one_is_worked_on_and_no_more(threads: Thre
             return item
 
     assert asyncio.run(first()) == 0
-    assert asked == [0, 1]
+    assert asked == list(range(2 * DRAWN_AT_ONCE))
 
 
-def test_a_failure_comes_after_the_items_before_it(threads: Threads) -> None:
+def test_a_failure_comes_after_the_items_that_were_drawn_before(threads: Threads) -> None:
     def items() -> Iterator[int]:
-        yield 1
+        yield from range(DRAWN_AT_ONCE)
         raise OSError("the disk is gone")
 
-    async def run() -> int:
+    async def run() -> list[int]:
         async with aclosing(threads.iterate(items())) as found:
-            first = await anext(found)
+            drawn = [await anext(found) for _ in range(DRAWN_AT_ONCE)]
             with pytest.raises(OSError, match="the disk is gone"):
                 await anext(found)
-        return first
+        return drawn
 
-    assert asyncio.run(run()) == 1
+    assert asyncio.run(run()) == list(range(DRAWN_AT_ONCE))
 
 
 def test_who_stops_early_lets_go_of_the_iterator_once_no_thread_draws_from_it(threads: Threads) -> None:
@@ -69,10 +69,10 @@ def test_who_stops_early_lets_go_of_the_iterator_once_no_thread_draws_from_it(th
 
     def items() -> Generator[int, None, None]:
         try:
-            yield 0
+            yield from range(DRAWN_AT_ONCE)
             drawing.set()
             go_on.wait(5)
-            yield 1
+            yield DRAWN_AT_ONCE
         finally:
             closed.append(go_on.is_set())
 
