@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.benchmarks.fuzz_rpcs import MOST_BYTES, MOST_HANDLES, run
 
 MESSAGES = 20_000
@@ -11,6 +13,7 @@ SEED = 0
 _UNREAD = {"REQUEST_INVALID", "REQUEST_MALFORMED"}
 
 
+@pytest.mark.timeout(900)
 def test_no_message_brings_a_defect_to_light(tmp_path: Path) -> None:
     print(f"seed {SEED}")
     report = run(tmp_path, messages=MESSAGES, seed=SEED)

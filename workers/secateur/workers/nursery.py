@@ -17,6 +17,8 @@ import signal
 import socket
 import sys
 import threading
+import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -83,13 +85,15 @@ class Nursery:
         talk, life = (socket.socket(fileno=descriptor) for descriptor in sockets)
         pid = os.fork()
         if pid == 0:
-            with suppress(BaseException):
+            try:
                 life.close()
                 self._leave(talk)
                 if engine is None:
                     os.execv(sys.executable, [sys.executable, "-m", self._module])  # noqa: S606 - named by code
                 child.main(lambda: engine)
-            os._exit(1)
+            except BaseException:
+                traceback.print_exc()
+            os._exit(1)  # whatever happens, no child becomes a nursery
         talk.close()
         process = os.pidfd_open(pid)
         self._infants[process] = _Infant(pid, life)
@@ -150,6 +154,8 @@ def main() -> NoReturn:
     """Runs the nursery of the worker at stdin, for the module that the command line names."""
     # A Ctrl-C in the terminal reaches this process too; it ends when its worker does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Python 3.12 counts the threads of OpenBLAS, which stops them for a fork.
+    warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
     Nursery(socket.socket(fileno=os.dup(0)), sys.argv[1]).run()
 
 
