@@ -19,6 +19,7 @@ _CREDENTIALS: Final = {
     "AWS_SECRET_ACCESS_KEY": "test-secret-4f1c9a",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_MAX_ATTEMPTS": "2",  # five by default, with ever longer pauses
 }
 
 

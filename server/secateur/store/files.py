@@ -37,7 +37,7 @@ _S3_OPTIONS: Final = {
     "default_fill_cache": False,
     "config_kwargs": {
         "signature_version": "s3v4",  # of presigned URLs too, where the older one is the default
-        "connect_timeout": 5,  # seconds; every request is tried five times
+        "connect_timeout": 5,  # seconds; every request is tried five times unless AWS_MAX_ATTEMPTS says otherwise
         "read_timeout": 30,
     },
 }

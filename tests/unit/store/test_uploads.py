@@ -100,12 +100,14 @@ def test_who_wrote_all_of_a_file_has_it_in_one_place_and_knows_its_digest(tmp_pa
     assert writer.whole(len(DATA) + 1) is None
     whole = writer.whole(len(DATA))
     assert whole is not None
-    file, digest = whole
-    assert digest == DIGEST
-    before = file.stat().st_ino
-    blobs.take(file, digest)
+    part = whole[0].stat().st_ino
+    with uploads.assembled("p", DIGEST, whole) as (file, digest):
+        assert digest == DIGEST
+        blobs.take(file, digest)
+    assert uploads.committed("p", DIGEST) == len(DATA)  # who is killed before he has noted the blob goes on here
+    uploads.discard("p", DIGEST)
     (blob,) = (path for path in tmp_path.rglob("*") if path.is_file())
-    assert (blob.stat().st_ino, blob.read_bytes()) == (before, DATA)
+    assert (blob.stat().st_ino, blob.read_bytes()) == (part, DATA)
 
 
 def test_who_wrote_a_part_of_a_file_does_not_have_it(url: str) -> None:

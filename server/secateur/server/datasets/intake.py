@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -225,7 +225,8 @@ class Intake:
                 metadata={"committed_size": str(committed)},
             )
         try:
-            with self._whole(upload, writer) as (file, digest):
+            whole = writer.whole(upload.size_bytes)
+            with self._uploads.assembled(upload.project, upload.sha256, whole) as (file, digest):
                 dataset = _inspected(upload, file, digest)
                 if not upload.validate_only:
                     self._blobs.take(file, digest)
@@ -233,12 +234,6 @@ class Intake:
             self._uploads.discard(upload.project, upload.sha256)
             raise
         return dataset
-
-    def _whole(self, upload: Upload, writer: UploadWriter) -> AbstractContextManager[tuple[Path, str]]:
-        """Gives the file of an upload and its SHA-256."""
-        if (whole := writer.whole(upload.size_bytes)) is not None:
-            return nullcontext(whole)
-        return self._uploads.assembled(upload.project, upload.sha256)
 
 
 def _inspected(upload: Upload, file: Path, digest: str) -> Dataset:
