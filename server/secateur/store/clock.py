@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from sqlalchemy import DateTime, func, select
@@ -14,24 +15,32 @@ def utc_now() -> datetime:
 
 
 class DatabaseClock:
-    """The time of a transaction: read from the database when it is first asked for, and the same from then on.
+    """The time of a transaction: read from the database when it is first asked for, and the same until `restart`.
 
     On SQLite everybody is on one machine; its clock is the database's.
 
     Args:
         session: Session of the transaction.
+        instead: What to ask instead of the database; returns the current time, aware.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, instead: Callable[[], datetime] | None = None) -> None:
         self._session = session
+        self._instead = instead
         self._time: datetime | None = None
 
     def __call__(self) -> datetime:
         """Returns the time of the transaction, aware, in UTC."""
+        if self._instead is not None:
+            return self._instead()
         # Not a cached_property: until Python 3.12 those of all threads share a lock, and this one may wait for the database.
         if self._time is None:
             self._time = self._read()
         return self._time
+
+    def restart(self) -> None:
+        """Has the time read anew. To be called once rows are locked: what others did to them is earlier than what comes now."""
+        self._time = None
 
     def _read(self) -> datetime:
         if self._session.get_bind().dialect.name == "postgresql":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from secateur.core.jobs import MAX_ATTEMPTS, JobStage, JobState, check_move, retry_seconds
 from secateur.core.reports import Progress
 from secateur.core.serial import to_data
+from secateur.store.clock import DatabaseClock
 from secateur.store.needs import Needs
 from secateur.store.tables import JobEventRow, JobRow, OutboxRow
 
@@ -26,11 +27,11 @@ class Journal:
 
     Args:
         session: Session of the transaction.
-        clock: Returns the current time, aware.
+        clock: The time of the transaction.
         needs: What jobs need.
     """
 
-    def __init__(self, session: Session, clock: Callable[[], datetime], needs: Needs) -> None:
+    def __init__(self, session: Session, clock: DatabaseClock, needs: Needs) -> None:
         self._session = session
         self._clock = clock
         self._needs = needs
@@ -42,7 +43,9 @@ class Journal:
 
     def lock(self, job_id: str) -> JobRow | None:
         """Returns the job as it now is, and keeps everybody else from changing it until the transaction ends."""
-        return self._session.get(JobRow, job_id, populate_existing=True, with_for_update=True)
+        job = self._session.get(JobRow, job_id, populate_existing=True, with_for_update=True)
+        self.locked()
+        return job
 
     def take(self, job_id: str) -> JobRow | None:
         """Returns the job, locked, if it is QUEUED and nobody else is just moving it; never waits for somebody who is.
@@ -50,9 +53,15 @@ class Journal:
         On SQLite the transaction's write lock stands for the row's, and on both the version of the row is compared when it is
         written: the second of two would be refused.
         """
-        return self._session.scalars(
+        job = self._session.scalars(
             select(JobRow).where(JobRow.id == job_id, JobRow.state == JobState.QUEUED).with_for_update(skip_locked=True)
         ).one_or_none()
+        self.locked()
+        return job
+
+    def locked(self) -> None:
+        """Notes that rows were locked just now. Their events so far are earlier than those that come, by the same clock."""
+        self._clock.restart()
 
     def open(self, jobs: Sequence[JobRow]) -> None:
         """Adds new jobs, each with its first event and its queue message. Nobody watches a job that was not there."""

@@ -59,6 +59,7 @@ class JobLedger:
                 job = take_next(work.session, work.journal.now(), needs, self._max_running)
                 if job is None:
                     return None
+                work.journal.locked()
                 claim = self._start(work, job, worker, lease_seconds)
             if claim is not None:
                 return claim

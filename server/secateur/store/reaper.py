@@ -42,13 +42,13 @@ def reap(session: Session, journal: Journal, now: datetime, resend_after: timede
     """
     ended = {
         job.id: journal.give_back(job, f"The worker {job.lease_owner} fell silent")
-        for job in (_jobs(session, JobState.RUNNING, JobRow.lease_expires, now) if give_up else [])
+        for job in (_jobs(session, journal, JobState.RUNNING, JobRow.lease_expires, now) if give_up else [])
     }
     expired = []
-    for job in _jobs(session, JobState.RUNNING, JobRow.run_deadline, now - _OVERRUN):
+    for job in _jobs(session, journal, JobState.RUNNING, JobRow.run_deadline, now - _OVERRUN):
         journal.move(job, JobState.EXPIRED, "Ran longer than it may", reason=RUN_TIME_EXCEEDED)
         expired.append(job.id)
-    for job in _jobs(session, JobState.QUEUED, JobRow.pending_deadline, now):
+    for job in _jobs(session, journal, JobState.QUEUED, JobRow.pending_deadline, now):
         message = f"Waited longer than {job.max_pending_seconds:g} s for a worker"
         journal.move(job, JobState.EXPIRED, message, reason=PENDING_TIME_EXCEEDED)
         expired.append(job.id)
@@ -56,16 +56,18 @@ def reap(session: Session, journal: Journal, now: datetime, resend_after: timede
     return Reaped(ended=ended, resent=tuple(resent), expired=tuple(expired))
 
 
-def _jobs(session: Session, state: JobState, deadline: InstrumentedAttribute[datetime | None], now: datetime) -> list[JobRow]:
-    return list(
-        session.scalars(
-            select(JobRow)
-            .where(JobRow.state == state, deadline < now)
-            .order_by(deadline)
-            .limit(_BATCH)
-            .with_for_update(skip_locked=True)  # a locked row is in good hands
-        )
-    )
+def _jobs(
+    session: Session, journal: Journal, state: JobState, deadline: InstrumentedAttribute[datetime | None], now: datetime
+) -> list[JobRow]:
+    jobs = session.scalars(
+        select(JobRow)
+        .where(JobRow.state == state, deadline < now)
+        .order_by(deadline)
+        .limit(_BATCH)
+        .with_for_update(skip_locked=True)  # a locked row is in good hands
+    ).all()
+    journal.locked()
+    return list(jobs)
 
 
 def _resend(session: Session, journal: Journal, now: datetime, resend_after: timedelta, need: Need) -> list[str]:

@@ -52,8 +52,8 @@ class Snapshot:
         trash: What was deleted.
     """
 
-    def __init__(self, session: Session, clock: Callable[[], datetime] | None, quotas: Quotas) -> None:
-        clock = clock or DatabaseClock(session)
+    def __init__(self, session: Session, instead: Callable[[], datetime] | None, quotas: Quotas) -> None:
+        clock = DatabaseClock(session, instead)
         self.architectures = ArchitectureRepository(session, clock)
         self.quotas = QuotaRepository(session, clock, quotas)
         self.families = FamilyRepository(session)

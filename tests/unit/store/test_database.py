@@ -17,7 +17,7 @@ from secateur.core.jobs import JobState
 from secateur.store import Store
 from secateur.store.database import Timeouts, is_passing, make_engine
 from secateur.store.ledger import JobLedger
-from tests.support.store import PROJECT, claim, create, read
+from tests.support.store import PROJECT, claim, create, events, read
 
 
 @pytest.fixture
@@ -64,6 +64,23 @@ def claim_once_free(store: Store, job_id: str) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def test_events_are_in_order_of_their_times_though_a_transaction_began_before_another_ended(
+    store: Store, graph: LayerGraph
+) -> None:
+    job = create(store, graph)
+    held = claim(store, job)
+    with store.unit_of_work() as late:
+        began = late.journal.now()
+        JobLedger(store).report(held, message="at work")
+        row = late.journal.lock(job.id)
+        assert row is not None
+        late.journal.move(row, JobState.CANCELLED, "Cancelled")
+        late.commit()
+
+    times = [event.time for event in events(store, job)]
+    assert began < times[-2] < times[-1]
 
 
 def test_a_statement_that_takes_too_long_is_ended(postgres_url: str) -> None:
