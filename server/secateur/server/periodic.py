@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 import structlog
 
 from secateur.server.threads import Threads
+
+_LEAST_SECONDS: Final = 0.05
+"""Least time between two calls: who nudges a hundred times a second has what there is to do done in fewer, larger pieces."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -40,6 +44,7 @@ class Periodic:
                 await self._threads.run(self._function)
             except Exception:
                 _log.exception("a background loop failed", function=self._function.__qualname__)
+            await asyncio.sleep(_LEAST_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._interval):
                     await self._nudged.wait()

@@ -45,6 +45,10 @@ _EVENTS_KEPT: Final = 1024
 """Messages of events that are kept for further watchers."""
 
 
+_RECIPES_KEPT: Final = 256
+"""Messages of recipes that are kept: most jobs of a fleet ask for the same."""
+
+
 def create_from_proto(request: job_service_pb2.CreateJobRequest) -> CreateJob:
     """Returns the command of a request.
 
@@ -196,6 +200,7 @@ def _recipe_from_proto(message: job_service_pb2.Recipe) -> RecipeChoice:
     return RecipeChoice(message.name, overrides, augmentation)
 
 
+@lru_cache(maxsize=_RECIPES_KEPT)
 def _recipe_to_proto(recipe: Recipe) -> job_service_pb2.Recipe:
     words = {name: word_to_proto(enum, getattr(recipe, name), prefix) for name, (enum, prefix, _) in _WORDS.items()}
     return job_service_pb2.Recipe(**{**to_data(recipe), **words})

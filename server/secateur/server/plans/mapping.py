@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from secateur.core.planning import LimitQuote, Plan, TargetQuote
@@ -25,6 +26,9 @@ _MODE: Final = "PLAN_MODE_"
 _RESIDUAL: Final = "RESIDUAL_"
 _CRITERION: Final = "CRITERION_"
 _ORDER: Final = "ORDER_"
+
+_KEPT: Final = 256
+"""Messages that are kept: most jobs of a fleet ask for the same. Whoever puts one into another message copies it."""
 
 
 def quote_from_proto(request: plan_service_pb2.QuoteRequest) -> QuoteTargets:
@@ -70,6 +74,7 @@ def profile_from_proto(name: str) -> ProfileName | None:
     return names.device_profile_of(name) if name else None
 
 
+@lru_cache(maxsize=_KEPT)
 def target_to_proto(target: Target) -> plan_service_pb2.Target:
     """Returns the message of a target."""
     return plan_service_pb2.Target(
@@ -118,6 +123,7 @@ def _search_from_proto(message: plan_service_pb2.SearchPolicy) -> SearchPolicy:
     )
 
 
+@lru_cache(maxsize=_KEPT)
 def policy_to_proto(policy: PlanPolicy) -> plan_service_pb2.PlanPolicy:
     """Returns the message of a policy, everything filled in; `hybrid` is set in mode HYBRID alone."""
     return plan_service_pb2.PlanPolicy(
