@@ -57,6 +57,15 @@ def test_every_epoch_is_reported_in_order(trained: Trained) -> None:
     assert trained.reported[-1].eta_seconds == 0 < first.eta_seconds < (QUICK.epochs - 1) * first.seconds
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_rate_is_told_of_the_shortest_epochs_too(data: Data, steps: int) -> None:
+    images = len(data.train.labels)
+    training = train(_fragile(), data, replace(QUICK, epochs=2, batch_size=images // steps), seed=0)
+    for epoch in training.epochs:
+        assert epoch.steps == steps
+        assert images / steps / epoch.seconds < epoch.images_per_second < 1e8
+
+
 def test_the_model_is_left_with_its_best_epoch(graph: LayerGraph, data: Data) -> None:
     # With wrong labels in the validation split, what the network learns makes it worse there: the last epoch is not the best.
     contrary = replace(data, validation=replace(data.validation, labels=(data.validation.labels + 1) % 10))

@@ -258,7 +258,7 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         if batch == 0:
             self._started = self._trained
             keep_freed_memory()
-        if now - self._reported < _STEP_SECONDS:
+        if batch == 0 or now - self._reported < _STEP_SECONDS:  # how fast it goes shows with the second step
             return  # reading the loss waits for the device
         self._reported = now
         loss = float(logs["loss"])
@@ -307,8 +307,10 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
             self._run.on_checkpoint(Checkpoint(variables, self.best_weights, tuple(self.epochs), self._run.restarts))
 
     def _images_per_second(self, steps: int) -> float:
+        if steps == 1:
+            return self._batch_size / self._trained
         # The first step compiles where nothing has been compiled yet.
-        return max(1, steps - 1) * self._batch_size / max(self._trained - self._started, 1e-9)
+        return (steps - 1) * self._batch_size / (self._trained - self._started)
 
     def _typical_seconds(self, *last: float) -> float:
         """Returns the median of all epochs but the first, which compiled and tells little of the others; 0 where none ended."""
