@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc.aio
 
-from secateur.server.memory import keep_freed_memory
+from secateur.store.memory import keep_freed_memory
 from secateur.v1.dataset_service_pb2 import UploadDatasetRequest
 from secateur.v1.model_service_pb2 import DownloadArtifactResponse
 

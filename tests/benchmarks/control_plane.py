@@ -21,16 +21,12 @@ import hashlib
 import io
 import json
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -38,90 +34,24 @@ import numpy as np
 import psutil
 from sqlalchemy import case, literal, null
 
-from migrations.upgrade import upgrade
 from secateur.core.jobs import JobState
-from secateur.store import Store
-from secateur.store.blobs import BlobStore
 from secateur.store.database import make_engine
 from secateur.store.ledger import JobLedger
 from secateur.store.tables import ArchitectureRow, JobRow, ModelRow
-from secateur.store.wakeups import Wakeups
 from secateur.v1 import dataset_service_pb2 as datasets_pb
 from secateur.v1 import dataset_service_pb2_grpc, job_service_pb2_grpc, model_service_pb2_grpc, resources_pb2
 from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import model_service_pb2 as models_pb
 from tests.benchmarks.bare_server import CHUNK, DOWNLOAD, DOWNLOAD_MESSAGES, ECHO, KEEP, UPLOAD, UPLOAD_MESSAGES
 from tests.benchmarks.filled import copies, digest, identifier
+from tests.benchmarks.served import IN_FLIGHT, Service, load, service
 from tests.support.postgres import postgres_server
-from tests.support.server import Api, limit, train
-from tests.support.stack import ROOT, Stack, free_port
+from tests.support.server import limit, train
+from tests.support.stack import ROOT
 
 RESULTS: Final = ROOT / "docs/results/control_plane.json"
 ROUNDS: Final = 3
-IN_FLIGHT: Final = 32
 SECONDS: Final = 8.0
-
-
-class Service:
-    """A server of ours and a bare one, each in its own process, and a store to fill.
-
-    Args:
-        folder: Where everything is.
-        database_url: The database; None for SQLite in the folder.
-    """
-
-    def __init__(self, folder: Path, database_url: str | None = None) -> None:
-        self.stack = Stack(folder, **({"database_url": database_url} if database_url else {}))
-        self.database_url = database_url or self.stack.settings.database_url
-        upgrade(self.database_url)
-        self.bare_address = f"127.0.0.1:{free_port()}"
-        port = self.bare_address.rpartition(":")[2]
-        self._bare = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.bare_server", port], cwd=ROOT)
-        self.stack.start("redis", "server")
-        self.stack.wait_for_server()
-        self._wakeups = Wakeups(self.stack.settings.redis_url)
-        self.store = Store(self.database_url, wakeups=self._wakeups)
-        self.blobs = BlobStore(self.stack.settings.blob_url)
-
-    def close(self) -> None:
-        """Ends everything."""
-        self.store.close()
-        self._wakeups.close()
-        self._bare.kill()
-        self._bare.wait()
-        self.stack.down()
-
-    @contextmanager
-    def api(self, project: str = "default") -> Iterator[Api]:
-        """Gives blocking stubs."""
-        with grpc.insecure_channel(self.stack.address) as channel:
-            yield Api(channel, project)
-
-
-@contextmanager
-def service(database_url: str | None = None) -> Iterator[Service]:
-    """Runs a service while the block lasts."""
-    with tempfile.TemporaryDirectory() as folder:
-        running = Service(Path(folder), database_url)
-        try:
-            yield running
-        finally:
-            running.close()
-
-
-async def load(call: Callable[[], Awaitable[object]], seconds: float) -> tuple[float, float]:
-    """Keeps calls in flight and returns how many ended a second, and the 99th percentile of their times in seconds."""
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-
-    async def loop() -> None:
-        while (begun := time.perf_counter()) < end:
-            await call()
-            times.append(time.perf_counter() - begun)
-
-    begun = time.perf_counter()
-    await asyncio.gather(*(loop() for _ in range(IN_FLIGHT)))
-    return len(times) / (time.perf_counter() - begun), statistics.quantiles(times, n=100)[98]
 
 
 def resolve(share: float) -> dict[str, Any]:
@@ -143,12 +73,6 @@ def resolve(share: float) -> dict[str, Any]:
         copies(engine, ModelRow, models, changed, job_id=job.name.rpartition("/")[2])
         engine.dispose()
         return asyncio.run(_resolve(running, families, SECONDS * max(share, 0.1)))
-
-
-def _unless(request: models_pb.ResolveModelRequest, etag: str) -> models_pb.ResolveModelRequest:
-    asked = models_pb.ResolveModelRequest(if_none_match=etag)
-    asked.MergeFrom(request)
-    return asked
 
 
 async def _resolve(running: Service, families: int, seconds: float) -> dict[str, Any]:

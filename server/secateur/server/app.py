@@ -30,7 +30,6 @@ from secateur.server.forgetting import FORGET_SECONDS, Forgetter
 from secateur.server.jobs.feeds import Feeds
 from secateur.server.jobs.service import JobService
 from secateur.server.listening import check_exposure, listen
-from secateur.server.memory import keep_freed_memory
 from secateur.server.models.resolver import Resolver
 from secateur.server.models.service import ModelService
 from secateur.server.periodic import Periodic
@@ -45,6 +44,7 @@ from secateur.server.watchers import Watchers
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.logs import configure_logs
+from secateur.store.memory import keep_freed_memory
 from secateur.store.uploads import UploadStore
 from secateur.store.wakeups import Wakeups
 from secateur.v1 import (
@@ -86,6 +86,9 @@ _KEEPALIVE: Final = (
 
 _MAX_PENDING: Final = 20_000
 """Calls that may wait to be looked at."""
+
+_KEPT_BYTES: Final = 64 * 2**20
+"""Free memory that is kept for the next chunks of uploads and downloads."""
 
 _CANCEL_AGAIN_SECONDS: Final = 0.2
 
@@ -195,7 +198,7 @@ def main() -> None:
     try:
         settings = _settings(sys.argv[1:])
         configure_logs(settings.log_level)
-        keep_freed_memory()
+        keep_freed_memory(_KEPT_BYTES)
         asyncio.run(_serve_until_signal(settings))
     except (StartError, ValidationError) as error:
         sys.exit(f"secateur-server: {error}")

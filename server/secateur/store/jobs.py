@@ -16,7 +16,6 @@ from secateur.core.specs import JobSpec
 from secateur.store.creation import Creation, NewJob
 from secateur.store.journal import Journal
 from secateur.store.listings import JOBS
-from secateur.store.quotas import QuotaRepository
 from secateur.store.reaper import RESEND_AFTER, reap
 from secateur.store.records import EventRecord, JobRecord, Page, Reaped, TargetOutcome
 from secateur.store.requests import RequestKey, RequestKeys
@@ -32,14 +31,14 @@ class JobRepository:
         session: Session of the transaction.
         journal: Moves jobs in the same transaction.
         requests: Idempotency keys in the same transaction.
-        quotas: What projects may take, in the same transaction.
+        creation: Creates jobs in the same transaction.
     """
 
-    def __init__(self, session: Session, journal: Journal, requests: RequestKeys, quotas: QuotaRepository) -> None:
+    def __init__(self, session: Session, journal: Journal, requests: RequestKeys, creation: Creation) -> None:
         self._session = session
         self._journal = journal
         self._requests = requests
-        self._quotas = quotas
+        self._creation = creation
 
     def create_all(self, wanted: Sequence[NewJob]) -> list[JobRecord | SecateurError]:
         """Creates jobs, each with its first event and its queue message, or joins those that already do their work.
@@ -49,7 +48,7 @@ class JobRepository:
         Returns:
             For each its record, or why it is refused; see `Creation.run`.
         """
-        made = Creation(self._session, self._journal, self._requests, self._quotas).run(wanted)
+        made = self._creation.run(wanted)
         return [self._created(new, each) for new, each in zip(wanted, made, strict=True)]
 
     def create(self, new: NewJob) -> JobRecord:

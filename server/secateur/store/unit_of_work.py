@@ -14,6 +14,7 @@ from secateur.core.errors import Unavailable
 from secateur.store.architectures import ArchitectureRepository
 from secateur.store.audit import AuditRepository
 from secateur.store.clock import DatabaseClock
+from secateur.store.creation import Creation
 from secateur.store.database import Timeouts, is_passing, make_engine, read_only
 from secateur.store.datasets import DatasetRepository
 from secateur.store.device_profiles import DeviceProfileRepository
@@ -61,7 +62,7 @@ class Snapshot:
         self.journal = Journal(session, clock, Needs(session, self.datasets))
         self.requests = requests = RequestKeys(session, clock)
         self.device_profiles = DeviceProfileRepository(session, clock, requests)
-        self.jobs = JobRepository(session, self.journal, requests, self.quotas)
+        self.jobs = JobRepository(session, self.journal, requests, Creation(session, self.journal, requests, self.quotas))
         self.models = ModelRepository(session, self.families)
         self.outbox = OutboxRepository(session)
         self.tokens = TokenRepository(session, clock)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from secateur.core.errors import FailedPrecondition
 from secateur.core.specs import Recipe
+from secateur.store.memory import keep_freed_memory
 from secateur.workers.engine.checkpoints import Checkpoint
 from secateur.workers.engine.datasets import Data
 from secateur.workers.engine.feeding import feeder
-from secateur.workers.engine.memory import keep_freed_memory
 from secateur.workers.engine.precision import half_precision, has_gpu
 from secateur.workers.engine.recalibrate import statistics_over
 from secateur.workers.engine.records import Epoch, Step, Training
@@ -257,6 +257,7 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         self._trained = now - self._began
         if batch == 0:
             self._started = self._trained
+            # TensorFlow's generator datasets, through which Keras feeds batches, undo it when they start.
             keep_freed_memory()
         if batch == 0 or now - self._reported < _STEP_SECONDS:  # how fast it goes shows with the second step
             return  # reading the loss waits for the device

@@ -10,7 +10,7 @@ import pytest
 
 _FAULTS = """
 import ctypes, resource
-from secateur.workers.engine.memory import keep_freed_memory
+from secateur.store.memory import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -31,3 +31,28 @@ def test_memory_that_is_freed_is_not_mapped_anew() -> None:
     done = subprocess.run([sys.executable, "-c", _FAULTS], capture_output=True, text=True, check=True)  # for a whole process
     given_back, kept = map(int, done.stdout.split())
     assert kept < given_back / 10
+
+
+CHURN = """
+import resource, sys
+from secateur.store.memory import keep_freed_memory
+
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+for number in range(120):
+    if number == 20:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    chunks = [bytes(2**20) for _ in range(8)]
+    chunks.clear()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(how: str) -> int:
+    done = subprocess.run([sys.executable, "-c", CHURN, how], check=True, capture_output=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_chunks_are_not_given_back_to_the_kernel_with_every_message() -> None:
+    assert faults("kept") < faults("as it is") / 10
