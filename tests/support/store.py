@@ -20,6 +20,7 @@ from secateur.core.graph import LayerGraph, zoo
 from secateur.core.planning import Plan, plan
 from secateur.core.reports import ArtifactFormat, ArtifactReport, Measurement, TargetReport
 from secateur.core.resources import Budget, Compliance, Resource
+from secateur.core.routing import Need
 from secateur.core.specs import JobSpec, Target
 from secateur.store import Store
 from secateur.store.creation import NewJob
@@ -115,7 +116,7 @@ def events(store: Store, job: JobRecord, after: int = 0) -> tuple[EventRecord, .
 def owed(store: Store) -> list[str]:
     """Returns the ids of the jobs that the queue is owed a message for."""
     with store.snapshot() as work:
-        return [message.job_id for message in work.outbox.unsent(1000)]
+        return [message.job_id for need in Need for message in work.outbox.unsent(need, 1000)]
 
 
 @contextmanager

@@ -9,9 +9,13 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from secateur.core.jobs import COMPRESS_TASK
+from secateur.core.routing import Need
 from secateur.store import Store
 
 _BATCH: Final = 100
+_ENOUGH: Final = 500
+"""Messages that wait in a queue at most. A message wakes an idle worker, which goes on until no job is left for it: with more
+jobs than that there is nobody left to wake. A larger fleet that is idle is woken in rounds."""
 _TIMEOUT_S: Final = 2.0
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -21,7 +25,7 @@ class Relay:
     """Sends queue messages after the commit that owes them, each to the queue named after what its job needs.
 
     A message is marked as sent once the broker has it. A crash in between sends it twice, which does no harm: the job's row
-    decides who runs. While the broker is away, messages stay owed.
+    decides who runs. While the broker is away, or a queue has enough messages, they stay owed.
 
     Args:
         store: Where the outbox is.
@@ -39,31 +43,35 @@ class Relay:
                 "socket_timeout": _TIMEOUT_S,
             },
         )
+        self._lost: Final = (OperationalError, *self._celery.connection_for_write().recoverable_connection_errors)
         self._broker_lost = False
 
     def send_owed(self) -> None:
-        """Sends every message that is owed."""
-        while self._send_batch() == _BATCH:
-            pass
+        """Sends every message that is owed, as far as its queue has room."""
+        for need in Need:
+            while self._send_batch(need) == _BATCH:
+                pass
 
     def close(self) -> None:
         """Closes the connections to the broker."""
         self._celery.close()
 
-    def _send_batch(self) -> int:
+    def _send_batch(self, need: Need) -> int:
         with self._store.snapshot() as work:
-            owed = work.outbox.unsent(_BATCH)
+            owed = work.outbox.unsent(need, _BATCH)
+        if not owed:
+            return 0
         sent: list[int] = []
         try:
             with self._celery.producer_or_acquire() as producer:
-                for message in owed:
+                queue = producer.channel.queue_declare(queue=need.value, durable=True, auto_delete=False)
+                for message in owed[: max(0, _ENOUGH - queue.message_count)]:
                     self._celery.send_task(
-                        COMPRESS_TASK, args=[message.job_id], queue=message.need.value, retry=False, producer=producer
+                        COMPRESS_TASK, args=[message.job_id], queue=need.value, retry=False, producer=producer
                     )
                     sent.append(message.id)
-            if sent:
-                self._broker_lost = False
-        except OperationalError as error:
+            self._broker_lost = False
+        except self._lost as error:
             self._report_lost_broker(error)
         if sent:
             with self._store.unit_of_work() as work:
@@ -71,7 +79,7 @@ class Relay:
                 work.commit()
         return len(sent)
 
-    def _report_lost_broker(self, error: OperationalError) -> None:
+    def _report_lost_broker(self, error: Exception) -> None:
         if not self._broker_lost:  # once, not every second
             _log.warning("the broker cannot be reached; messages wait in the outbox", error=str(error))
         self._broker_lost = True

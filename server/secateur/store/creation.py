@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from secateur.core.errors import NotFound, SecateurError
 from secateur.core.jobs import JobState, Scheduling
 from secateur.core.serial import to_data
 from secateur.core.specs import JobSpec
-from secateur.store.database import exclude_others
+from secateur.store.database import exclude_others, is_among
 from secateur.store.journal import Journal
 from secateur.store.quotas import QuotaRepository
 from secateur.store.requests import RequestKey, RequestKeys
@@ -114,17 +114,15 @@ class Creation:
         return [made.get(each, each) if isinstance(each, str) else each for each in found]
 
     def _live(self, wanted: Sequence[NewJob]) -> dict[tuple[str, str], str]:
-        keys = tuple_(JobRow.project, JobRow.live_work_key)
-        live = self._session.execute(
-            select(JobRow.project, JobRow.work_key, JobRow.id).where(keys.in_([(new.project, new.work_key) for new in wanted]))
-        )
-        return {(project, work_key): job_id for project, work_key, job_id in live}
+        keys = {(new.project, new.work_key) for new in wanted}
+        live = select(JobRow.project, JobRow.work_key, JobRow.id).where(is_among((JobRow.project, JobRow.live_work_key), keys))
+        return {(project, work_key): job_id for project, work_key, job_id in self._session.execute(live)}
 
     def _hold_datasets(self, datasets: set[tuple[str, str]]) -> set[tuple[str, str]]:
         """Keeps others from deleting data sets until the transaction ends, and returns those that are gone."""
         if not datasets:
             return set()
-        asked = tuple_(DatasetRow.project, DatasetRow.id).in_(sorted(datasets))
+        asked = is_among((DatasetRow.project, DatasetRow.id), datasets)
         names = select(DatasetRow.project, DatasetRow.id)
         self._session.execute(names.where(asked).order_by(DatasetRow.project, DatasetRow.id).with_for_update(read=True)).all()
         # A statement of its own: the first one may have waited for a deletion that it does not see.

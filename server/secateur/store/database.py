@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, URL, BigInteger, Connection, Engine, bindparam, create_engine, event, func, make_url, select
+from sqlalchemy import (
+    ARRAY,
+    URL,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Engine,
+    and_,
+    bindparam,
+    create_engine,
+    event,
+    false,
+    func,
+    make_url,
+    or_,
+    select,
+)
 from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 _READ_ONLY: Final = "secateur_read_only"
 _SQLITE_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -77,6 +95,25 @@ def exclude_others(session: Session, *keys: str) -> None:
         numbers = (int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big", signed=True) for key in keys)
         # In order, so that two who hold several never wait for each other.
         session.execute(_LOCK_ALL, {"numbers": sorted(set(numbers))})
+
+
+def is_among(columns: Sequence[InstrumentedAttribute[Any]], rows: Iterable[Sequence[Any]]) -> ColumnElement[bool]:
+    """Returns the condition that the columns hold one of the rows, so that both databases answer it from an index.
+
+    SQLite reads the whole table for `(a, b) IN (VALUES ...)`. Hence equalities, and an IN of single values.
+
+    Args:
+        columns: Columns of a key, the one whose values differ most at the end.
+        rows: Values of those columns.
+    """
+    last: defaultdict[tuple[Any, ...], list[Any]] = defaultdict(list)
+    for *first, value in rows:
+        last[tuple(first)].append(value)
+    same = (
+        and_(*(column == value for column, value in zip(columns, first, strict=False)), columns[-1].in_(values))
+        for first, values in last.items()
+    )
+    return or_(false(), *same)
 
 
 def is_passing(error: DBAPIError) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, exists, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -14,6 +14,7 @@ from secateur.core.catalog import Offer
 from secateur.core.cost import Work
 from secateur.core.datasets import DatasetName
 from secateur.core.resources import Resource
+from secateur.store.database import is_among
 from secateur.store.tables import DatasetRow, FamilyRow, ModelRow
 from secateur.store.trash import kept
 
@@ -93,7 +94,11 @@ class FamilyRepository:
         """Returns how often each of the families has changed."""
         found = dict.fromkeys(families, 0)
         for first in range(0, len(families), _AT_ONCE):
-            asked = tuple_(*_KEY).in_(families[first : first + _AT_ONCE])
+            some = families[first : first + _AT_ONCE]
+            asked = is_among(
+                (FamilyRow.uploaded, FamilyRow.project, FamilyRow.dataset, FamilyRow.architecture),
+                [(family.uploaded, family.project, family.dataset, family.architecture) for family in some],
+            )
             rows = self._session.execute(select(*_KEY, FamilyRow.version).where(asked))
             found |= {Family(row.project, row.architecture, row.dataset, row.uploaded): row.version for row in rows}
         return found

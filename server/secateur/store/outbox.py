@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from secateur.core.routing import Need
 from secateur.store.records import OutboxRecord
 from secateur.store.tables import JobRow, OutboxRow
+from secateur.store.turns import waits_for
 
 
 class OutboxRepository:
@@ -26,17 +27,16 @@ class OutboxRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def unsent(self, limit: int) -> tuple[OutboxRecord, ...]:
-        """Returns up to `limit` messages that were not sent yet, oldest first."""
+    def unsent(self, need: Need, limit: int) -> tuple[OutboxRecord, ...]:
+        """Returns up to `limit` messages for the queue of a need that were not sent yet, oldest first."""
         rows = self._session.execute(
-            select(OutboxRow, JobRow.need)
+            select(OutboxRow.id, OutboxRow.job_id)
             .join(JobRow, JobRow.id == OutboxRow.job_id)
-            .where(OutboxRow.sent_time.is_(None))
+            .where(OutboxRow.sent_time.is_(None), waits_for(need))
             .order_by(OutboxRow.id)
             .limit(limit)
         )
-        # Without a need it was owed by an older release: any worker may take the job, and most workers take those.
-        return tuple(OutboxRecord(row.id, row.job_id, need or Need.CPU, row.create_time) for row, need in rows)
+        return tuple(OutboxRecord(*row) for row in rows)
 
     def mark_sent(self, ids: Iterable[int], now: datetime) -> None:
         """Remembers that messages were sent. One whose job has left the queue meanwhile is gone, and stays so."""

@@ -13,6 +13,7 @@ from secateur.core.routing import Need
 from secateur.store.journal import Journal
 from secateur.store.records import Reaped
 from secateur.store.tables import JobRow, OutboxRow
+from secateur.store.turns import waits_for
 
 RESEND_AFTER: Final = timedelta(minutes=1)
 """How long a sent message may go unclaimed before it is sent again. A second message for a waiting job is harmless."""
@@ -76,13 +77,12 @@ def _resend(session: Session, journal: Journal, now: datetime, resend_after: tim
     Workers go on until no job is left for them, so only idle ones need messages. Without the bound a long queue would be sent
     anew again and again while all workers are busy.
     """
-    of_the_queue = JobRow.need == need if need is not Need.CPU else or_(JobRow.need == need, JobRow.need.is_(None))
     is_on_its_way = or_(OutboxRow.sent_time.is_(None), OutboxRow.sent_time >= now - resend_after)
     on_their_way = session.scalars(
         select(func.count())
         .select_from(OutboxRow)
         .join(JobRow, JobRow.id == OutboxRow.job_id)
-        .where(of_the_queue, is_on_its_way)
+        .where(waits_for(need), is_on_its_way)
     ).one()
     if on_their_way >= _BATCH:
         return []
@@ -90,7 +90,7 @@ def _resend(session: Session, journal: Journal, now: datetime, resend_after: tim
         select(JobRow)
         .where(
             JobRow.state == JobState.QUEUED,
-            of_the_queue,
+            waits_for(need),
             or_(JobRow.retry_time.is_(None), JobRow.retry_time <= now),
             ~exists().where(OutboxRow.job_id == JobRow.id, is_on_its_way),
         )

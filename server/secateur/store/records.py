@@ -13,7 +13,6 @@ from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobPriority, JobStage, JobState
 from secateur.core.profiles import ProfileName
 from secateur.core.reports import Progress, TargetReport
-from secateur.core.routing import Need
 from secateur.core.specs import JobSpec
 
 T = TypeVar("T")
@@ -149,12 +148,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class OutboxRecord:
-    """A message that a queue is owed: the id of a job that waits. What the job needs says which queue."""
+    """A message that the queue of a need is owed: the id of a job that waits."""
 
     id: int
     job_id: str
-    need: Need
-    create_time: datetime
 
 
 @dataclass(frozen=True, slots=True)

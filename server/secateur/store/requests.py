@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from secateur.core.errors import InvalidArgument
+from secateur.store.database import is_among
 from secateur.store.tables import RequestRow
 
-_KEYS: Final = tuple_(RequestRow.project, RequestRow.method, RequestRow.request_id)
+_KEY: Final = RequestRow.project, RequestRow.method, RequestRow.request_id
 _UNSYNCHRONISED: Final = {"synchronize_session": False}  # nobody reads a key again in the same transaction
 
 
@@ -46,7 +47,7 @@ class RequestKeys:
         """Looks up many keys at once, so that `answer` need not look up each."""
         asked = [key for key in keys if key.request_id]
         self._known |= dict.fromkeys(asked)
-        found = self._session.scalars(select(RequestRow).where(_KEYS.in_(asked))) if asked else ()
+        found = self._session.scalars(select(RequestRow).where(is_among(_KEY, asked))) if asked else ()
         self._known |= {RequestKey(row.project, row.method, row.request_id): row for row in found}
 
     def answer(self, key: RequestKey, fingerprint: str) -> str | None:
@@ -74,8 +75,8 @@ class RequestKeys:
 
     def forget(self, before: datetime, most: int) -> int:
         """Forgets up to `most` keys that were used before a moment, and returns how many."""
-        old = select(RequestRow.project, RequestRow.method, RequestRow.request_id).where(RequestRow.create_time < before)
-        statement = delete(RequestRow).where(_KEYS.in_(old.limit(most))).returning(RequestRow.request_id)
+        old = self._session.execute(select(*_KEY).where(RequestRow.create_time < before).limit(most)).all()
+        statement = delete(RequestRow).where(is_among(_KEY, old)).returning(RequestRow.request_id)
         return len(self._session.execute(statement, execution_options=_UNSYNCHRONISED).all())
 
     def remember(self, key: RequestKey, fingerprint: str, resource_id: str) -> None:

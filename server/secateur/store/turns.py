@@ -33,6 +33,11 @@ class QueuePlace:
     start_time: datetime | None
 
 
+def waits_for(need: Need) -> ColumnElement[bool]:
+    """Returns which jobs are announced to the workers of a need. One of an older release has none: most workers are for CPU."""
+    return JobRow.need == need if need is not Need.CPU else or_(JobRow.need == need, JobRow.need.is_(None))
+
+
 def take_next(session: Session, now: datetime, needs: Collection[Need], max_running: int | None) -> JobRow | None:
     """Returns the job whose turn it is, locked, and notes the turn of its project; None if none may start now.
 

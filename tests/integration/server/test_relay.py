@@ -107,6 +107,28 @@ def test_messages_stay_owed_while_redis_is_away_and_go_out_when_it_is_back(
     relay.close()
 
 
+def test_a_queue_gets_no_more_messages_than_wake_everybody_and_more_once_some_were_taken(
+    tmp_path: Path, own_store: Store, graph: LayerGraph
+) -> None:
+    jobs = [create(own_store, graph, seed=seed).id for seed in range(520)]
+    large = create(own_store, graph, recipe=recipes.resolve(epochs=2_000)).id
+    with redis_server(tmp_path) as redis_url, redis.Redis.from_url(redis_url) as client:
+        relay = Relay(own_store, make_settings(tmp_path).celery_broker_url)
+        relay.send_owed()
+        relay.send_owed()
+
+        assert messages(redis_url) == [(COMPRESS_TASK, [job]) for job in jobs[:500]]
+        assert messages(redis_url, Need.GPU) == [(COMPRESS_TASK, [large])]  # it does not wait behind the other queue
+        assert owed(own_store) == jobs[500:]
+
+        client.rpop(Need.CPU, 7)
+        relay.send_owed()
+        relay.close()
+
+        assert messages(redis_url) == [(COMPRESS_TASK, [job]) for job in jobs[7:507]]
+        assert owed(own_store) == jobs[507:]
+
+
 def test_a_created_job_is_on_the_queue_at_once(api: Api, settings: ServerSettings) -> None:
     job_id = api.create_job().name.rpartition("/")[2]
 
@@ -136,7 +158,7 @@ def test_the_reaper_gives_the_job_of_a_silent_worker_to_the_next(own_store: Stor
 def test_the_reaper_sends_again_what_the_queue_lost(own_store: Store, graph: LayerGraph, tmp_path: Path) -> None:
     job = create(own_store, graph)
     with own_store.unit_of_work() as work:
-        (message,) = work.outbox.unsent(1)
+        (message,) = work.outbox.unsent(Need.CPU, 1)
         work.outbox.mark_sent([message.id], datetime.now(UTC) - timedelta(hours=1))
         work.commit()
     assert owed(own_store) == []

@@ -19,6 +19,7 @@ from secateur.core.errors import Conflict
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import MAX_ATTEMPTS, JobPriority, JobState, Scheduling, retry_seconds
 from secateur.core.planning import Plan
+from secateur.core.routing import Need
 from secateur.store import Store
 from secateur.store.creation import NewJob
 from secateur.store.journal import WORKER_LOST
@@ -192,7 +193,7 @@ class LifeCycle(RuleBasedStateMachine):
     @rule()
     def relay(self) -> None:
         with self.store.unit_of_work() as work:
-            owed = work.outbox.unsent(1000)
+            owed = [message for need in Need for message in work.outbox.unsent(need, 1000)]
             work.outbox.mark_sent([message.id for message in owed], self.clock.now)
             work.commit()
         expected = sorted(job_id for job_id, job in self.jobs.items() for sent in job.sent if sent is None)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import MAX_ATTEMPTS, JobState
+from secateur.core.routing import Need
 from secateur.store import Store
 from secateur.store.ledger import JobLedger
 from secateur.store.records import Reaped
@@ -23,7 +24,7 @@ def reap(store: Store, clock: Clock, after: float) -> Reaped:
 def send(store: Store, clock: Clock) -> list[str]:
     """Relays every message, to nobody; returns the jobs."""
     with store.unit_of_work() as work:
-        messages = work.outbox.unsent(1000)
+        messages = [message for need in Need for message in work.outbox.unsent(need, 1000)]
         work.outbox.mark_sent([message.id for message in messages], clock.now)
         work.commit()
     return [message.job_id for message in messages]
@@ -81,7 +82,7 @@ def test_a_claimed_job_is_not_announced_again(store: Store, ledger: JobLedger, g
 def test_messages_are_sent_once_and_in_order(store: Store, graph: LayerGraph, clock: Clock) -> None:
     jobs = [create(store, graph, seed=seed).id for seed in range(3)]
     with store.snapshot() as work:
-        assert [message.job_id for message in work.outbox.unsent(2)] == jobs[:2]
+        assert [message.job_id for message in work.outbox.unsent(Need.CPU, 2)] == jobs[:2]
     assert send(store, clock) == jobs
     assert send(store, clock) == []
 
@@ -89,7 +90,7 @@ def test_messages_are_sent_once_and_in_order(store: Store, graph: LayerGraph, cl
 def test_marking_a_message_late_does_not_hit_a_newer_one(store: Store, graph: LayerGraph, clock: Clock) -> None:
     old = create(store, graph)
     with store.snapshot() as work:
-        (message,) = work.outbox.unsent(1)
+        (message,) = work.outbox.unsent(Need.CPU, 1)
     claim(store, old)  # the message is gone
     new = create(store, graph, seed=1)
     with store.unit_of_work() as work:
