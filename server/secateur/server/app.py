@@ -117,7 +117,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         closing(
             Store(settings.database_url, timeouts=settings.database_timeouts, wakeups=wakeups, quotas=settings.quotas)
         ) as store,
-        closing(Relay(store, settings.celery_broker_url)) as relay,
+        closing(Relay(store, settings.celery_broker_url, rest_seconds=settings.relay_seconds)) as relay,
         closing(Threads(settings.handler_threads)) as threads,
     ):
         watchers = Watchers(wakeups)

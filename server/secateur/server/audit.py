@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import asdict
 from typing import Final
 
 import structlog
@@ -36,7 +35,14 @@ class AuditLog:
 
     def record(self, record: AuditRecord) -> None:
         """Logs a record, and keeps it for the next write."""
-        _log.info("audit", **{name: value for name, value in asdict(record).items() if name not in ("time", "request_id")})
+        _log.info(
+            "audit",
+            token=record.token,
+            project=record.project,
+            method=record.method,
+            resource=record.resource,
+            code=record.code,
+        )
         if len(self._waiting) < MAX_WAITING:
             self._waiting.append(record)
         else:

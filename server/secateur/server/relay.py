@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 import structlog
@@ -30,10 +31,13 @@ class Relay:
     Args:
         store: Where the outbox is.
         broker_url: Celery's broker.
+        rest_seconds: How long to leave messages owed that found a queue with enough of them.
     """
 
-    def __init__(self, store: Store, broker_url: str) -> None:
+    def __init__(self, store: Store, broker_url: str, *, rest_seconds: float) -> None:
         self._store = store
+        self._rest_seconds = rest_seconds
+        self._rest_until = 0.0
         self._celery = Celery("secateur-server", broker=broker_url, set_as_current=False)
         self._celery.conf.update(
             task_ignore_result=True,
@@ -48,6 +52,8 @@ class Relay:
 
     def send_owed(self) -> None:
         """Sends every message that is owed, as far as its queue has room."""
+        if time.monotonic() < self._rest_until:
+            return
         for need in Need:
             while self._send_batch(need) == _BATCH:
                 pass
@@ -65,7 +71,10 @@ class Relay:
         try:
             with self._celery.producer_or_acquire() as producer:
                 queue = producer.channel.queue_declare(queue=need.value, durable=True, auto_delete=False)
-                for message in owed[: max(0, _ENOUGH - queue.message_count)]:
+                room = max(0, _ENOUGH - queue.message_count)
+                if room < len(owed):
+                    self._rest_until = time.monotonic() + self._rest_seconds
+                for message in owed[:room]:
                     self._celery.send_task(
                         COMPRESS_TASK, args=[message.job_id], queue=need.value, retry=False, producer=producer
                     )

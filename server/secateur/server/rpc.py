@@ -58,6 +58,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, access: Access, audit: Callable[[AuditRecord], None]) -> None:
         self._access = access
         self._audit = audit
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
         self,
@@ -69,7 +70,9 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         method: str = handler_call_details.method
         if handler is None or method.startswith(_OPEN):
             return handler
-        return self._wrap(handler, method)
+        if method not in self._wrapped:
+            self._wrapped[method] = self._wrap(handler, method)
+        return self._wrapped[method]
 
     def _wrap(self, handler: Any, method: str) -> grpc.RpcMethodHandler[Any, Any]:
         behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream

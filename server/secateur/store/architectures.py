@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
 from cachetools import LRUCache, cached
 from sqlalchemy import select
@@ -85,10 +85,8 @@ class ArchitectureRepository:
 
     def graph(self, project: str, digest: str) -> LayerGraph:
         """Returns the graph with the given digest. It must be there: jobs refer to it by a foreign key."""
-        data = self._session.scalars(
-            select(ArchitectureRow.graph).where(ArchitectureRow.project == project, ArchitectureRow.digest == digest)
-        ).one()
-        return _graph(digest, data)
+        row = select(ArchitectureRow).where(ArchitectureRow.project == project, ArchitectureRow.digest == digest)
+        return _graph(self._session.scalars(row).one())
 
     def list(self, project: str, *, page_size: int = 0, page_token: str = "") -> Page[ArchitectureRecord]:
         """Returns one page of a project's architectures, newest first; see `secateur.store.paging.read_page`."""
@@ -96,9 +94,13 @@ class ArchitectureRepository:
         return Page(tuple(_record(row) for row in rows), token)
 
 
-@cached(LRUCache(_GRAPHS_KEPT), key=lambda digest, data: (digest, data["name"]), lock=Lock())
-def _graph(digest: str, data: dict[str, Any]) -> LayerGraph:  # noqa: ARG001 -- the digest is the key, with what it leaves out
-    return graphs.from_data(data)
+def _key(row: ArchitectureRow) -> tuple[str, str, datetime]:
+    return row.project, row.digest, row.create_time
+
+
+@cached(LRUCache(_GRAPHS_KEPT), key=_key, lock=Lock())
+def _graph(row: ArchitectureRow) -> LayerGraph:
+    return graphs.from_data(row.graph)  # the column is only read here
 
 
 def _record(row: ArchitectureRow) -> ArchitectureRecord:
@@ -106,7 +108,7 @@ def _record(row: ArchitectureRow) -> ArchitectureRecord:
         project=row.project,
         digest=row.digest,
         display_name=row.display_name,
-        graph=_graph(row.digest, row.graph),
+        graph=_graph(row),
         cost=from_data(Cost, row.cost),
         create_time=row.create_time,
     )

@@ -92,6 +92,7 @@ class Creation:
         waiting = {project: self._quotas.count_queued(project) for project in projects}
         gone = self._hold_datasets({(new.project, new.spec.dataset_id) for new in wanted if new.spec.dataset_id})
         rows: list[JobRow] = []
+        specs: list[JobSpec] = []
         found: list[JobRow | str | SecateurError] = []
         for new in wanted:
             try:
@@ -104,12 +105,13 @@ class Creation:
                         self._quotas.check_queued(new.project, waiting[new.project])
                         waiting[new.project] += 1
                         rows.append(self._row(new))
+                        specs.append(new.spec)
                         live[new.project, new.work_key] = job_id = rows[-1].id
                     self._requests.remember(new.request_key, new.fingerprint, job_id)
                 found.append(job_id)
             except SecateurError as error:
                 found.append(error)
-        self._journal.open(rows)
+        self._journal.open(rows, specs)
         made = {row.id: row for row in rows}
         return [made.get(each, each) if isinstance(each, str) else each for each in found]
 

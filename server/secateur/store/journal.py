@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from secateur.core.jobs import MAX_ATTEMPTS, JobStage, JobState, check_move, retry_seconds
 from secateur.core.reports import Progress
 from secateur.core.serial import to_data
+from secateur.core.specs import JobSpec
 from secateur.store.clock import DatabaseClock
 from secateur.store.needs import Needs
 from secateur.store.tables import JobEventRow, JobRow, OutboxRow
@@ -63,12 +64,17 @@ class Journal:
         """Notes that rows were locked just now. Their events so far are earlier than those that come, by the same clock."""
         self._clock.restart()
 
-    def open(self, jobs: Sequence[JobRow]) -> None:
-        """Adds new jobs, each with its first event and its queue message. Nobody watches a job that was not there."""
-        for job in jobs:
+    def open(self, jobs: Sequence[JobRow], specs: Sequence[JobSpec]) -> None:
+        """Adds new jobs, each with its first event and its queue message. Nobody watches a job that was not there.
+
+        Args:
+            jobs: Their rows.
+            specs: What they are to do.
+        """
+        for job, spec in zip(jobs, specs, strict=True):
             self._wait(job)
             job.last_sequence = 1
-            job.need = self._needs.of(job)
+            job.need = self._needs.of(job, spec)
         self._session.add_all(jobs)
         self._session.flush()
         if jobs:

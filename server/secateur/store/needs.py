@@ -30,18 +30,22 @@ class Needs:
         self._datasets = datasets
         self._macs: dict[tuple[str, str], int] = {}  # an architecture never changes
 
-    def of(self, job: JobRow) -> Need:
-        """Returns what a job needs. Never raises for a job that nobody can read: the worker that claims it says so."""
+    def of(self, job: JobRow, spec: JobSpec | None = None) -> Need:
+        """Returns what a job needs. Never raises for a job that nobody can read: the worker that claims it says so.
+
+        Args:
+            job: The job.
+            spec: Its spec, if that has been read already.
+        """
         try:
-            return self._of(job)
+            return self._of(job, spec or from_data(JobSpec, job.spec))
         except DBAPIError:
             raise
         except Exception:
             _log.exception("job_unreadable", job=job.id)
             return Need.CPU
 
-    def _of(self, job: JobRow) -> Need:
-        spec = from_data(JobSpec, job.spec)
+    def _of(self, job: JobRow, spec: JobSpec) -> Need:
         dataset = self._dataset(job.project, spec)
         if dataset is None:  # a worker says so
             return Need.CPU

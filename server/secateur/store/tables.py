@@ -76,7 +76,7 @@ class ArchitectureRow(Base):
     id: Mapped[str] = mapped_column(Identifier, primary_key=True)
     digest: Mapped[str] = mapped_column(Digest)
     display_name: Mapped[str] = mapped_column(Title)
-    graph: Mapped[dict[str, Any]]
+    graph: Mapped[dict[str, Any]] = mapped_column(deferred=True)  # large, and kept in memory once read
     cost: Mapped[dict[str, Any]]
     create_time: Mapped[datetime]
 

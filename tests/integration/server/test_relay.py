@@ -57,7 +57,7 @@ def test_owed_messages_are_sent_once_in_order_with_nothing_but_the_id(
 ) -> None:
     jobs = [create(own_store, graph, seed=seed) for seed in range(3)]
     with redis_server(tmp_path) as redis_url:
-        relay = Relay(own_store, make_settings(tmp_path).celery_broker_url)
+        relay = Relay(own_store, make_settings(tmp_path).celery_broker_url, rest_seconds=0)
         relay.send_owed()
         relay.send_owed()
         relay.close()
@@ -76,7 +76,7 @@ def test_every_job_goes_to_the_queue_of_what_it_needs(tmp_path: Path, own_store:
     many = create(own_store, graph, recipe=recipes.resolve(epochs=2_000))
     unknown = create(own_store, graph, dataset="of-a-newer-version")
     with redis_server(tmp_path) as redis_url:
-        relay = Relay(own_store, make_settings(tmp_path).celery_broker_url)
+        relay = Relay(own_store, make_settings(tmp_path).celery_broker_url, rest_seconds=0)
         relay.send_owed()
         relay.close()
 
@@ -89,7 +89,7 @@ def test_messages_stay_owed_while_redis_is_away_and_go_out_when_it_is_back(
     tmp_path: Path, own_store: Store, graph: LayerGraph
 ) -> None:
     job = create(own_store, graph)
-    relay = Relay(own_store, make_settings(tmp_path).celery_broker_url)
+    relay = Relay(own_store, make_settings(tmp_path).celery_broker_url, rest_seconds=0)
 
     started = time.monotonic()
     relay.send_owed()
@@ -113,7 +113,7 @@ def test_a_queue_gets_no_more_messages_than_wake_everybody_and_more_once_some_we
     jobs = [create(own_store, graph, seed=seed).id for seed in range(520)]
     large = create(own_store, graph, recipe=recipes.resolve(epochs=2_000)).id
     with redis_server(tmp_path) as redis_url, redis.Redis.from_url(redis_url) as client:
-        relay = Relay(own_store, make_settings(tmp_path).celery_broker_url)
+        relay = Relay(own_store, make_settings(tmp_path).celery_broker_url, rest_seconds=0)
         relay.send_owed()
         relay.send_owed()
 

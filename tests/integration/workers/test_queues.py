@@ -62,7 +62,7 @@ def test_a_worker_takes_the_jobs_of_its_queues_and_leaves_the_others(stack: Stac
         until(lambda: all(read(store, job).state is JobState.EXPIRED for job in jobs), "a worker has had the jobs")
 
     with redis_server(stack.folder) as url, redis.Redis.from_url(url) as client:
-        relay = Relay(store, stack.settings.celery_broker_url)
+        relay = Relay(store, stack.settings.celery_broker_url, rest_seconds=0)
         small, large = of_the_cpu(0), of_the_gpu(1)
         relay.send_owed()
         stack.env["SECATEUR_WORKER_QUEUES"] = "gpu"
