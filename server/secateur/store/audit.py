@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, delete, select
+from sqlalchemy import CursorResult, delete, insert, select
 from sqlalchemy.orm import Session
 
 from secateur.store.records import AuditRecord
@@ -25,19 +26,8 @@ class AuditRepository:
 
     def add(self, records: Iterable[AuditRecord]) -> None:
         """Appends records."""
-        self._session.add_all(
-            AuditRow(
-                time=record.time,
-                token=record.token,
-                project=record.project,
-                method=record.method,
-                resource=record.resource,
-                code=record.code,
-                request_id=record.request_id,
-            )
-            for record in records
-        )
-        self._session.flush()
+        if rows := [asdict(record) for record in records]:
+            self._session.execute(insert(AuditRow), rows)
 
     def list(
         self, *, project: str | None = None, token: str | None = None, since: datetime | None = None, limit: int
