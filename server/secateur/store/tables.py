@@ -277,7 +277,7 @@ class OutcomeRow(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     target_index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     report: Mapped[dict[str, Any]]
-    model_id: Mapped[str | None] = mapped_column(ForeignKey("models.id"))
+    model_id: Mapped[str | None] = mapped_column(ForeignKey("models.id"), index=True)
 
 
 class SearchRow(Base):
