@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +18,11 @@ import pytest
 from secateur.core.reports import ArtifactFormat, TargetReport
 from secateur.core.resources import Budget
 from secateur.workers.children import CHILD_MODULE, Child, Nursery
-from secateur.workers.protocol import Done, Job, Message, TargetDone
+from secateur.workers.protocol import Done, Job, Message, StageChanged, TargetDone
 from tests.support.runs import Run
 from tests.support.stack import until
 from tests.support.training import QUICK, quick_job, small_network
+from tests.support.untidy_child import LEFT
 
 AT_ONCE = 5.0
 LOADED = 120.0
@@ -106,10 +108,53 @@ def test_a_nursery_that_dies_before_the_fork_costs_the_attempt(tmp_path: Path) -
         child.kill()
 
 
-def test_a_nursery_ends_with_its_worker_even_while_it_loads() -> None:
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder that the processes of a test make temporary files in."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def left_by(child: Child, seed: int, folder: Path) -> Path:
+    """Has an untidy child do a job, and returns the file that it has made in a temporary folder."""
+    child.send(Job.of("job1", replace(SPEC, seed=seed), small_network(), folder.as_uri()))
+    said = child.receive(LOADED)
+    assert isinstance(said, StageChanged)
+    return Path(said.message)
+
+
+def test_temporary_files_go_with_the_child_however_it_ends(temporary: Path) -> None:
+    with Nursery(module="tests.support.untidy_child") as nursery:
+        killed, ended = nursery.child(), nursery.child()
+        file = left_by(killed, 1, temporary)
+        assert file.read_bytes() == LEFT
+        killed.kill()
+        until(lambda: not file.parent.exists(), "its folder is gone", AT_ONCE)
+        other = left_by(ended, 0, temporary)
+        until(lambda: not other.parent.exists(), "its folder is gone", AT_ONCE)
+        running = nursery.child()
+        assert temporary in left_by(running, 1, temporary).parents
+        assert any(temporary.iterdir())
+    assert not any(temporary.iterdir())
+    assert not psutil.pid_exists(running.pid)
+
+
+@pytest.mark.parametrize("module", ["tests.support.untidy_child", CHILD_MODULE])
+def test_temporary_files_go_with_a_worker_that_is_killed(temporary: Path, module: str) -> None:
+    code = f"import time; from secateur.workers.children import Nursery; Nursery(module={module!r}).child(); time.sleep(99)"
+    worker = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(temporary)})
+    until(lambda: any(temporary.iterdir()), "there is a folder", LOADED)
+    time.sleep(1)  # loading, or with a child
+    worker.kill()
+    worker.wait()
+    until(lambda: not any(temporary.iterdir()), "it is gone", AT_ONCE)
+
+
+def test_a_nursery_ends_with_its_worker_even_while_it_loads(tmp_path: Path) -> None:
     worker, control = socket.socketpair()
+    command = [sys.executable, "-m", "secateur.workers.nursery", CHILD_MODULE, str(tmp_path / "temporary")]
     with control:
-        process = subprocess.Popen([sys.executable, "-m", "secateur.workers.nursery", CHILD_MODULE], stdin=control.fileno())
+        process = subprocess.Popen(command, stdin=control.fileno())
     time.sleep(1)  # past the interpreter's start, long before the frameworks are loaded
     worker.close()
     assert process.wait(AT_ONCE) == 1

@@ -79,13 +79,16 @@ class Child:
 
 
 @pytest.fixture(scope="module")
-def control() -> Iterator[socket.socket]:
+def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[socket.socket]:
     ours, theirs = socket.socketpair()
+    folder = tmp_path_factory.mktemp("temporary")
     with theirs:
-        nursery = subprocess.Popen([sys.executable, "-m", "secateur.workers.nursery", MODULE], stdin=theirs.fileno())
+        command = [sys.executable, "-m", "secateur.workers.nursery", MODULE, str(folder)]
+        nursery = subprocess.Popen(command, stdin=theirs.fileno())
     with ours:
         yield ours
     assert nursery.wait(AT_ONCE) == 0
+    assert not folder.exists()
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import queue
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import suppress
 from types import TracebackType
@@ -23,6 +25,8 @@ _GROW: Final = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOC
 """Has TensorFlow and JAX take GPU memory as they need it. Under the JAX backend both run in one child: TensorFlow exports."""
 _STATUS_SECONDS: Final = 1.0
 """How long the nursery may take to say how a child has ended. It does so at once, unless it is gone or stopped."""
+_END_SECONDS: Final = 5.0
+"""How long the nursery may take to end its children and itself."""
 
 
 class Child:
@@ -139,6 +143,7 @@ class Nursery:
         chosen = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
         self._environment = {**_GROW, **os.environ, **chosen}
         self._module = module
+        self._folder = tempfile.mkdtemp(prefix="secateur-")  # of children that were killed, too
         self._start()
 
     def child(self) -> Child:
@@ -149,16 +154,22 @@ class Nursery:
         return Child(self._control)
 
     def close(self) -> None:
-        """Ends the nursery. Children that it has forked are not touched."""
+        """Ends the nursery and its children. Their temporary files go with them."""
         self._control.close()
-        self._process.kill()
-        self._process.wait()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self) -> None:
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - the module is named by code
-                [sys.executable, "-m", "secateur.workers.nursery", self._module], stdin=theirs.fileno(), env=self._environment
+                [sys.executable, "-m", "secateur.workers.nursery", self._module, self._folder],
+                stdin=theirs.fileno(),
+                env=self._environment,
             )
 
     def __enter__(self) -> Self:

@@ -1,7 +1,9 @@
-"""The process that the children of a worker are forked from: `python -m secateur.workers.nursery MODULE`.
+"""The process that the children of a worker are forked from: `python -m secateur.workers.nursery MODULE FOLDER`.
 
 It loads the frameworks, which takes seconds, once, and runs nothing with them. So an attempt gets a process of its own in
-milliseconds. Its stdin is a socket to the worker; it ends when that does, and its children see to themselves.
+milliseconds. Its stdin is a socket to the worker; it ends when that does, and its children with it.
+
+Temporary files of a child, which may be killed at any time, lie in a folder of its own, which goes with it.
 
 For every child the worker sends `FORK` with two sockets: the child's stdin and stdout, and one on which this process says
 `BIRTH`, with a descriptor of the process, and later `END`.
@@ -13,9 +15,11 @@ import gc
 import importlib
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import traceback
 import warnings
@@ -42,6 +46,7 @@ _DEVICES: Final = ("/dev/nvidia", "/dev/kfd", "/dev/dri")
 class _Infant:
     pid: int
     life: socket.socket
+    folder: str
 
 
 class Nursery:
@@ -50,16 +55,19 @@ class Nursery:
     Args:
         control: The worker.
         module: Holds `load_engine`, see `secateur.workers.child`, and serves a job on stdin when it is run.
+        folder: Where temporary files go; nobody else's. It is removed once the worker is gone.
     """
 
-    def __init__(self, control: socket.socket, module: str) -> None:
+    def __init__(self, control: socket.socket, module: str, folder: str) -> None:
         self._control = control
         self._module = module
+        self._folder = folder
         self._infants: dict[int, _Infant] = {}
 
     def run(self) -> NoReturn:
         """Loads and forks until the worker is gone."""
-        with _ending_with(self._control):
+        _use_for_temporary_files(self._folder)
+        with _ending_with(self._control, self._folder):
             engine = importlib.import_module(self._module).load_engine()
         can_fork = _can_be_forked()
         gc.freeze()  # a collection would write to every object, and so copy every page that the processes share
@@ -81,13 +89,15 @@ class Nursery:
         """
         said, sockets, _, _ = socket.recv_fds(self._control, len(FORK), 2)
         if not said:
-            os._exit(0)
+            self._end()
         talk, life = (socket.socket(fileno=descriptor) for descriptor in sockets)
+        folder = tempfile.mkdtemp(dir=self._folder)
         pid = os.fork()
         if pid == 0:
             try:
                 life.close()
                 self._leave(talk)
+                _use_for_temporary_files(folder)
                 if engine is None:
                     os.execv(sys.executable, [sys.executable, "-m", self._module])  # noqa: S606 - named by code
                 child.main(lambda: engine)
@@ -96,7 +106,7 @@ class Nursery:
             os._exit(1)  # whatever happens, no child becomes a nursery
         talk.close()
         process = os.pidfd_open(pid)
-        self._infants[process] = _Infant(pid, life)
+        self._infants[process] = _Infant(pid, life, folder)
         with suppress(ConnectionError):
             socket.send_fds(life, [BIRTH.pack(pid)], [process])
         return process
@@ -116,6 +126,14 @@ class Nursery:
         os.close(process)
         with infant.life, suppress(ConnectionError):
             infant.life.send(END.pack(os.waitstatus_to_exitcode(status)))
+        shutil.rmtree(infant.folder, ignore_errors=True)
+
+    def _end(self) -> NoReturn:
+        for process in tuple(self._infants):
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            self._bury(process)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os._exit(0)
 
 
 def _can_be_forked() -> bool:
@@ -127,8 +145,13 @@ def _can_be_forked() -> bool:
     return threading.active_count() == 1 and not any(name.startswith(_DEVICES) for name in files)
 
 
+def _use_for_temporary_files(folder: str) -> None:
+    """Has this process, and what it starts, make temporary files in a folder."""
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+
+
 @contextmanager
-def _ending_with(worker: socket.socket) -> Iterator[None]:
+def _ending_with(worker: socket.socket, folder: str) -> Iterator[None]:
     """Ends this process if the worker goes meanwhile. No thread is left behind: that would not survive a fork."""
     over, end = os.pipe()
 
@@ -137,6 +160,7 @@ def _ending_with(worker: socket.socket) -> Iterator[None]:
         events.register(worker, 0)  # a hang-up always counts
         events.register(over, select.POLLIN)
         if events.poll()[0][0] != over:
+            shutil.rmtree(folder, ignore_errors=True)
             os._exit(1)
 
     watcher = threading.Thread(target=watch)
@@ -156,7 +180,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Python 3.12 counts the threads of OpenBLAS, which stops them for a fork.
     warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
-    Nursery(socket.socket(fileno=os.dup(0)), sys.argv[1]).run()
+    Nursery(socket.socket(fileno=os.dup(0)), *sys.argv[1:]).run()
 
 
 if __name__ == "__main__":
