@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -60,6 +61,8 @@ def run_target(
     if fate == UNLUCKY and kept is None and index == 0:
         checkpoints.write(key, b'[0, ""]')
         raise ConnectionError("The storage is away")
+    with tempfile.NamedTemporaryFile(delete=False) as left:  # as TensorFlow does
+        left.write(b"left behind")
     on_stage(JobStage.TRAINING, f"Training target {index}")
     epochs = spec.recipe.epochs
     for epoch in range(done + 1, epochs + 1):

