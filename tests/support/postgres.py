@@ -120,7 +120,8 @@ class Postgres:
             try:
                 return self._run(SQL("SELECT 1"))
             except psycopg.OperationalError:
-                assert self._process is None or self._process.poll() is None, (self._socket_folder / "log").read_text()
+                status = self._process.poll() if self._process is not None else None
+                assert status is None, f"PostgreSQL ended with status {status}:\n{(self._socket_folder / 'log').read_text()}"
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
