@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import select
@@ -12,11 +13,11 @@ from sqlalchemy.orm import Session
 
 from secateur.core.errors import NotFound, SecateurError
 from secateur.core.jobs import JobState, Scheduling
-from secateur.core.serial import to_data
 from secateur.core.specs import JobSpec
 from secateur.store.database import exclude_others, is_among
 from secateur.store.journal import Journal
 from secateur.store.quotas import QuotaRepository
+from secateur.store.records import JobRecord
 from secateur.store.requests import RequestKey, RequestKeys
 from secateur.store.tables import DatasetRow, JobRow
 from secateur.store.trash import kept
@@ -54,6 +55,37 @@ class NewJob:
         """What its idempotency key is known by."""
         return RequestKey(self.project, CREATE, self.request_id)
 
+    def record(self, job_id: str, create_time: datetime, *, version: int) -> JobRecord:
+        """Returns the job as it is when it has just been created.
+
+        Args:
+            job_id: Its id; empty for one that is not going to be.
+            create_time: When that is.
+            version: Of the job, and number of its last event: 1, or 0 for one that is not going to be.
+        """
+        return JobRecord(
+            id=job_id,
+            project=self.project,
+            display_name=self.display_name,
+            labels=dict(self.labels),
+            spec=self.spec,
+            state=JobState.QUEUED,
+            stage=None,
+            attempt=0,
+            progress=None,
+            cancel_requested=False,
+            error_reason="",
+            error_message="",
+            create_time=create_time,
+            start_time=None,
+            end_time=None,
+            version=version,
+            last_sequence=version,
+            priority=self.scheduling.priority,
+            max_pending_seconds=self.scheduling.max_pending_seconds,
+            max_run_seconds=self.scheduling.max_run_seconds,
+        )
+
 
 class Creation:
     """Creates the jobs of one transaction, each with its first event and its queue message, or finds those to join.
@@ -71,11 +103,11 @@ class Creation:
         self._requests = requests
         self._quotas = quotas
 
-    def run(self, wanted: Sequence[NewJob]) -> list[JobRow | str | SecateurError]:
+    def run(self, wanted: Sequence[NewJob]) -> list[JobRecord | str | SecateurError]:
         """Creates jobs. One that is refused keeps none of the others from being created.
 
         Returns:
-            For each job its new row; or the id of the one that it joins or that its request was answered with before; or why
+            For each job its record; or the id of the one that it joins or that its request was answered with before; or why
             it is refused: InvalidArgument REQUEST_ID_REUSED, NotFound DATASET_NOT_FOUND (somebody has just deleted its data
             set) or QuotaExceeded QUEUED_JOBS_QUOTA.
         """
@@ -91,9 +123,8 @@ class Creation:
         live = self._live(wanted)
         waiting = {project: self._quotas.count_queued(project) for project in projects}
         gone = self._hold_datasets({(new.project, new.spec.dataset_id) for new in wanted if new.spec.dataset_id})
-        rows: list[JobRow] = []
-        specs: list[JobSpec] = []
-        found: list[JobRow | str | SecateurError] = []
+        made: dict[str, tuple[JobRecord, str]] = {}
+        found: list[str | SecateurError] = []
         for new in wanted:
             try:
                 job_id = self._requests.answer(new.request_key, new.fingerprint)
@@ -104,16 +135,14 @@ class Creation:
                             raise _dataset_gone(new)
                         self._quotas.check_queued(new.project, waiting[new.project])
                         waiting[new.project] += 1
-                        rows.append(self._row(new))
-                        specs.append(new.spec)
-                        live[new.project, new.work_key] = job_id = rows[-1].id
+                        job_id = live[new.project, new.work_key] = str(uuid.uuid4())
+                        made[job_id] = new.record(job_id, self._journal.now(), version=1), new.work_key
                     self._requests.remember(new.request_key, new.fingerprint, job_id)
                 found.append(job_id)
             except SecateurError as error:
                 found.append(error)
-        self._journal.open(rows, specs)
-        made = {row.id: row for row in rows}
-        return [made.get(each, each) if isinstance(each, str) else each for each in found]
+        self._journal.open(list(made.values()))
+        return [made[each][0] if isinstance(each, str) and each in made else each for each in found]
 
     def _live(self, wanted: Sequence[NewJob]) -> dict[tuple[str, str], str]:
         keys = {(new.project, new.work_key) for new in wanted}
@@ -130,29 +159,6 @@ class Creation:
         # A statement of its own: the first one may have waited for a deletion that it does not see.
         there = self._session.execute(names.where(asked, kept(DatasetRow)))
         return datasets - {(project, dataset_id) for project, dataset_id in there}
-
-    def _row(self, new: NewJob) -> JobRow:
-        return JobRow(
-            id=str(uuid.uuid4()),
-            project=new.project,
-            display_name=new.display_name,
-            labels=dict(new.labels),
-            architecture=new.spec.architecture,
-            spec=to_data(new.spec),
-            work_key=new.work_key,
-            live_work_key=new.work_key,
-            create_time=self._journal.now(),
-            state=JobState.QUEUED,
-            cancel_requested=False,
-            error_reason="",
-            error_message="",
-            attempt=0,
-            last_sequence=0,
-            priority=new.scheduling.priority,
-            max_pending_seconds=new.scheduling.max_pending_seconds,
-            max_run_seconds=new.scheduling.max_run_seconds,
-            lost_attempts=0,
-        )
 
 
 def _dataset_gone(new: NewJob) -> NotFound:

@@ -49,7 +49,7 @@ class JobRepository:
             For each its record, or why it is refused; see `Creation.run`.
         """
         made = self._creation.run(wanted)
-        return [self._created(new, each) for new, each in zip(wanted, made, strict=True)]
+        return [self.get(new.project, each) if isinstance(each, str) else each for new, each in zip(wanted, made, strict=True)]
 
     def create(self, new: NewJob) -> JobRecord:
         """Creates one job; see `create_all`.
@@ -171,14 +171,6 @@ class JobRepository:
         """Recovers what lost workers and lost queue messages left behind; see `secateur.store.reaper.reap`."""
         return reap(self._session, self._journal, now, resend_after, give_up=give_up)
 
-    def _created(self, new: NewJob, made: JobRow | str | SecateurError) -> JobRecord | SecateurError:
-        match made:
-            case JobRow():
-                return _record(made, new.spec, ())
-            case str():
-                return self.get(new.project, made)
-        return made
-
 
 def check_etag(asked: str, current: str) -> None:
     """Refuses a change of what is no longer as the caller has read it.
@@ -204,16 +196,12 @@ def _not_found(project: str, job_id: str) -> NotFound:
 
 
 def _read(row: JobRow) -> JobRecord:
-    return _record(row, from_data(JobSpec, row.spec), tuple(_outcome(outcome) for outcome in row.outcomes))
-
-
-def _record(row: JobRow, spec: JobSpec, outcomes: tuple[TargetOutcome, ...]) -> JobRecord:
     return JobRecord(
         id=row.id,
         project=row.project,
         display_name=row.display_name,
         labels=row.labels,
-        spec=spec,
+        spec=from_data(JobSpec, row.spec),
         state=row.state,
         stage=row.stage,
         attempt=row.attempt,
@@ -226,7 +214,7 @@ def _record(row: JobRow, spec: JobSpec, outcomes: tuple[TargetOutcome, ...]) -> 
         end_time=row.end_time,
         version=row.version,
         last_sequence=row.last_sequence,
-        outcomes=outcomes,
+        outcomes=tuple(_outcome(outcome) for outcome in row.outcomes),
         priority=JobPriority(row.priority),
         max_pending_seconds=row.max_pending_seconds,
         max_run_seconds=row.max_run_seconds,

@@ -12,13 +12,33 @@ from sqlalchemy.orm import Session
 from secateur.core.jobs import MAX_ATTEMPTS, JobStage, JobState, check_move, retry_seconds
 from secateur.core.reports import Progress
 from secateur.core.serial import to_data
-from secateur.core.specs import JobSpec
 from secateur.store.clock import DatabaseClock
 from secateur.store.needs import Needs
+from secateur.store.records import JobRecord
 from secateur.store.tables import JobEventRow, JobRow, OutboxRow
 
 WORKER_LOST: Final = "WORKER_LOST"
 """Reason of a job that failed because every attempt lost its worker."""
+_NEW: Final = (
+    "id",
+    "project",
+    "display_name",
+    "labels",
+    "create_time",
+    "state",
+    "stage",
+    "progress",
+    "cancel_requested",
+    "error_reason",
+    "error_message",
+    "attempt",
+    "priority",
+    "max_pending_seconds",
+    "max_run_seconds",
+    "version",
+    "last_sequence",
+)
+"""What a new row has from its record as it is; the columns that are not named anywhere are empty."""
 
 
 class Journal:
@@ -64,22 +84,30 @@ class Journal:
         """Notes that rows were locked just now. Their events so far are earlier than those that come, by the same clock."""
         self._clock.restart()
 
-    def open(self, jobs: Sequence[JobRow], specs: Sequence[JobSpec]) -> None:
+    def open(self, jobs: Sequence[tuple[JobRecord, str]]) -> None:
         """Adds new jobs, each with its first event and its queue message. Nobody watches a job that was not there.
 
         Args:
-            jobs: Their rows.
-            specs: What they are to do.
+            jobs: What they are, and the digest of their work.
         """
-        for job, spec in zip(jobs, specs, strict=True):
-            self._wait(job)
-            job.last_sequence = 1
-            job.need = self._needs.of(job, spec)
-        self._session.add_all(jobs)
-        self._session.flush()
-        if jobs:
-            self._session.execute(insert(JobEventRow), [self._event(job, "Waiting for a worker") for job in jobs])
-            self._session.execute(insert(OutboxRow), [self._message(job) for job in jobs])
+        if not jobs:
+            return
+        rows = [
+            {
+                **{name: getattr(job, name) for name in _NEW},
+                "architecture": job.spec.architecture,
+                "spec": to_data(job.spec),
+                "work_key": work_key,
+                "live_work_key": work_key,
+                "need": self._needs.of_spec(job.project, job.spec),
+                "pending_deadline": self._pending_deadline(job),
+                "lost_attempts": 0,
+            }
+            for job, work_key in jobs
+        ]
+        self._session.execute(insert(JobRow), rows)
+        self._session.execute(insert(JobEventRow), [self._event(job, "Waiting for a worker") for job, _ in jobs])
+        self._session.execute(insert(OutboxRow), [self._message(job) for job, _ in jobs])
 
     def record(self, job: JobRow, message: str, progress: Progress | None = None) -> None:
         """Appends an event that shows the job as it now is."""
@@ -117,7 +145,7 @@ class Journal:
             if state is not JobState.SUCCEEDED:
                 job.live_work_key = None
         if state is JobState.QUEUED:
-            self._wait(job)
+            job.pending_deadline = self._pending_deadline(job)
         self.record(job, message)
         if state is JobState.QUEUED:
             self.owe_message(job)
@@ -158,7 +186,7 @@ class Journal:
         job.need = self._needs.of(job)
         self._session.add(OutboxRow(**self._message(job)))
 
-    def _event(self, job: JobRow, message: str, progress: Progress | None = None) -> dict[str, Any]:
+    def _event(self, job: JobRow | JobRecord, message: str, progress: Progress | None = None) -> dict[str, Any]:
         return {
             "job_id": job.id,
             "sequence": job.last_sequence,
@@ -170,12 +198,11 @@ class Journal:
             "progress": to_data(progress) if progress is not None else None,
         }
 
-    def _message(self, job: JobRow) -> dict[str, Any]:
+    def _message(self, job: JobRow | JobRecord) -> dict[str, Any]:
         return {"job_id": job.id, "create_time": self.now()}
 
-    def _wait(self, job: JobRow) -> None:
-        if job.max_pending_seconds is not None:
-            job.pending_deadline = self.now() + timedelta(seconds=job.max_pending_seconds)
+    def _pending_deadline(self, job: JobRow | JobRecord) -> datetime | None:
+        return None if job.max_pending_seconds is None else self.now() + timedelta(seconds=job.max_pending_seconds)
 
     def _postpone(self, job: JobRow) -> None:
         job.retry_time = self.now() + timedelta(seconds=retry_seconds(job.lost_attempts))

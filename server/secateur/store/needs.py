@@ -28,37 +28,35 @@ class Needs:
     def __init__(self, session: Session, datasets: DatasetRepository) -> None:
         self._session = session
         self._datasets = datasets
-        self._macs: dict[tuple[str, str], int] = {}  # an architecture never changes
+        self._macs: dict[tuple[str, str], int | None] = {}  # an architecture never changes
 
-    def of(self, job: JobRow, spec: JobSpec | None = None) -> Need:
-        """Returns what a job needs. Never raises for a job that nobody can read: the worker that claims it says so.
-
-        Args:
-            job: The job.
-            spec: Its spec, if that has been read already.
-        """
+    def of(self, job: JobRow) -> Need:
+        """Returns what a job needs. Never raises for a job that nobody can read: the worker that claims it says so."""
         try:
-            return self._of(job, spec or from_data(JobSpec, job.spec))
+            return self.of_spec(job.project, from_data(JobSpec, job.spec))
         except DBAPIError:
             raise
         except Exception:
             _log.exception("job_unreadable", job=job.id)
             return Need.CPU
 
-    def _of(self, job: JobRow, spec: JobSpec) -> Need:
-        dataset = self._dataset(job.project, spec)
-        if dataset is None:  # a worker says so
+    def of_spec(self, project: str, spec: JobSpec) -> Need:
+        """Returns what a job of a project needs."""
+        dataset = self._dataset(project, spec)
+        macs = self._macs_of(project, spec.architecture)
+        if dataset is None or macs is None:  # a worker, or the database, says so
             return Need.CPU
-        return need_of(spec, macs=self._macs_of(job.project, job.architecture), images=dataset.train_images)
+        return need_of(spec, macs=macs, images=dataset.train_images)
 
-    def _macs_of(self, project: str, architecture: str) -> int:
+    def _macs_of(self, project: str, architecture: str) -> int | None:
         key = project, architecture
         if key not in self._macs:
             # As an integer it would have 32 bits on PostgreSQL.
             macs = select(ArchitectureRow.cost["macs"].as_float()).where(
                 ArchitectureRow.project == project, ArchitectureRow.digest == architecture
             )
-            self._macs[key] = int(self._session.scalars(macs).one())
+            found = self._session.scalars(macs).one_or_none()
+            self._macs[key] = None if found is None else int(found)
         return self._macs[key]
 
     def _dataset(self, project: str, spec: JobSpec) -> Dataset | None:

@@ -16,7 +16,7 @@ from secateur.core import datasets, recipes
 from secateur.core.datasets import Dataset, DatasetName
 from secateur.core.errors import FailedPrecondition, Infeasible, NotFound, SecateurError
 from secateur.core.graph import LayerGraph
-from secateur.core.jobs import JobState, Scheduling
+from secateur.core.jobs import Scheduling
 from secateur.core.planning import TargetQuote
 from secateur.core.serial import digest_of, to_data
 from secateur.core.specs import JobSpec, PlanMode, PlanPolicy, Recipe, Target
@@ -171,9 +171,7 @@ def _prepare(
             spec = _resolve(request, work, read)
         if isinstance(spec, JobSpec):
             scheduling = _within(request.scheduling, limits)
-            if command.validate_only:
-                return _preview(request, spec, scheduling)
-            return NewJob(
+            new = NewJob(
                 request.project,
                 spec,
                 work_key=spec.work_key(TOOLCHAIN),
@@ -183,6 +181,7 @@ def _prepare(
                 fingerprint=fingerprint,
                 scheduling=scheduling,
             )
+            return new.record("", datetime.now(UTC), version=0) if command.validate_only else new
         reply: Unchecked | SecateurError = spec
     except SecateurError as error:
         reply = error
@@ -274,29 +273,4 @@ def _infeasible(index: int, quote: TargetQuote) -> Infeasible:
             "asked": f"{binding.asked:.10g}",
             "smallest_reachable": f"{binding.smallest_reachable:.10g}",
         },
-    )
-
-
-def _preview(request: JobRequest, spec: JobSpec, scheduling: Scheduling) -> JobRecord:
-    return JobRecord(
-        id="",
-        project=request.project,
-        display_name=request.display_name,
-        labels=dict(request.labels),
-        spec=spec,
-        state=JobState.QUEUED,
-        stage=None,
-        attempt=0,
-        progress=None,
-        cancel_requested=False,
-        error_reason="",
-        error_message="",
-        create_time=datetime.now(UTC),
-        start_time=None,
-        end_time=None,
-        version=0,
-        last_sequence=0,
-        priority=scheduling.priority,
-        max_pending_seconds=scheduling.max_pending_seconds,
-        max_run_seconds=scheduling.max_run_seconds,
     )
