@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from google.protobuf import timestamp_pb2
 
@@ -17,6 +16,8 @@ from secateur.v1 import resources_pb2
 
 _WordT = TypeVar("_WordT", bound=StrEnum)
 _NumberT = TypeVar("_NumberT", bound=int)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Enum(Protocol[_NumberT]):
@@ -123,5 +124,5 @@ def timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
     """Returns the message of an aware time; None stays unset."""
     if moment is None:
         return None
-    # What `FromDatetime` does, in a fifth of the time.
-    return timestamp_pb2.Timestamp(seconds=math.floor(moment.timestamp()), nanos=moment.microsecond * 1000)
+    # What `FromDatetime` does, in half the time.
+    return timestamp_pb2.Timestamp(seconds=(moment - _EPOCH) // timedelta(seconds=1), nanos=moment.microsecond * 1000)
