@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from tests.support.postgres import Postgres, postgres_server
@@ -18,6 +19,17 @@ LONG = (TESTS / "e2e", TESTS / "unit/workers/engine", TESTS / "integration/serve
 # How long an example takes says more about what else runs on the machine than about the code.
 settings.register_profile("secateur", deadline=None)
 settings.load_profile("secateur")
+
+# Servers that tests run in this process have their say at any time: not on the stdout that a test reads, but in pytest's log.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.format_exc_info,
+        structlog.processors.KeyValueRenderer(key_order=["event"]),
+    ],
+    wrapper_class=structlog.stdlib.BoundLogger,
+    logger_factory=structlog.stdlib.LoggerFactory(),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -127,9 +127,11 @@ def test_an_upload_that_breaks_off_goes_on_where_it_was(api: Api) -> None:
     until(lambda: committed(api, LARGE) > 0, "a part has been written")
     call.cancel()
     broken.set()
-    assert committed(api, LARGE) == PART_BYTES
+    # The end of a call that is cancelled may look like the end of the file: then the rest that came is kept as well.
+    here = committed(api, LARGE)
+    assert here in (PART_BYTES, PART_BYTES + CHUNK)
 
-    dataset = upload(api, LARGE, offset=PART_BYTES)
+    dataset = upload(api, LARGE, offset=here)
 
     assert (dataset.size_bytes, dataset.train_images) == (len(LARGE), 60)
 

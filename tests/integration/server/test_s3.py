@@ -29,7 +29,7 @@ SET = npz({**arrays(400, 50, side=150), "y_train": np.arange(400) % 10, "y_test"
 
 
 def test_data_sets_go_to_s3_and_files_of_models_come_from_there(
-    s3: S3, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    s3: S3, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = s3.bucket()
     settings = make_settings(tmp_path, blob_url=url, artifact_url_seconds=120)
@@ -56,7 +56,7 @@ def test_data_sets_go_to_s3_and_files_of_models_come_from_there(
     assert 0 < header.expire_time.seconds - model.snapshot.create_time.timestamp() < 600  # type: ignore[union-attr]
     with urllib.request.urlopen(header.url) as response:
         assert response.read() == streamed == int8
-    assert s3.environment["AWS_SECRET_ACCESS_KEY"] not in "".join(capfd.readouterr()) + repr(settings) + header.url
+    assert s3.environment["AWS_SECRET_ACCESS_KEY"] not in caplog.text + repr(settings) + header.url
     store.close()
 
 

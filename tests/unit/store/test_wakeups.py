@@ -101,12 +101,12 @@ def test_a_watcher_is_told_to_read_again_after_an_outage(tmp_path: Path) -> None
 
 
 def test_a_redis_that_is_away_does_not_fail_a_commit(
-    database_url: str, store: Store, graph: LayerGraph, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    database_url: str, store: Store, graph: LayerGraph, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     wakeups = Wakeups(f"unix://{tmp_path}/nobody.sock")
     lonely = Store(database_url, wakeups=wakeups)
     job = create(lonely, graph)
     claim(lonely, job)
     assert read(store, job).attempt == 1
-    assert "wakeup_lost" in capsys.readouterr().out
+    assert "wakeup_lost" in caplog.text
     lonely.close()

@@ -108,8 +108,9 @@ class Intake:
                     writing.result()
                     writing = asyncio.gather(threads.run(writer.write, chunks), threads.run(writer.hash, chunks))
         finally:
+            # Also where the call is cancelled during the wait: the file is closed as soon as nobody writes to it.
+            writing.add_done_callback(lambda written: _close(writer, written))
             await asyncio.wait({writing})
-            writer.close()
         writing.result()
 
     async def _gathered(self, upload: Upload, parts: AsyncIterator[Upload | bytes]) -> AsyncGenerator[list[bytes], None]:
@@ -234,6 +235,12 @@ class Intake:
             self._uploads.discard(upload.project, upload.sha256)
             raise
         return dataset
+
+
+def _close(writer: UploadWriter, written: asyncio.Future[Any]) -> None:
+    writer.close()
+    if not written.cancelled():
+        written.exception()  # nobody may be left to ask
 
 
 def _inspected(upload: Upload, file: Path, digest: str) -> Dataset:

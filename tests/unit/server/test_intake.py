@@ -1,0 +1,61 @@
+"""Uploads that are cancelled at an awkward moment. All else is tested over the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from migrations.upgrade import upgrade
+from secateur.core.specs import Augmentation
+from secateur.server.datasets.intake import Intake, Upload
+from secateur.server.threads import Threads
+from secateur.store import Store
+from secateur.store.blobs import BlobStore
+from secateur.store.uploads import UploadStore
+
+DATA = b"not a data set" * 1_000
+DIGEST = hashlib.sha256(DATA).hexdigest()
+
+
+def test_a_call_that_is_cancelled_while_its_last_bytes_are_written_leaves_no_file_open(tmp_path: Path) -> None:
+    database, files = f"sqlite:///{tmp_path}/secateur.db", (tmp_path / "blobs").as_uri()
+    upgrade(database)
+    store, uploads, threads = Store(database), UploadStore(files), Threads(1)
+    intake = Intake(store, BlobStore(files), uploads, at_once=1, idle_seconds=9)
+    go_on = threading.Event()
+
+    async def run() -> None:
+        ended = asyncio.Event()
+        busy: list[asyncio.Future[bool]] = []
+
+        async def parts() -> AsyncIterator[Upload | bytes]:
+            yield Upload("default", "set", "", len(DATA), DIGEST, 0, (), Augmentation(), validate_only=False)
+            yield DATA
+            ended.set()
+
+        async def keep_the_thread_busy() -> None:
+            busy.append(asyncio.ensure_future(threads.run(go_on.wait, 9)))
+
+        call = asyncio.ensure_future(intake.take_in(parts(), threads=threads, on_accepted=keep_the_thread_busy))
+        await ended.wait()
+        await asyncio.sleep(0.05)  # the bytes wait to be written, and the call for them
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        go_on.set()
+        await busy[0]
+        await threads.run(lambda: None)  # behind them
+        await asyncio.sleep(0.05)
+        opened = [file.path for file in psutil.Process().open_files()]
+        assert not [path for path in opened if path.startswith(f"{tmp_path}/blobs")]
+
+    asyncio.run(run())
+    assert uploads.committed("default", DIGEST) == len(DATA)
+    threads.close()
+    store.close()
