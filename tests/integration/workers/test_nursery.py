@@ -146,7 +146,7 @@ def test_a_worker_removes_what_one_that_was_killed_with_its_nursery_has_left(tem
     until(lambda: bool(worker.children()), "there is a nursery")
     for process in (*worker.children(), worker):
         process.kill()
-        process.wait()
+    worker.wait()
     (left,) = temporary.iterdir()
     with Nursery(module=UNTIDY) as first, Nursery(module=UNTIDY) as second:
         assert not left.exists()
