@@ -10,7 +10,7 @@ from secateur.store import Store
 FORGET_SECONDS: Final = 600.0
 """Time between two rounds."""
 
-_BATCH: Final = 5_000
+_BATCH: Final = 500
 """Keys forgotten in one transaction, so that none holds up others for long."""
 
 

@@ -104,7 +104,7 @@ def is_among(columns: Sequence[InstrumentedAttribute[Any]], rows: Iterable[Seque
 
     Args:
         columns: Columns of a key, the one whose values differ most at the end.
-        rows: Values of those columns.
+        rows: Values of those columns; at most 500, as SQLite bounds how deep an expression may be (1,000).
     """
     last: defaultdict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for *first, value in rows:

@@ -10,6 +10,7 @@ from secateur.core.cost import cost_of
 from secateur.core.errors import InvalidArgument, NotFound
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
+from secateur.server.forgetting import Forgetter
 from secateur.store import Store
 from secateur.store.creation import CREATE, NewJob
 from secateur.store.ledger import JobLedger
@@ -171,6 +172,17 @@ def test_events_are_read_from_a_sequence_on(store: Store, ledger: JobLedger, gra
         assert [event.sequence for event in work.jobs.events_after(job.id, 3, 2)] == [4, 5]
         assert work.jobs.events_after(job.id, 7, 2) == ()
         assert work.jobs.events_after("nobody", 0, 2) == ()
+
+
+def test_request_ids_of_any_number_of_projects_are_forgotten(store: Store) -> None:
+    keys = [RequestKey(f"project-{number}", CREATE, "once") for number in range(1_200)]
+    with store.unit_of_work() as work:
+        for key in keys:
+            work.requests.remember(key, "f", "job")
+        work.commit()
+    Forgetter(store, timedelta(0)).forget()
+    with store.snapshot() as work:
+        assert {work.requests.answer(key, "f") for key in keys[::100]} == {None}
 
 
 def test_a_request_id_is_forgotten_when_its_time_is_over(store: Store, graph: LayerGraph, clock: Clock) -> None:
