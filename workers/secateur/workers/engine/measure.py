@@ -44,6 +44,8 @@ _ESTIMATED_FOR: Final = "estimated for 45 nm at 0.9 V"
 _HOROWITZ: Final = "4.6 pJ per 32-bit MAC, 0.23 pJ at 8 bit, 640 pJ per 32-bit word of DRAM; weights and outputs moved once"
 _PAPER: Final = "the constants of seed A's tool: 2.3 pJ per MAC, 640 pJ per MB"
 _PROBE_SECONDS: Final = 300
+_ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""NumPy's threads have nothing to do in a probe, but spin for a tenth of a second: processor time that is not the model's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,7 @@ def _probe(file: bytes, images: NDArray[np.float32], operators: Sequence[bytes])
             [sys.executable, "-m", "secateur.workers.engine.probe", *map(str, (model_path, images_path, *operator_paths))],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            env=os.environ | _ONE_THREAD,
             check=True,
             timeout=_PROBE_SECONDS,
         )
