@@ -7,9 +7,10 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, delete, insert, select
+from sqlalchemy import CursorResult, delete, select
 from sqlalchemy.orm import Session
 
+from secateur.store.database import add_rows
 from secateur.store.records import AuditRecord
 from secateur.store.tables import AuditRow
 
@@ -27,7 +28,7 @@ class AuditRepository:
     def add(self, records: Iterable[AuditRecord]) -> None:
         """Appends records."""
         if rows := [asdict(record) for record in records]:
-            self._session.execute(insert(AuditRow), rows)
+            add_rows(self._session, AuditRow, rows)
 
     def list(
         self, *, project: str | None = None, token: str | None = None, since: datetime | None = None, limit: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -49,7 +49,11 @@ class JobRepository:
             For each its record, or why it is refused; see `Creation.run`.
         """
         made = self._creation.run(wanted)
-        return [self.get(new.project, each) if isinstance(each, str) else each for new, each in zip(wanted, made, strict=True)]
+        there = self._find({each for each in made if isinstance(each, str)})
+        return [
+            there.get(each) or _not_found(new.project, each) if isinstance(each, str) else each
+            for new, each in zip(wanted, made, strict=True)
+        ]
 
     def create(self, new: NewJob) -> JobRecord:
         """Creates one job; see `create_all`.
@@ -79,10 +83,18 @@ class JobRepository:
         Raises:
             NotFound: JOB_NOT_FOUND, also for a job of another project.
         """
-        row = self._session.get(JobRow, job_id, options=[selectinload(JobRow.outcomes)], populate_existing=True)
-        if row is None or row.project != project:
+        job = self._find({job_id}).get(job_id)
+        if job is None or job.project != project:
             raise _not_found(project, job_id)
-        return _read(row)
+        return job
+
+    def _find(self, job_ids: Collection[str]) -> dict[str, JobRecord]:
+        """Returns jobs by their ids, without those that are not there."""
+        if not job_ids:
+            return {}
+        asked = select(JobRow).where(JobRow.id.in_(job_ids)).options(selectinload(JobRow.outcomes))
+        rows = self._session.scalars(asked, execution_options={"populate_existing": True})
+        return {row.id: _read(row) for row in rows}
 
     def list(
         self,

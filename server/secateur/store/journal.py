@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from secateur.core.jobs import MAX_ATTEMPTS, JobStage, JobState, check_move, retry_seconds
 from secateur.core.reports import Progress
 from secateur.core.serial import to_data
 from secateur.store.clock import DatabaseClock
+from secateur.store.database import add_rows
 from secateur.store.needs import Needs
 from secateur.store.records import JobRecord
 from secateur.store.tables import JobEventRow, JobRow, OutboxRow
@@ -105,9 +106,9 @@ class Journal:
             }
             for job, work_key in jobs
         ]
-        self._session.execute(insert(JobRow), rows)
-        self._session.execute(insert(JobEventRow), [self._event(job, "Waiting for a worker") for job, _ in jobs])
-        self._session.execute(insert(OutboxRow), [self._message(job) for job, _ in jobs])
+        add_rows(self._session, JobRow, rows)
+        add_rows(self._session, JobEventRow, [self._event(job, "Waiting for a worker") for job, _ in jobs])
+        add_rows(self._session, OutboxRow, [self._message(job) for job, _ in jobs])
 
     def record(self, job: JobRow, message: str, progress: Progress | None = None) -> None:
         """Appends an event that shows the job as it now is."""

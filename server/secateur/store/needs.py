@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
+from threading import Lock
+from typing import Final
+
 import structlog
+from cachetools import LRUCache
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -13,6 +18,10 @@ from secateur.core.serial import from_data
 from secateur.core.specs import JobSpec
 from secateur.store.datasets import DatasetRepository
 from secateur.store.tables import ArchitectureRow, JobRow
+
+_MACS: Final[MutableMapping[str, int]] = LRUCache(4096)
+"""Multiply-accumulates of networks by their digest, which stands for the same network in every project and database."""
+_LOCK: Final = Lock()
 
 _log = structlog.get_logger(__name__)
 
@@ -28,7 +37,6 @@ class Needs:
     def __init__(self, session: Session, datasets: DatasetRepository) -> None:
         self._session = session
         self._datasets = datasets
-        self._macs: dict[tuple[str, str], int | None] = {}  # an architecture never changes
 
     def of(self, job: JobRow) -> Need:
         """Returns what a job needs. Never raises for a job that nobody can read: the worker that claims it says so."""
@@ -49,15 +57,19 @@ class Needs:
         return need_of(spec, macs=macs, images=dataset.train_images)
 
     def _macs_of(self, project: str, architecture: str) -> int | None:
-        key = project, architecture
-        if key not in self._macs:
-            # As an integer it would have 32 bits on PostgreSQL.
-            macs = select(ArchitectureRow.cost["macs"].as_float()).where(
-                ArchitectureRow.project == project, ArchitectureRow.digest == architecture
-            )
-            found = self._session.scalars(macs).one_or_none()
-            self._macs[key] = None if found is None else int(found)
-        return self._macs[key]
+        with _LOCK:
+            known = _MACS.get(architecture)
+        if known is not None:
+            return known
+        # As an integer it would have 32 bits on PostgreSQL.
+        asked = select(ArchitectureRow.cost["macs"].as_float()).where(
+            ArchitectureRow.project == project, ArchitectureRow.digest == architecture
+        )
+        found = self._session.scalars(asked).one_or_none()
+        if found is None:
+            return None
+        with _LOCK:
+            return _MACS.setdefault(architecture, int(found))
 
     def _dataset(self, project: str, spec: JobSpec) -> Dataset | None:
         if not spec.dataset_id:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from secateur.core.errors import InvalidArgument
-from secateur.store.database import is_among
+from secateur.store.database import add_rows, is_among
 from secateur.store.tables import RequestRow
 
 _KEY: Final = RequestRow.project, RequestRow.method, RequestRow.request_id
@@ -30,6 +30,11 @@ class RequestKey(NamedTuple):
         return f"requests/{self.project}/{self.method}/{self.request_id}"
 
 
+class _Answer(NamedTuple):
+    fingerprint: str
+    resource_id: str
+
+
 class RequestKeys:
     """Reads and writes idempotency keys inside one transaction. An empty key stands for no key.
 
@@ -41,14 +46,17 @@ class RequestKeys:
     def __init__(self, session: Session, clock: Callable[[], datetime]) -> None:
         self._session = session
         self._clock = clock
-        self._known: dict[RequestKey, RequestRow | None] = {}
+        self._known: dict[RequestKey, _Answer | None] = {}
+        self._new: list[dict[str, Any]] = []
 
     def read(self, keys: Iterable[RequestKey]) -> None:
         """Looks up many keys at once, so that `answer` need not look up each."""
         asked = [key for key in keys if key.request_id]
         self._known |= dict.fromkeys(asked)
-        found = self._session.scalars(select(RequestRow).where(is_among(_KEY, asked))) if asked else ()
-        self._known |= {RequestKey(row.project, row.method, row.request_id): row for row in found}
+        found = self._session.execute(select(RequestRow.__table__).where(is_among(_KEY, asked))) if asked else ()
+        self._known |= {
+            RequestKey(row.project, row.method, row.request_id): _Answer(row.fingerprint, row.resource_id) for row in found
+        }
 
     def answer(self, key: RequestKey, fingerprint: str) -> str | None:
         """Returns the id of the resource that a request with this key was answered with; None if there was none.
@@ -80,15 +88,13 @@ class RequestKeys:
         return len(self._session.execute(statement, execution_options=_UNSYNCHRONISED).all())
 
     def remember(self, key: RequestKey, fingerprint: str, resource_id: str) -> None:
-        """Keeps what a request with this key was answered with; see `answer`."""
+        """Keeps what a request with this key was answered with; see `answer`. It is written with the commit."""
         if key.request_id:
-            row = RequestRow(
-                project=key.project,
-                method=key.method,
-                request_id=key.request_id,
-                fingerprint=fingerprint,
-                resource_id=resource_id,
-                create_time=self._clock(),
-            )
-            self._session.add(row)
-            self._known[key] = row
+            self._known[key] = answer = _Answer(fingerprint, resource_id)
+            self._new.append({**key._asdict(), **answer._asdict(), "create_time": self._clock()})
+
+    def write(self) -> None:
+        """Writes what is to be remembered, all at once."""
+        if self._new:
+            add_rows(self._session, RequestRow, self._new)
+            self._new = []

@@ -86,6 +86,7 @@ class UnitOfWork(Snapshot):
 
     def commit(self) -> None:
         """Makes all changes durable, then wakes whoever watches a changed job."""
+        self.requests.write()
         self.session.commit()
         if self._wakeups is not None:
             self._wakeups.publish(*self.journal.touched)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +18,7 @@ from secateur.store import Store
 from secateur.store.creation import NewJob
 from secateur.store.quotas import Quotas
 from secateur.store.records import JobRecord
+from secateur.store.tables import Deletable
 from tests.support.store import PROJECT, Clock, a_spec, events, owed
 
 OTHER = "other"
@@ -104,3 +106,19 @@ def test_one_that_is_refused_keeps_no_other_from_being_made(bounded: Store, grap
         "QUEUED_JOBS_QUOTA",
         (2, OTHER, 4),
     ]
+
+
+def test_a_request_whose_job_was_purged_keeps_no_other_from_being_made(store: Store, graph: LayerGraph, clock: Clock) -> None:
+    first = new(graph, 1, request_id="key", fingerprint="one")
+    job = together(store, [first])[0]
+    assert isinstance(job, JobRecord)
+    with store.unit_of_work() as work:
+        work.jobs.cancel(PROJECT, job.id)
+        work.trash.delete(Deletable.JOB, PROJECT, job.id, keep=timedelta(0))
+        work.commit()
+    clock.advance(1)
+    with store.unit_of_work() as work:
+        assert work.trash.purge(clock.now) == 1
+        work.commit()
+    made = together(store, [first, new(graph, 2)])
+    assert outcomes(made) == ["JOB_NOT_FOUND", (0, PROJECT, 2)]
