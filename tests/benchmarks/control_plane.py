@@ -7,7 +7,7 @@
 - `watch`: 2,000 watchers of one job, an event a second for a minute (target: each within 1 s, none missing);
 - `blobs`: download and upload against a bare stream of the same chunks (target: 0.8 and 0.7 of its rate); against one
   of the service's own messages, and one whose receiver writes to a file and syncs it once, which is what the disk allows;
-- `create`: jobs created at once, by 128 and by 32 clients (target: 300 a second, none lost).
+- `create`: jobs created by 128 and by 32 clients at once, of one server and of two (target: 300 a second, none lost).
 
 What is compared takes turns, five times. Prints a table and writes docs/results/control_plane.json; `--quick` takes a
 hundredth of everything, to see that it runs, and writes nothing.
@@ -19,6 +19,7 @@ import argparse
 import asyncio
 import hashlib
 import io
+import itertools
 import json
 import operator
 import statistics
@@ -26,6 +27,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -331,21 +333,29 @@ def _archive(mebibytes: int, seed: int) -> bytes:
 
 
 def creating(share: float) -> dict[str, Any]:
-    """Many jobs are asked for at once."""
+    """Many jobs are asked for at once: of one server, and of one for each of two cores."""
     figures: dict[str, Any] = {"jobs": int(3_000 * share)}
-    for clients in (128, 32):
-        names, listed, figures[f"a second, {clients} clients"] = _created(figures["jobs"], clients)
-        figures[f"lost, {clients} clients"] = len(names - listed)
-        figures[f"twice, {clients} clients"] = figures["jobs"] - len(names)
+    kinds = [(servers, clients) for servers in (1, 2) for clients in (128, 32)]
+    runs = [{kind: _created(figures["jobs"], *kind) for kind in kinds} for _ in range(ROUNDS)]
+    for servers, clients in kinds:
+        made = [run[servers, clients] for run in runs]
+        of = f"{servers} server{'s' * (servers > 1)}, {clients} clients"
+        figures |= {
+            f"a second, {of}": statistics.median(rate for *_, rate in made),
+            f"a second in each run, {of}": [round(rate) for *_, rate in made],
+            f"lost, {of}": sum(len(names - listed) for names, listed, _ in made),
+            f"twice, {of}": sum(figures["jobs"] - len(names) for names, *_ in made),
+        }
     return figures
 
 
-def _created(count: int, clients: int) -> tuple[set[str], set[str], float]:
+def _created(count: int, servers: int, clients: int) -> tuple[set[str], set[str], float]:
     """Returns the jobs that were created, those that are there, and how many were created a second."""
     with service() as running:
+        addresses = [running.stack.address, *(running.stack.add_server() for _ in range(servers - 1))]
         with running.api() as api:
             job = api.job()
-        seconds, names = asyncio.run(_create(running, job, count, clients))
+        seconds, names = asyncio.run(_create(addresses, job, count, clients))
         with running.api() as api:
             listed, token = set[str](), ""
             while True:
@@ -356,13 +366,14 @@ def _created(count: int, clients: int) -> tuple[set[str], set[str], float]:
                     return names, listed, count / seconds
 
 
-async def _create(running: Service, job: jobs_pb.Job, count: int, clients: int) -> tuple[float, set[str]]:
-    async with grpc.aio.insecure_channel(running.stack.address) as channel:
-        stub = job_service_pb2_grpc.JobServiceStub(channel)
+async def _create(addresses: list[str], job: jobs_pb.Job, count: int, clients: int) -> tuple[float, set[str]]:
+    async with AsyncExitStack() as opened:
+        channels = [await opened.enter_async_context(grpc.aio.insecure_channel(address)) for address in addresses]
+        stubs = itertools.cycle(job_service_pb2_grpc.JobServiceStub(channel) for channel in channels)
         seeds = iter(range(count))
         names: set[str] = set()
 
-        async def loop() -> None:
+        async def loop(stub: Any) -> None:
             for seed in seeds:
                 request = jobs_pb.CreateJobRequest(parent="projects/default", request_id=str(uuid.uuid4()))
                 request.job.CopyFrom(job)
@@ -370,7 +381,7 @@ async def _create(running: Service, job: jobs_pb.Job, count: int, clients: int) 
                 names.add((await stub.CreateJob(request)).name)
 
         begun = time.perf_counter()
-        await asyncio.gather(*(loop() for _ in range(clients)))
+        await asyncio.gather(*(loop(next(stubs)) for _ in range(clients)))
         return time.perf_counter() - begun, names
 
 

@@ -59,10 +59,21 @@ class Stack:
     def start(self, *names: str) -> None:
         """Starts the named processes of the Procfile."""
         for name in names:
-            with (self.folder / f"{name}.log").open("ab") as log:
-                self._processes[name] = subprocess.Popen(
-                    ["bash", "-c", COMMANDS[name]], env=self.env, stdout=log, stderr=log, start_new_session=True
-                )
+            self._run(name, COMMANDS[name], self.env)
+
+    def add_server(self) -> str:
+        """Starts one more server on the same data and returns its address once it answers."""
+        address = f"127.0.0.1:{free_port()}"
+        self._run(f"server at {address}", COMMANDS["server"], self.env | {"SECATEUR_LISTEN_ADDRESS": address})
+        with Client(address, retry=Retry(first_contact=60)) as client:
+            list(client.device_profiles())
+        return address
+
+    def _run(self, name: str, command: str, env: dict[str, str]) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                ["bash", "-c", command], env=env, stdout=log, stderr=log, start_new_session=True
+            )
 
     def up(self) -> Stack:
         """Migrates the database, starts everything and waits until the server answers."""
