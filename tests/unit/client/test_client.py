@@ -7,6 +7,7 @@ import json
 import threading
 import time
 import uuid
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -110,10 +111,11 @@ def test_only_unavailable_is_retried(client: Client, remote: Service) -> None:
 def test_retries_end_with_the_wall_clock_bound(remote: Service) -> None:
     remote.faults.fail("GetJob", times=10_000)
     started = time.monotonic()
+    patient = replace(FAST, first_contact=60, total=60)
     # The bound may end a pause, which leaves the last failure, or a call.
-    with Client(remote.address, timeout=0.3, retry=FAST) as client, pytest.raises((Unavailable, DeadlineExceeded)):
+    with Client(remote.address, timeout=0.3, retry=patient) as client, pytest.raises((Unavailable, DeadlineExceeded)):
         client.job("1")
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 5
     assert len(remote.faults.requests["GetJob"]) > 3
 
 

@@ -96,8 +96,8 @@ def test_a_change_is_cheap() -> None:
     graph = zoo.build("resnet56", (32, 32, 3), 10)
     groups = [group for group in channel_groups(graph) if group.prunable]
     model = CostModel(graph, groups)
-    start = time.perf_counter()
+    start = time.process_time()
     for round_ in range(10):
         for group in groups:
             model.set_width(group.name, group.width - round_)
-    assert (time.perf_counter() - start) / (10 * len(groups)) < 0.001
+    assert (time.process_time() - start) / (10 * len(groups)) < 0.001

@@ -181,9 +181,9 @@ def test_repeated_doubling_takes_no_exponential_time() -> None:
     for number in range(25):
         last = net.add("Concatenate", f"concat{number}", last, last)
     graph = finish(net).build()
-    began = time.perf_counter()
+    began = time.process_time()
     groups = channel_groups(graph)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
     assert not groups[0].prunable
 
 

@@ -235,7 +235,7 @@ def test_takes_milliseconds(name: str, request: pytest.FixtureRequest) -> None:
     graph = request.getfixturevalue(name)
     times = []
     for seed in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         plan(graph, Budget.fractions(parameters=0.5), seed=seed)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert min(times) < 0.1
