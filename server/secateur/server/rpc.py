@@ -6,11 +6,12 @@ validate each request, check its project, call the service.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
@@ -35,6 +36,10 @@ _OPEN: Final = "/grpc.health."
 """Start of the names of methods that anybody may call: health probes. All others are wrapped."""
 
 _REQUEST_ID_FORM: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+_UNREAD_BYTES: Final = 32 * 2**20
+_QUIET_SECONDS: Final = 0.2
+"""How much of what a refused client still sends is read, and when it is taken to send nothing more."""
 
 _FACTORIES: Final = {
     (False, False): grpc.unary_unary_rpc_method_handler,
@@ -79,14 +84,14 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         checked: Callable[[Any, Admission], Any] = _checked_stream if handler.request_streaming else _checked
 
         async def respond(request: Any, context: Context) -> Any:
-            async with self._rpc(method, context) as admission:
+            async with self._rpc(method, context, request if handler.request_streaming else None) as admission:
                 response = await behaviour(checked(request, admission), context)
                 admission.answered(response)
                 return response
 
         async def stream(request: Any, context: Context) -> AsyncGenerator[Any, None]:
             async with (
-                self._rpc(method, context) as admission,
+                self._rpc(method, context, request if handler.request_streaming else None) as admission,
                 aclosing(behaviour(checked(request, admission), context)) as responses,
             ):
                 async for response in responses:
@@ -102,7 +107,9 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
     @asynccontextmanager
-    async def _rpc(self, method: str, context: Context) -> AsyncGenerator[Admission, None]:
+    async def _rpc(
+        self, method: str, context: Context, requests: AsyncIterator[Message | DecodeError] | None
+    ) -> AsyncGenerator[Admission, None]:
         request_id = _request_id(context)
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         started = time.perf_counter()
@@ -118,6 +125,8 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
                 outcome = {"status": errors.code_of(error).name, "error": status.message}
                 if errors.code_of(error) is grpc.StatusCode.INTERNAL:
                     _log.exception("an RPC met a defect")
+                if requests is not None:
+                    await _hear_out(requests)
                 await _abort(context, rpc_status.to_status(status), request_id)
             except BaseException:  # the client went away, or its deadline passed
                 outcome = {"status": grpc.StatusCode.CANCELLED.name}
@@ -145,6 +154,21 @@ def _record(admission: Admission, method: str, request_id: str, code: str) -> Au
 async def _abort(context: Context, status: grpc.Status, request_id: str) -> None:
     # grpc.aio has no working abort_with_status, and abort() replaces the trailing metadata: the request id goes along.
     await context.abort(status.code, status.details, (*status.trailing_metadata, (REQUEST_ID, request_id)))
+
+
+async def _hear_out(requests: AsyncIterator[Message | DecodeError]) -> None:
+    """Reads what a client is still sending.
+
+    If a call ends while grpc.aio writes a request to it, the client gets INTERNAL in the place of the refusal.
+    """
+    unread = _UNREAD_BYTES
+    with suppress(TimeoutError):
+        while unread > 0:
+            async with asyncio.timeout(_QUIET_SECONDS):
+                request = await anext(requests, None)
+            if request is None:
+                return
+            unread -= request.ByteSize() if isinstance(request, Message) else 0
 
 
 def _request_id(context: Context) -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import grpc
+import grpc.aio
 import pytest
 
 from secateur.core.graph import zoo
 from secateur.server.architectures.handlers import MAX_KERAS_JSON_BYTES
+from secateur.server.settings import ServerSettings
 from secateur.v1 import architecture_service_pb2 as pb
-from tests.support.server import Api, Refusal, refusal
+from secateur.v1 import architecture_service_pb2_grpc
+from tests.support.server import Api, Refusal, refusal, refusal_of, running
 
 
 def keras_layer(op: str, name: str, **config: Any) -> dict[str, Any]:
@@ -201,3 +206,22 @@ def test_every_message_of_an_upload_is_held_against_the_rules(api: Api) -> None:
     found = refused(api, spec, pb.UploadArchitectureRequest(chunk=b"x" * (1024 * 1024 + 1)))
 
     assert (found.reason, found.fields) == ("REQUEST_INVALID", ["chunk"])
+
+
+def test_a_refusal_reaches_a_client_that_is_still_writing(settings: ServerSettings, api: Api) -> None:
+    """With asyncio, where gRPC puts INTERNAL in its place if the call ends during a write."""
+    requests = list(messages(api, bytes(6 * 2**20), size=1_000, chunk=2**16))
+    reasons: Counter[str] = Counter()
+
+    async def upload_often(address: str) -> None:
+        async with grpc.aio.insecure_channel(address) as channel:
+            architectures = architecture_service_pb2_grpc.ArchitectureServiceStub(channel)
+            for _ in range(60):
+                try:
+                    await architectures.UploadArchitecture(iter(requests))
+                except grpc.aio.AioRpcError as error:
+                    reasons[refusal_of(error).reason] += 1
+
+    with running(settings) as server:
+        asyncio.run(upload_often(server.address))
+    assert reasons == {"ARCHITECTURE_MALFORMED": 60}
