@@ -58,7 +58,8 @@ class LoopThread:
             return None
 
         async def close() -> None:
-            if latest is not None:  # after Ctrl+C it is cancelled by now, but may not have ended yet
+            if latest is not None:
+                latest.cancel()  # `run` has done so, unless Ctrl+C came while it was handing the coroutine over
                 await asyncio.wait([latest])
             await generator.aclose()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -117,6 +118,26 @@ def test_wait_shows_every_event_in_the_thread_that_waits(client: Client) -> None
 def test_what_a_callback_raises_comes_out(client: Client) -> None:
     with pytest.raises(ZeroDivisionError):
         submit(client).wait(on_event=lambda _: 1 // 0)
+
+
+def test_ctrl_c_while_the_next_event_is_asked_for_ends_the_watch(
+    client: Client, remote: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote.jobs.live = True
+    events = submit(client).watch(timeout=20)
+    next(events)
+    hand_over = asyncio.run_coroutine_threadsafe
+
+    def interrupted(*args: Any) -> Any:
+        monkeypatch.undo()
+        hand_over(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", interrupted)
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        next(events)
+    assert time.monotonic() - started < 10
 
 
 def test_wait_stops_in_time_and_the_job_goes_on(client: Client, remote: Service) -> None:
