@@ -6,6 +6,7 @@ import asyncio
 import functools
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -27,23 +28,42 @@ class LoopThread:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def run(self, coroutine: Coroutine[Any, Any, _ResultT]) -> _ResultT:
-        """Runs a coroutine to its end and returns its result.
+    def run(self, function: Callable[[], Coroutine[Any, Any, _ResultT]]) -> _ResultT:
+        """Calls a coroutine function on the loop and returns its result.
 
-        An exception in the calling thread, such as Ctrl+C, cancels the coroutine.
+        An exception in the calling thread, such as Ctrl+C, cancels it, at whatever moment it comes: hence the coroutine is made
+        on the loop, where nothing interrupts.
 
         Raises:
             UsageError: If the client is closed.
         """
+        loop = self._started()
+        outcome: Future[_ResultT] = Future()
+        task: asyncio.Task[None] | None = None
+
+        async def settle() -> None:
+            try:
+                outcome.set_result(await function())
+            except asyncio.CancelledError:
+                outcome.cancel()
+                raise
+            except Exception as error:
+                outcome.set_exception(error)
+
+        def start() -> None:
+            nonlocal task
+            task = loop.create_task(settle())
+
+        def cancel() -> None:
+            if task is not None:
+                task.cancel()
+
         try:
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
-        except UsageError:
-            coroutine.close()
-            raise
-        try:
-            return future.result()
+            loop.call_soon_threadsafe(start)
+            return outcome.result()
         except BaseException:
-            future.cancel()
+            with suppress(RuntimeError):  # the loop is closed by now
+                loop.call_soon_threadsafe(cancel)
             raise
 
     def iterate(self, generator: AsyncGenerator[_ResultT, None]) -> Generator[_ResultT, None, None]:
@@ -58,17 +78,16 @@ class LoopThread:
             return None
 
         async def close() -> None:
-            if latest is not None:
-                latest.cancel()  # `run` has done so, unless Ctrl+C came while it was handing the coroutine over
+            if latest is not None:  # after Ctrl+C it is cancelled by now, but may not have ended yet
                 await asyncio.wait([latest])
             await generator.aclose()
 
         try:
-            while (box := self.run(advance())) is not None:
+            while (box := self.run(advance)) is not None:
                 yield box[0]
         finally:
             with suppress(UsageError):  # closed meanwhile: the loop has closed the generator with everything else
-                self.run(close())
+                self.run(close)
 
     def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Runs a last coroutine, cancels whatever still runs, and ends the thread. Closing twice is fine."""
@@ -122,7 +141,7 @@ def blocking(
 
     @functools.wraps(method)
     def call(self: Facade[_InnerT], /, *args: _P.args, **kwargs: _P.kwargs) -> _ReturnT:
-        return wrap(self._thread, self._thread.run(method(self._inner, *args, **kwargs)))
+        return wrap(self._thread, self._thread.run(lambda: method(self._inner, *args, **kwargs)))
 
     return call
 

@@ -49,7 +49,7 @@ class Job(Facade[aio.Job], JobView):
 
     def refresh(self) -> Job:
         """Reads the job again, and returns it."""
-        self._thread.run(self._inner.refresh())
+        self._thread.run(self._inner.refresh)
         return self
 
     def cancel(self, *, if_unchanged: bool = False) -> Job:
@@ -62,7 +62,7 @@ class Job(Facade[aio.Job], JobView):
             Aborted: If it is not (ETAG_MISMATCH).
             SecateurError: If the call fails for good in any other way.
         """
-        self._thread.run(self._inner.cancel(if_unchanged=if_unchanged))
+        self._thread.run(lambda: self._inner.cancel(if_unchanged=if_unchanged))
         return self
 
     def retry(self) -> Job:
@@ -72,7 +72,7 @@ class Job(Facade[aio.Job], JobView):
             FailedPrecondition: If the job is in another state (JOB_NOT_RETRYABLE).
             SecateurError: If the call fails for good in any other way.
         """
-        return Job(self._thread, self._thread.run(self._inner.retry()))
+        return Job(self._thread, self._thread.run(self._inner.retry))
 
     def wait(self, timeout: float | None = None, on_event: Callable[[JobEvent], object] | None = None) -> Job:
         """Waits until the job is done, good or bad.
@@ -94,7 +94,7 @@ class Job(Facade[aio.Job], JobView):
                     on_event(event)
             self.refresh()
         else:
-            self._thread.run(self._inner.wait(timeout))
+            self._thread.run(lambda: self._inner.wait(timeout))
         return self
 
 

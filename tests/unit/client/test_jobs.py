@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from asyncio import BaseEventLoop
 from typing import Any
 
 import pytest
@@ -126,14 +127,16 @@ def test_ctrl_c_while_the_next_event_is_asked_for_ends_the_watch(
     remote.jobs.live = True
     events = submit(client).watch(timeout=20)
     next(events)
-    hand_over = asyncio.run_coroutine_threadsafe
+    hand_over = BaseEventLoop.call_soon_threadsafe
 
     def interrupted(*args: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            return hand_over(*args)
         monkeypatch.undo()
         hand_over(*args)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", interrupted)
+    monkeypatch.setattr(BaseEventLoop, "call_soon_threadsafe", interrupted)
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         next(events)
