@@ -38,8 +38,9 @@ _OPEN: Final = "/grpc.health."
 _REQUEST_ID_FORM: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 _UNREAD_BYTES: Final = 32 * 2**20
+_UNREAD_SECONDS: Final = 10.0
 _QUIET_SECONDS: Final = 0.2
-"""How much of what a refused client still sends is read, and when it is taken to send nothing more."""
+"""How much of what a refused client still sends is read, for how long, and when it is taken to send nothing more."""
 
 _FACTORIES: Final = {
     (False, False): grpc.unary_unary_rpc_method_handler,
@@ -163,12 +164,13 @@ async def _hear_out(requests: AsyncIterator[Message | DecodeError]) -> None:
     """
     unread = _UNREAD_BYTES
     with suppress(TimeoutError):
-        while unread > 0:
-            async with asyncio.timeout(_QUIET_SECONDS):
-                request = await anext(requests, None)
-            if request is None:
-                return
-            unread -= request.ByteSize() if isinstance(request, Message) else 0
+        async with asyncio.timeout(_UNREAD_SECONDS):
+            while unread > 0:
+                async with asyncio.timeout(_QUIET_SECONDS):
+                    request = await anext(requests, None)
+                if not isinstance(request, Message):  # the end, or noise
+                    return
+                unread -= request.ByteSize()
 
 
 def _request_id(context: Context) -> str:
