@@ -9,7 +9,7 @@ import pytest
 from secateur.client import Client, Retry
 from tests.unit.client.remote.service import Service, serving
 
-FAST = Retry(first_delay=0.001, max_delay=0.01, first_contact=0.5, total=2.0)
+FAST = Retry(first_delay=0.001, max_delay=0.01, first_contact=5.0, total=2.0)
 """Tries again at once, and gives up before a test times out."""
 
 

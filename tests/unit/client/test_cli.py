@@ -363,15 +363,18 @@ def test_help_tells_the_exit_codes() -> None:
 
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_wait_again(remote: Service) -> None:
     remote.jobs.live = True
-    command = [sys.executable, "-m", "secateur.client.cli", *SUBMIT]
-    process = subprocess.Popen(
-        command, env={**os.environ, "SECATEUR_ADDRESS": remote.address}, stderr=subprocess.PIPE, text=True
-    )
-    while not remote.faults.requests["WatchJob"]:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    # Tests that a shell runs in the background have a SIGINT that is ignored, and so would have what they start.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "secateur.client.cli", *SUBMIT]
+    env = {**os.environ, "SECATEUR_ADDRESS": remote.address}
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while not remote.faults.requests["WatchJob"]:
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130, stderr
     assert stderr.endswith("stopped waiting; the job goes on: secateur jobs wait projects/default/jobs/00000001\n")
     assert not remote.faults.requests["CancelJob"]
