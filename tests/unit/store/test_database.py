@@ -42,7 +42,7 @@ def test_a_job_that_somebody_holds_stalls_neither_worker_nor_reaper(store: Store
 
 def test_a_transaction_that_stands_still_loses_what_it_holds(store: Store, postgres_url: str, graph: LayerGraph) -> None:
     job = create(store, graph)
-    paused = Store(postgres_url, timeouts=Timeouts(lock_seconds=0.4))
+    paused = Store(postgres_url, timeouts=Timeouts(lock_seconds=2.0))
 
     def cancel_slowly() -> None:
         with paused.unit_of_work() as work:
