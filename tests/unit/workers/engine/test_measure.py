@@ -82,6 +82,14 @@ def test_a_run_uses_one_core_and_little_memory(figures: tuple[Measurement, ...])
     assert 0 < figure_of(figures, "memory_share", INT8) < 0.5
 
 
+def test_threads_of_numpy_that_wait_are_not_charged_to_the_model(
+    trained: Trained, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "30")  # they spin for 2**30 cycles before they sleep
+    figures = measure_file(trained.int8, INT8, data.test, trained.outputs).figures
+    assert figure_of(figures, "processor_ms", INT8) <= 1.1 * figure_of(figures, "run_ms", INT8)
+
+
 def test_operators_are_timed_and_named_after_their_layers(measured: Measured) -> None:
     profile = measured.operators
     assert profile.format is INT8
