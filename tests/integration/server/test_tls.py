@@ -82,7 +82,7 @@ def token(store: Store) -> str:
 
 def profiles(address: str, **options: Any) -> int:
     """Makes a call, and returns how much it brought."""
-    with Client(address, retry=ONCE, timeout=5.0, **options) as client:
+    with Client(address, retry=ONCE, timeout=60.0, **options) as client:
         return len(list(client.device_profiles()))
 
 

@@ -113,9 +113,9 @@ def test_retries_end_with_the_wall_clock_bound(remote: Service) -> None:
     started = time.monotonic()
     patient = replace(FAST, first_contact=60, total=60)
     # The bound may end a pause, which leaves the last failure, or a call.
-    with Client(remote.address, timeout=0.3, retry=patient) as client, pytest.raises((Unavailable, DeadlineExceeded)):
+    with Client(remote.address, timeout=2.0, retry=patient) as client, pytest.raises((Unavailable, DeadlineExceeded)):
         client.job("1")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert len(remote.faults.requests["GetJob"]) > 3
 
 

@@ -77,7 +77,7 @@ def test_what_goes_over_the_line_to_another_machine_is_a_tls_handshake(insecure:
         thread.start()
         address = f"{EVERYWHERE}:{listener.getsockname()[1]}"
         once = Retry(first_contact=0.0)
-        with Client(address, token=TOKEN, insecure=insecure, retry=once, timeout=5) as client, pytest.raises(Unavailable):
+        with Client(address, token=TOKEN, insecure=insecure, retry=once, timeout=60) as client, pytest.raises(Unavailable):
             client.job("1")
         thread.join()
 
