@@ -22,9 +22,12 @@ from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
 from secateur.core.errors import InvalidArgument
-from secateur.server import errors, validation
+from secateur.server import chunks, errors, validation
 from secateur.server.access import Access, Admission
 from secateur.store.records import AuditRecord
+
+Received: TypeAlias = Message | memoryview | DecodeError
+"""A request as it comes from the wire: a message, a chunk of an upload, or noise."""
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 """Context of one RPC, as services receive it."""
@@ -102,14 +105,14 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         factory: Any = _FACTORIES[handler.request_streaming, handler.response_streaming]
         wrapped: grpc.RpcMethodHandler[Any, Any] = factory(
             stream if handler.response_streaming else respond,
-            request_deserializer=_decoder(handler.request_deserializer),
+            request_deserializer=_decoder(handler.request_deserializer, chunks.FIELDS.get(method)),
             response_serializer=handler.response_serializer,
         )
         return wrapped
 
     @asynccontextmanager
     async def _rpc(
-        self, method: str, context: Context, requests: AsyncIterator[Message | DecodeError] | None
+        self, method: str, context: Context, requests: AsyncIterator[Received] | None
     ) -> AsyncGenerator[Admission, None]:
         request_id = _request_id(context)
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
@@ -157,7 +160,7 @@ async def _abort(context: Context, status: grpc.Status, request_id: str) -> None
     await context.abort(status.code, status.details, (*status.trailing_metadata, (REQUEST_ID, request_id)))
 
 
-async def _hear_out(requests: AsyncIterator[Message | DecodeError]) -> None:
+async def _hear_out(requests: AsyncIterator[Received]) -> None:
     """Reads what a client is still sending.
 
     If a call ends while grpc.aio writes a request to it, the client gets INTERNAL in the place of the refusal.
@@ -168,9 +171,13 @@ async def _hear_out(requests: AsyncIterator[Message | DecodeError]) -> None:
             while unread > 0:
                 async with asyncio.timeout(_QUIET_SECONDS):
                     request = await anext(requests, None)
-                if not isinstance(request, Message):  # the end, or noise
-                    return
-                unread -= request.ByteSize()
+                match request:
+                    case memoryview():
+                        unread -= len(request)
+                    case Message():
+                        unread -= request.ByteSize()
+                    case _:  # the end, or noise
+                        return
 
 
 def _request_id(context: Context) -> str:
@@ -180,10 +187,12 @@ def _request_id(context: Context) -> str:
     return str(uuid.uuid4())
 
 
-def _decoder(decode: Callable[[bytes], Message]) -> Callable[[bytes], Message | DecodeError]:
+def _decoder(decode: Callable[[bytes], Message], chunk_field: int | None) -> Callable[[bytes], Received]:
     """Returns a decoder that hands on what is no message as the error it is: grpc would answer UNKNOWN, without a reason."""
 
-    def attempt(wire: bytes) -> Message | DecodeError:
+    def attempt(wire: bytes) -> Received:
+        if chunk_field is not None and (chunk := chunks.chunk_of(wire, chunk_field)) is not None:
+            return chunk
         try:
             return decode(wire)
         except DecodeError as error:
@@ -202,7 +211,7 @@ def _checked(request: Message | DecodeError, admission: Admission) -> Message:
     return request
 
 
-async def _checked_stream(requests: AsyncIterator[Message | DecodeError], admission: Admission) -> AsyncIterator[Message]:
+async def _checked_stream(requests: AsyncIterator[Received], admission: Admission) -> AsyncIterator[Message | memoryview]:
     async for request in requests:
         await admission.check_still_valid()
-        yield _checked(request, admission)
+        yield request if isinstance(request, memoryview) else _checked(request, admission)

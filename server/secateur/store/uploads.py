@@ -11,19 +11,19 @@ does not count, and a part that has come to hold all of the file is linked to it
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from io import BytesIO, FileIO
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+from secateur.store.checksums import Checksums
 from secateur.store.files import FileSystem
+from secateur.store.growing import GrowingFile
 
 PART_BYTES: Final = 4 * 1024 * 1024
 """Bytes to write at once: what is lost when an upload breaks off is less than twice that."""
@@ -61,11 +61,11 @@ class UploadWriter:
         self._files = files
         self._folder = folder
         self._local = files.local(folder)
-        self._received = hashlib.sha256()
+        self._checksums = Checksums()
         self._part = _Part(offset, offset)
-        self._file: FileIO | None = None
+        self._file: GrowingFile | None = None
 
-    def write(self, chunks: Sequence[bytes]) -> None:
+    def write(self, chunks: Sequence[bytes | memoryview]) -> None:
         """Keeps some bytes: when it returns, they outlive a power cut.
 
         Args:
@@ -86,24 +86,23 @@ class UploadWriter:
             with self._files.available():
                 self._grow(self._local, chunks)
 
-    def hash(self, chunks: Sequence[bytes]) -> None:
-        """Takes bytes into the digest.
+    def hash(self, chunks: Sequence[bytes | memoryview]) -> None:
+        """Takes bytes into the checksums.
 
         Args:
             chunks: The bytes.
         """
-        for chunk in chunks:
-            self._received.update(chunk)
+        self._checksums.update(chunks)
 
-    def whole(self, size: int) -> tuple[Path, str] | None:
-        """Returns the file and its SHA-256, hexadecimal, if this writer has written all of it in one place; else None.
+    def whole(self, size: int) -> tuple[Path, Checksums] | None:
+        """Returns the file and its checksums if this writer has written all of it in one place; else None.
 
         Args:
             size: Length of the file, at least 1.
         """
         if self._local is None or (self._part.start, self._part.end) != (0, size):
             return None
-        return self._local / self._part.name, self._received.hexdigest()
+        return self._local / self._part.name, self._checksums
 
     def close(self) -> None:
         """Ends writing."""
@@ -111,18 +110,14 @@ class UploadWriter:
             self._file.close()
             self._file = None
 
-    def _grow(self, folder: Path, chunks: Sequence[bytes]) -> None:
+    def _grow(self, folder: Path, chunks: Sequence[bytes | memoryview]) -> None:
         """Adds bytes to the end of the part, then names them."""
         if self._file is None:
             self._part = replace(self._part, writer=f"-{uuid4().hex}")
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = FileIO(folder / self._part.name, "xb")
-        size = sum(map(len, chunks))
-        written = os.writev(self._file.fileno(), chunks)
-        if written < size:
-            self._file.write(b"".join(chunks)[written:])
-        os.fdatasync(self._file.fileno())
-        part = replace(self._part, end=self._part.end + size)
+            self._file = GrowingFile(folder / self._part.name)
+        self._file.append(chunks)
+        part = replace(self._part, end=self._part.end + sum(map(len, chunks)))
         (folder / self._part.name).rename(folder / part.name)
         self._part = part
 
@@ -153,7 +148,9 @@ class UploadStore:
         return pieces[-1][0].end if pieces else 0
 
     @contextmanager
-    def assembled(self, project: str, digest: str, whole: tuple[Path, str] | None = None) -> Iterator[tuple[Path, str]]:
+    def assembled(
+        self, project: str, digest: str, whole: tuple[Path, Checksums] | None = None
+    ) -> Iterator[tuple[Path, Checksums]]:
         """Puts the start of a file together as far as it is here without a gap. The parts stay until they are discarded.
 
         Args:
@@ -162,9 +159,9 @@ class UploadStore:
             whole: What `UploadWriter.whole` says: then nothing is copied, if the file system knows links.
 
         Yields:
-            A file of this machine, from where it is quick to the blobs, and its SHA-256, hexadecimal. It goes with the block.
+            A file of this machine, from where it is quick to the blobs, and its checksums. It goes with the block.
         """
-        received = hashlib.sha256()
+        checksums = Checksums()
         with self._files.scratch() as path:
             if whole is not None and _is_linked(whole[0], path):
                 yield path, whole[1]
@@ -173,9 +170,9 @@ class UploadStore:
                 for part, skipped in self._pieces(project, digest):
                     name = f"{_folder(project, digest)}/{part.name}"
                     for chunk in self._files.chunks(name, skipped, part.end - part.start):
-                        received.update(chunk)
+                        checksums.update([chunk])
                         target.write(chunk)
-            yield path, received.hexdigest()
+            yield path, checksums
 
     def held(self, project: str, *, but: str) -> int:
         """Returns how many bytes the unfinished uploads of a project take, those of the file with digest `but` aside."""

@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,35 @@ def test_an_upload_that_breaks_off_goes_on_where_it_was(api: Api) -> None:
     dataset = upload(api, LARGE, offset=here)
 
     assert (dataset.size_bytes, dataset.train_images) == (len(LARGE), 60)
+
+
+def test_short_chunks_are_kept_before_they_are_many(api: Api) -> None:
+    broken = threading.Event()
+
+    def breaking() -> Iterator[pb.UploadDatasetRequest]:
+        yield from messages(api, SET, until=0)
+        for place in range(1_100):
+            yield pb.UploadDatasetRequest(chunk=SET[place : place + 1])
+        broken.wait(20)
+
+    call = api.datasets.UploadDataset.future(breaking())
+    until(lambda: committed(api, SET) == 1_024, "some bytes have been written")
+    call.cancel()
+    broken.set()
+
+
+@pytest.mark.parametrize("length", [1_000_003, 2**20])
+def test_chunks_may_have_any_length(api: Api, length: int) -> None:
+    (spec, *_) = messages(api, LARGE)
+    parts = (pb.UploadDatasetRequest(chunk=LARGE[start : start + length]) for start in range(0, len(LARGE), length))
+    assert api.datasets.UploadDataset(chain([spec], parts)).sha256 == hashlib.sha256(LARGE).hexdigest()
+
+
+def test_a_chunk_that_is_too_long_is_refused(api: Api) -> None:
+    (spec, *_) = messages(api, LARGE)
+    found = refusal(partial(api.datasets.UploadDataset, iter([spec, pb.UploadDatasetRequest(chunk=bytes(2**20 + 1))])))
+    assert (found.code, found.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["chunk"])
+    assert committed(api, LARGE) == 0
 
 
 def test_an_upload_that_ends_early_is_truncated_and_goes_on_where_it_ended(api: Api) -> None:

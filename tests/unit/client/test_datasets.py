@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import sys
 from pathlib import Path
@@ -18,11 +17,11 @@ from secateur.client import AlreadyExists, Client, Dataset, InvalidArgument, Tar
 from secateur.client._packing import packed
 from secateur.client.cli import app
 from secateur.client.datasets import Augmentation
-from secateur.server.datasets.archive import Contents, inspect
+from secateur.server.datasets.archive import Contents
 from secateur.v1 import dataset_service_pb2 as pb
 from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import model_service_pb2 as models_pb
-from tests.support.datasets import arrays, npz
+from tests.support.datasets import arrays, inspected, npz
 from tests.unit.client.remote.service import Service
 
 RESNET = Zoo("resnet20", (8, 8, 1), 10)
@@ -75,7 +74,7 @@ def uploads(remote: Service) -> list[pb.DatasetSpec]:
 def test_a_folder_becomes_what_the_service_takes_and_keeps_the_names(pictures: Path) -> None:
     with packed(pictures) as file:
         assert file.class_names == ("cat", "dog")
-        assert inspect(io.BytesIO(file.path.read_bytes()), file.class_names) == Contents((4, 6, 1), 2, 21, 5)
+        assert inspected(file.path.read_bytes(), file.class_names) == Contents((4, 6, 1), 2, 21, 5)
     assert not file.path.exists()
     found = content(pictures)
     assert sorted(found) == ["x_train", "y_train"]

@@ -15,19 +15,15 @@ from numpy.typing import NDArray
 
 from secateur.core.errors import InvalidArgument
 from secateur.server.datasets import archive
-from secateur.server.datasets.archive import Contents, inspect
-from tests.support.datasets import arrays, images, labels, npz, zipped
+from secateur.server.datasets.archive import Contents
+from tests.support.datasets import arrays, images, inspected, labels, npz, zipped
 
 WHOLE = npz(arrays(60, 9))
 
 
-def read(data: bytes, class_names: tuple[str, ...] = ()) -> Contents:
-    return inspect(io.BytesIO(data), class_names)
-
-
 def refused(data: bytes, class_names: tuple[str, ...] = ()) -> InvalidArgument:
     with pytest.raises(InvalidArgument) as caught:
-        read(data, class_names)
+        inspected(data, class_names)
     return caught.value
 
 
@@ -55,16 +51,16 @@ def members(**replaced: bytes) -> bytes:
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_whole_file_tells_its_facts(compressed: bool) -> None:
-    assert read(npz(arrays(60, 9), compressed=compressed)) == Contents((8, 8, 1), 3, 60, 9)
+    assert inspected(npz(arrays(60, 9), compressed=compressed)) == Contents((8, 8, 1), 3, 60, 9)
 
 
 def test_without_a_test_part_a_fifth_becomes_one() -> None:
-    assert read(npz(arrays(61))) == Contents((8, 8, 1), 3, 49, 12)
+    assert inspected(npz(arrays(61))) == Contents((8, 8, 1), 3, 49, 12)
 
 
 @pytest.mark.parametrize("kind", ["i1", "u1", "<i2", ">u2", "<i4", ">i4", "<u4", "<i8", ">i8", "<u8"])
 def test_labels_are_read_in_every_integer_type_and_byte_order(kind: str) -> None:
-    assert read(changed("y_train", labels(60).astype(kind))).classes == 3
+    assert inspected(changed("y_train", labels(60).astype(kind))).classes == 3
     assert "y_train[59]" in refused(changed("y_train", np.append(labels(59), 99).astype(kind))).message
 
 
@@ -74,18 +70,18 @@ def test_whatever_the_labels_every_class_is_there_often_enough_or_one_is_named(d
     data = npz({"x_train": images(len(drawn), side=1), "y_train": np.array(drawn, np.int16)})
     counts = np.bincount(drawn)
     if len(counts) >= 2 and counts.min() >= archive.LEAST_PER_CLASS_UNSPLIT:
-        assert read(data).classes == len(counts)
+        assert inspected(data).classes == len(counts)
     else:
         assert refused(data).reason == "DATASET_CLASS_MISSING"
 
 
 def test_grey_images_need_no_channels_and_columns_of_labels_are_labels() -> None:
     found = {"x_train": images(60)[..., 0], "y_train": labels(60)[:, None]}
-    assert read(npz(found)).input_shape == (8, 8, 1)
+    assert inspected(npz(found)).input_shape == (8, 8, 1)
 
 
 def test_arrays_in_fortran_order_are_as_good() -> None:
-    assert read(changed("x_train", np.asfortranarray(images(60)))).train_images == 60
+    assert inspected(changed("x_train", np.asfortranarray(images(60)))).train_images == 60
 
 
 @pytest.mark.parametrize(
@@ -235,7 +231,7 @@ def test_an_array_of_another_format_is_refused() -> None:
 
 def test_version_two_of_the_format_is_read() -> None:
     header = "{'descr': '|u1', 'fortran_order': False, 'shape': (60, 8, 8, 1), }\n"
-    assert read(members(x_train=npy(header, images(60).tobytes(), version=(2, 0)))).train_images == 60
+    assert inspected(members(x_train=npy(header, images(60).tobytes(), version=(2, 0)))).train_images == 60
 
 
 def test_a_bomb_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,6 +247,24 @@ def test_other_compressions_are_refused() -> None:
     assert outcome(zipped(content, zipfile.ZIP_LZMA))[0] == "DATASET_MALFORMED"
 
 
+@pytest.mark.parametrize("place", [0, 1, 999, 1_000, 3_839])
+@pytest.mark.parametrize("array", ["x_train", "x_test"])
+def test_an_image_that_is_not_what_was_saved_is_refused(array: str, place: int) -> None:
+    found = arrays(60, 60)
+    damaged = bytearray(npz(found))
+    damaged[damaged.index(found[array].tobytes()) + place] ^= 1
+    assert outcome(bytes(damaged))[0] == "DATASET_MALFORMED"
+
+
+def test_a_stored_member_is_as_long_as_it_says() -> None:
+    short = bytearray(WHOLE)
+    with zipfile.ZipFile(io.BytesIO(WHOLE)) as found:
+        sizes = found.getinfo("x_train.npy").file_size, found.getinfo("x_train.npy").file_size
+    in_list = short.rindex(struct.pack("<2L", *sizes))
+    short[in_list : in_list + 8] = struct.pack("<2L", sizes[0] - 1, sizes[1])
+    assert outcome(bytes(short))[0] == "DATASET_MALFORMED"
+
+
 @given(st.data())
 @settings(max_examples=300)
 def test_damage_is_refused_or_harmless_and_nothing_else_happens(data: st.DataObject) -> None:
@@ -258,7 +272,7 @@ def test_damage_is_refused_or_harmless_and_nothing_else_happens(data: st.DataObj
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     try:
-        contents = read(bytes(damaged))
+        contents = inspected(bytes(damaged))
     except InvalidArgument:
         return
     assert contents.classes >= 2

@@ -34,9 +34,9 @@ def test_a_call_that_is_cancelled_while_its_last_bytes_are_written_leaves_no_fil
         ended = asyncio.Event()
         busy: list[asyncio.Future[bool]] = []
 
-        async def parts() -> AsyncIterator[Upload | bytes]:
+        async def parts() -> AsyncIterator[Upload | memoryview]:
             yield Upload("default", "set", "", len(DATA), DIGEST, 0, (), Augmentation(), validate_only=False)
-            yield DATA
+            yield memoryview(DATA)
             ended.set()
 
         async def keep_the_thread_busy() -> None:

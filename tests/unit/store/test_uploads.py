@@ -29,8 +29,8 @@ def append(uploads: UploadStore, project: str, offset: int, data: bytes) -> None
 
 
 def copied(uploads: UploadStore, project: str = "p") -> tuple[bytes, str]:
-    with uploads.assembled(project, DIGEST) as (file, digest):
-        return file.read_bytes(), digest
+    with uploads.assembled(project, DIGEST) as (file, checksums):
+        return file.read_bytes(), checksums.sha256
 
 
 def test_parts_join_to_the_file_in_another_process(url: str) -> None:
@@ -101,9 +101,9 @@ def test_who_wrote_all_of_a_file_has_it_in_one_place_and_knows_its_digest(tmp_pa
     whole = writer.whole(len(DATA))
     assert whole is not None
     part = whole[0].stat().st_ino
-    with uploads.assembled("p", DIGEST, whole) as (file, digest):
-        assert digest == DIGEST
-        blobs.take(file, digest)
+    with uploads.assembled("p", DIGEST, whole) as (file, checksums):
+        assert checksums.sha256 == DIGEST
+        blobs.take(file, DIGEST)
     assert uploads.committed("p", DIGEST) == len(DATA)  # who is killed before he has noted the blob goes on here
     uploads.discard("p", DIGEST)
     (blob,) = (path for path in tmp_path.rglob("*") if path.is_file())

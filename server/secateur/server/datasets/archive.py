@@ -18,6 +18,7 @@ from typing import BinaryIO, Final
 from secateur.core.datasets import drawn_test_images
 from secateur.core.errors import InvalidArgument
 from secateur.server.datasets.npy import Header, malformed, read_header, read_labels
+from secateur.store.checksums import Checksums
 
 MAX_FILE_BYTES: Final = 2**30
 """Longest file that is taken in."""
@@ -46,6 +47,8 @@ _END_SIGNATURE: Final = b"PK\x05\x06"
 _LOCATOR_SIGNATURE: Final = b"PK\x06\x07"
 """Of the record in front of that one, of `_LOCATOR_BYTES`, which stands in for it in archives longer than we take."""
 _LOCATOR_BYTES: Final = 20
+_LOCAL: Final = struct.Struct("<26x2H")
+"""The record before each member: it ends with the lengths of the name and of the extra field that follow it."""
 _ENCRYPTED: Final = 1
 
 
@@ -75,11 +78,12 @@ class _Labels:
     rows: Mapping[int, int]
 
 
-def inspect(file: BinaryIO, class_names: Sequence[str] = ()) -> Contents:
-    """Reads all of a file and returns what it holds.
+def inspect(file: BinaryIO, checksums: Checksums, class_names: Sequence[str] = ()) -> Contents:
+    """Checks all of a file and returns what it holds.
 
     Args:
         file: The file; it can be read from any place.
+        checksums: What all of its bytes come to: images that are not deflated are not read again.
         class_names: Names of the classes, in the order of the labels, for errors.
 
     Raises:
@@ -97,7 +101,7 @@ def inspect(file: BinaryIO, class_names: Sequence[str] = ()) -> Contents:
             labels = {split: _labels(archive, members[f"y_{split}"], f"y_{split}") for split in splits}
             classes = _check_classes(labels, class_names)
             for split in splits:
-                _read_through(archive, members[f"x_{split}"])
+                _check_content(archive, file, members[f"x_{split}"], checksums)
     images = {split: found.counts.total() for split, found in labels.items()}
     test = images.get("test", drawn_test_images(images["train"]))
     train = images["train"] if "test" in images else images["train"] - test
@@ -248,11 +252,17 @@ def _check_classes(splits: Mapping[str, _Labels], class_names: Sequence[str]) ->
     return classes
 
 
-def _read_through(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    """Reads a member to its end, which checks its length and its checksum."""
-    with archive.open(member) as file:
-        while file.read(_CHUNK_BYTES):
-            pass
+def _check_content(archive: zipfile.ZipFile, file: BinaryIO, member: zipfile.ZipInfo, checksums: Checksums) -> None:
+    """Checks the length and the checksum of a member."""
+    if member.compress_type != zipfile.ZIP_STORED:
+        with archive.open(member) as inflated:
+            while inflated.read(_CHUNK_BYTES):
+                pass
+        return
+    file.seek(member.header_offset)
+    start = member.header_offset + _LOCAL.size + sum(_LOCAL.unpack(file.read(_LOCAL.size)))
+    if member.compress_size != member.file_size or checksums.crc32(file, start, start + member.file_size) != member.CRC:
+        raise zipfile.BadZipFile(f"{member.filename} does not have the length and CRC-32 that it should have")
 
 
 def _shape_invalid(problem: str, header: Header) -> InvalidArgument:

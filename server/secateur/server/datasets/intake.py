@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 from secateur.core import datasets
 from secateur.core.datasets import Dataset, check_augmentation
@@ -19,8 +19,12 @@ from secateur.server.fields import under
 from secateur.server.threads import Threads
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
+from secateur.store.checksums import Checksums
 from secateur.store.records import DatasetRecord
 from secateur.store.uploads import PART_BYTES, UploadStore, UploadWriter
+
+_CHUNKS: Final = 1024
+"""Most chunks to write at once, however short: each takes memory of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,10 @@ class Upload:
     validate_only: bool
 
 
+_Parts: TypeAlias = AsyncIterator[Upload | memoryview]
+"""What comes from a client: one upload, then its chunks."""
+
+
 class Intake:
     """Takes in uploads.
 
@@ -57,8 +65,8 @@ class Intake:
         store: Where data sets are kept.
         blobs: Where their files are kept.
         uploads: Where files are kept that are not whole yet.
-        at_once: Uploads whose bytes are taken in at once; others wait before they send any. Each takes up to twice `PART_BYTES`
-            of memory.
+        at_once: Uploads whose bytes are taken in at once; others wait before they send any. Each takes up to three
+            times `PART_BYTES` of memory.
         idle_seconds: How long an upload may send nothing before it has to start again where it was.
     """
 
@@ -69,9 +77,7 @@ class Intake:
         self._turns = asyncio.Semaphore(at_once)
         self._idle_seconds = idle_seconds
 
-    async def take_in(
-        self, parts: AsyncIterator[Upload | bytes], *, threads: Threads, on_accepted: Callable[[], Awaitable[None]]
-    ) -> DatasetRecord:
+    async def take_in(self, parts: _Parts, *, threads: Threads, on_accepted: Callable[[], Awaitable[None]]) -> DatasetRecord:
         """Keeps the bytes of an upload as they come, checks the file once it is whole, and registers it.
 
         Args:
@@ -98,7 +104,7 @@ class Intake:
             await self._keep(upload, parts, writer, threads)
         return await threads.run(self._finish, upload, writer)
 
-    async def _keep(self, upload: Upload, parts: AsyncIterator[Upload | bytes], writer: UploadWriter, threads: Threads) -> None:
+    async def _keep(self, upload: Upload, parts: _Parts, writer: UploadWriter, threads: Threads) -> None:
         """Keeps the chunks of an upload: some are written while the next are received."""
         writing: asyncio.Future[Any] = asyncio.ensure_future(asyncio.sleep(0))
         try:
@@ -113,23 +119,24 @@ class Intake:
             await asyncio.wait({writing})
         writing.result()
 
-    async def _gathered(self, upload: Upload, parts: AsyncIterator[Upload | bytes]) -> AsyncGenerator[list[bytes], None]:
+    async def _gathered(self, upload: Upload, parts: _Parts) -> AsyncGenerator[list[memoryview], None]:
         """Yields chunks that are worth writing."""
-        end, chunks = upload.write_offset, list[bytes]()
+        end, size, chunks = upload.write_offset, 0, list[memoryview]()
         while (part := await self._next(parts)) is not None:
             if isinstance(part, Upload):
                 raise malformed("An upload is one `spec`, then its chunks", "parts in another order", field="spec")
             end += len(part)
             if end > upload.size_bytes:
                 raise malformed(f"The file has {upload.size_bytes:,} bytes, as announced", "more of them")
+            size += len(part)
             chunks.append(part)
-            if sum(map(len, chunks)) >= PART_BYTES:
+            if size >= PART_BYTES or len(chunks) == _CHUNKS:
                 yield chunks
-                chunks = []
+                size, chunks = 0, []
         if chunks:
             yield chunks
 
-    async def _next(self, parts: AsyncIterator[Upload | bytes]) -> Upload | bytes | None:
+    async def _next(self, parts: _Parts) -> Upload | memoryview | None:
         try:
             async with asyncio.timeout(self._idle_seconds):
                 return await anext(parts, None)
@@ -227,10 +234,10 @@ class Intake:
             )
         try:
             whole = writer.whole(upload.size_bytes)
-            with self._uploads.assembled(upload.project, upload.sha256, whole) as (file, digest):
-                dataset = _inspected(upload, file, digest)
+            with self._uploads.assembled(upload.project, upload.sha256, whole) as (file, checksums):
+                dataset = _inspected(upload, file, checksums)
                 if not upload.validate_only:
-                    self._blobs.take(file, digest)
+                    self._blobs.take(file, upload.sha256)
         except InvalidArgument:
             self._uploads.discard(upload.project, upload.sha256)
             raise
@@ -243,16 +250,16 @@ def _close(writer: UploadWriter, written: asyncio.Future[Any]) -> None:
         written.exception()  # nobody may be left to ask
 
 
-def _inspected(upload: Upload, file: Path, digest: str) -> Dataset:
+def _inspected(upload: Upload, file: Path, checksums: Checksums) -> Dataset:
     """Returns the facts of a file."""
-    if digest != upload.sha256:
+    if checksums.sha256 != upload.sha256:
         raise InvalidArgument(
             "DATASET_DIGEST_MISMATCH",
-            f"The SHA-256 of the file is not as announced, so nothing was kept; send it again. Received: {digest}",
+            f"The SHA-256 of the file is not as announced, so nothing was kept; send it again. Received: {checksums.sha256}",
             field="spec.sha256",
         )
     with file.open("rb") as opened:
-        contents = inspect(opened, upload.class_names)
+        contents = inspect(opened, checksums, upload.class_names)
     facts = Dataset("", "", contents.input_shape, contents.classes, contents.train_images, contents.test_images)
     return _named(facts, upload)
 

@@ -13,10 +13,15 @@ from secateur.store.records import Page
 from secateur.v1 import dataset_service_pb2
 
 
-async def parts_from_proto(requests: AsyncIterator[dataset_service_pb2.UploadDatasetRequest]) -> AsyncIterator[Upload | bytes]:
+async def parts_from_proto(
+    requests: AsyncIterator[dataset_service_pb2.UploadDatasetRequest | memoryview],
+) -> AsyncIterator[Upload | memoryview]:
     """Yields what each message of an upload carries."""
     async for request in requests:
-        yield _upload_from_proto(request.spec) if request.HasField("spec") else request.chunk
+        if isinstance(request, memoryview):
+            yield request
+        else:
+            yield _upload_from_proto(request.spec) if request.HasField("spec") else memoryview(request.chunk)
 
 
 def list_from_proto(request: dataset_service_pb2.ListDatasetsRequest) -> ListDatasets:

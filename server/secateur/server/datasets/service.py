@@ -50,7 +50,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
         self._retention = retention
 
     async def UploadDataset(
-        self, request_iterator: AsyncIterator[dataset_service_pb2.UploadDatasetRequest], context: Context
+        self, request_iterator: AsyncIterator[dataset_service_pb2.UploadDatasetRequest | memoryview], context: Context
     ) -> dataset_service_pb2.Dataset:
         """Uploads a data set."""
         record = await self._intake.take_in(
