@@ -6,7 +6,7 @@ import asyncio
 import functools
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -35,9 +35,8 @@ class LoopThread:
         on the loop, where nothing interrupts.
 
         Raises:
-            UsageError: If the client is closed.
+            UsageError: If the client is closed, or is being closed before the result is there.
         """
-        loop = self._started()
         outcome: Future[_ResultT] = Future()
         task: asyncio.Task[None] | None = None
 
@@ -52,18 +51,22 @@ class LoopThread:
 
         def start() -> None:
             nonlocal task
-            task = loop.create_task(settle())
+            task = asyncio.ensure_future(settle())
 
         def cancel() -> None:
             if task is not None:
                 task.cancel()
 
         try:
-            loop.call_soon_threadsafe(start)
+            with self._lock:  # whoever closes the client finds the call on the loop, or the call finds it closed
+                self._started().call_soon_threadsafe(start)
             return outcome.result()
+        except CancelledError:
+            raise _closed() from None
         except BaseException:
-            with suppress(RuntimeError):  # the loop is closed by now
-                loop.call_soon_threadsafe(cancel)
+            with self._lock:
+                if self._loop is not None and not self._closed:
+                    self._loop.call_soon_threadsafe(cancel)
             raise
 
     def iterate(self, generator: AsyncGenerator[_ResultT, None]) -> Generator[_ResultT, None, None]:
@@ -106,14 +109,17 @@ class LoopThread:
             loop.close()
 
     def _started(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._closed:
-                raise UsageError("CLIENT_CLOSED", "The client is closed; make a new one")
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="secateur-client", daemon=True)
-                self._thread.start()
-            return self._loop
+        if self._closed:
+            raise _closed()
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="secateur-client", daemon=True)
+            self._thread.start()
+        return self._loop
+
+
+def _closed() -> UsageError:
+    return UsageError("CLIENT_CLOSED", "The client is closed; make a new one")
 
 
 async def _finish(last: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -19,6 +23,7 @@ from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import model_service_pb2 as models_pb
 from secateur.v1 import plan_service_pb2 as plans_pb
 from secateur.v1 import resources_pb2 as resources_pb
+from tests.support.stack import until
 from tests.unit.client.conftest import FAST
 from tests.unit.client.remote.models import ETAG, NAME
 from tests.unit.client.remote.service import Service
@@ -266,6 +271,46 @@ def test_a_closed_client_says_so(remote: Service) -> None:
     client.close()
     with pytest.raises(UsageError, match="closed"):
         client.job("1")
+
+
+def test_a_call_that_is_going_on_when_its_client_is_closed_says_so(remote: Service) -> None:
+    remote.faults.fail("GetJob", times=10_000)
+    client = Client(remote.address, retry=replace(FAST, first_contact=60))
+    with ThreadPoolExecutor() as threads:
+        call = threads.submit(client.job, "1")
+        until(lambda: bool(remote.faults.requests["GetJob"]), "it has called")
+        client.close()
+        with pytest.raises(UsageError, match="closed"):
+            call.result(20)
+
+
+def test_no_call_hangs_that_begins_while_its_client_is_being_closed(remote: Service) -> None:
+    def call(client: Client, begun: threading.Barrier) -> None:
+        begun.wait()
+        while True:
+            list(client.jobs())
+
+    with ThreadPoolExecutor() as threads, switching_often():
+        for number in range(100):
+            client, begun = Client(remote.address), threading.Barrier(3)
+            calls = [threads.submit(call, client, begun) for _ in range(2)]
+            begun.wait()
+            time.sleep(number % 5 / 1_000)
+            client.close()
+            for ended in calls:
+                with pytest.raises(UsageError, match="closed"):
+                    ended.result(20)
+
+
+@contextmanager
+def switching_often() -> Iterator[None]:
+    """Has threads take turns so often that what must not happen in between does."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_a_client_serves_many_threads(client: Client) -> None:
