@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from buf.validate import validate_pb2
 from secateur.v1.dataset_service_pb2 import UploadDatasetRequest
 
-FIELDS: Final = {"/secateur.v1.DatasetService/UploadDataset": UploadDatasetRequest.CHUNK_FIELD_NUMBER}
+_CHUNK: Final = UploadDatasetRequest.DESCRIPTOR.fields_by_name["chunk"]
+
+FIELDS: Final = {"/secateur.v1.DatasetService/UploadDataset": _CHUNK.number}
 """Number of the field that holds a chunk, by the method whose requests have such."""
 
-_MAX_BYTES: Final = 2**20
-"""Longest chunk, as the rules of these fields say."""
+_MAX_BYTES: Final = _CHUNK.GetOptions().Extensions[validate_pb2.field].bytes.max_len
+"""Longest chunk, as the rule in the .proto file says."""
 
 _LENGTH_DELIMITED: Final = 2
 """Wire type of a bytes field."""

@@ -31,7 +31,7 @@ class GrowingFile:
     def __init__(self, path: Path) -> None:
         self._file = FileIO(path, "xb")
         self._size = 0
-        self._buffer = mmap.mmap(-1, 1)  # begins with a page, as it has to
+        self._buffer = mmap.mmap(-1, 1)  # it begins where a page does, as memory has to that a disk reads from
 
     def append(self, chunks: Sequence[bytes | memoryview]) -> None:
         """Adds bytes: when it returns, they outlive a power cut.
