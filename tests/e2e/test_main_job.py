@@ -123,7 +123,7 @@ def test_the_command_line_submits_waits_and_prints_one_json_object(shared_stack:
 
 def test_kill_9_of_the_child_costs_one_attempt(shared_stack: Stack) -> None:
     with shared_stack.client() as client:
-        job = submit(client, epochs=12, seed=11)
+        job = submit(client, epochs=6, seed=11)
         next(event for event in job.watch() if event.progress is not None and event.progress.epoch == 2)
         for child in shared_stack.children_of_worker():
             child.kill()
@@ -131,7 +131,7 @@ def test_kill_9_of_the_child_costs_one_attempt(shared_stack: Stack) -> None:
         assert job.attempt == 2
         epochs = [event.progress.epoch for event in job.watch() if event.progress is not None and not event.progress.step]
         assert epochs.count(1) == 1, "the second attempt went on from a checkpoint"
-        assert sorted(set(epochs)) == list(range(1, 13))
+        assert sorted(set(epochs)) == list(range(1, 7))
         kept = Path(shared_stack.settings.blob_url.removeprefix("file://"), "checkpoints")
         until(lambda: kept.is_dir() and not [*kept.iterdir()], "the checkpoints of the job are gone")
 
@@ -139,7 +139,7 @@ def test_kill_9_of_the_child_costs_one_attempt(shared_stack: Stack) -> None:
 def test_kill_9_of_server_and_worker_loses_nothing_and_the_watch_goes_on(stack: Stack) -> None:
     stack.up()
     with stack.client() as client:
-        job = submit(client, epochs=12)
+        job = submit(client, epochs=6)
         events = job.watch()
         seen = [next(events)]
         while seen[-1].progress is None:

@@ -26,7 +26,7 @@ from secateur.server import chunks, errors, validation
 from secateur.server.access import Access, Admission
 from secateur.store.records import AuditRecord
 
-Received: TypeAlias = Message | memoryview | DecodeError
+_Received: TypeAlias = Message | memoryview | DecodeError
 """A request as it comes from the wire: a message, a chunk of an upload, or noise."""
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -112,7 +112,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
 
     @asynccontextmanager
     async def _rpc(
-        self, method: str, context: Context, requests: AsyncIterator[Received] | None
+        self, method: str, context: Context, requests: AsyncIterator[_Received] | None
     ) -> AsyncGenerator[Admission, None]:
         request_id = _request_id(context)
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
@@ -160,7 +160,7 @@ async def _abort(context: Context, status: grpc.Status, request_id: str) -> None
     await context.abort(status.code, status.details, (*status.trailing_metadata, (REQUEST_ID, request_id)))
 
 
-async def _hear_out(requests: AsyncIterator[Received]) -> None:
+async def _hear_out(requests: AsyncIterator[_Received]) -> None:
     """Reads what a client is still sending.
 
     If a call ends while grpc.aio writes a request to it, the client gets INTERNAL in the place of the refusal.
@@ -187,10 +187,10 @@ def _request_id(context: Context) -> str:
     return str(uuid.uuid4())
 
 
-def _decoder(decode: Callable[[bytes], Message], chunk_field: int | None) -> Callable[[bytes], Received]:
+def _decoder(decode: Callable[[bytes], Message], chunk_field: int | None) -> Callable[[bytes], _Received]:
     """Returns a decoder that hands on what is no message as the error it is: grpc would answer UNKNOWN, without a reason."""
 
-    def attempt(wire: bytes) -> Received:
+    def attempt(wire: bytes) -> _Received:
         if chunk_field is not None and (chunk := chunks.chunk_of(wire, chunk_field)) is not None:
             return chunk
         try:
@@ -211,7 +211,7 @@ def _checked(request: Message | DecodeError, admission: Admission) -> Message:
     return request
 
 
-async def _checked_stream(requests: AsyncIterator[Received], admission: Admission) -> AsyncIterator[Message | memoryview]:
+async def _checked_stream(requests: AsyncIterator[_Received], admission: Admission) -> AsyncIterator[Message | memoryview]:
     async for request in requests:
         await admission.check_still_valid()
         yield request if isinstance(request, memoryview) else _checked(request, admission)

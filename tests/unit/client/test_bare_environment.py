@@ -60,7 +60,7 @@ print(json.dumps([name for name in {FORBIDDEN!r} if there(name)]))
 
 
 def test_importing_takes_no_time(bare_python: Path) -> None:
-    program = "import time; start = time.perf_counter(); import secateur.client; print(time.perf_counter() - start)"
+    program = "import time; start = time.process_time(); import secateur.client; print(time.process_time() - start)"
     assert min(float(_run(bare_python, "-c", program)) for _ in range(3)) < LIMIT_SECONDS
 
 
