@@ -247,10 +247,10 @@ def test_other_compressions_are_refused() -> None:
     assert outcome(zipped(content, zipfile.ZIP_LZMA))[0] == "DATASET_MALFORMED"
 
 
-@pytest.mark.parametrize("place", [0, 1, 999, 1_000, 3_839])
+@pytest.mark.parametrize("place", [0, 1, 9_999, 30_000, 61_439])
 @pytest.mark.parametrize("array", ["x_train", "x_test"])
 def test_an_image_that_is_not_what_was_saved_is_refused(array: str, place: int) -> None:
-    found = arrays(60, 60)
+    found = arrays(60, 60, side=32)  # so many that `zipfile` has not read, and checked, them all with the header
     damaged = bytearray(npz(found))
     damaged[damaged.index(found[array].tobytes()) + place] ^= 1
     assert outcome(bytes(damaged))[0] == "DATASET_MALFORMED"
