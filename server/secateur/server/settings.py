@@ -45,7 +45,7 @@ class ServerSettings(Settings):
         request_id_days: How long a request id is remembered, at least.
         max_watches: Most watches and waits of jobs at one time; further ones are refused.
         log_level: Least severity that is logged.
-        uploads_at_once: Uploads whose bytes are taken in at once, at up to 8 MiB of memory each; others wait.
+        uploads_at_once: Uploads whose bytes are taken in at once, at up to 12 MiB of memory each; others wait.
         upload_idle_seconds: How long an upload may send nothing.
         collect_seconds: Time between two sweeps for garbage.
         artifact_url_seconds: How long a URL of a file is good for, where the blob store has such; 0 for no URLs.

@@ -69,7 +69,7 @@ class UploadWriter:
         """Keeps some bytes: when it returns, they outlive a power cut.
 
         Args:
-            chunks: The bytes, `PART_BYTES` of them together unless they are the last that came.
+            chunks: The bytes. Each call is synced, and a part of its own in an object store: give about `PART_BYTES` together.
         """
         if self._local is None:
             data = b"".join(chunks)
