@@ -1,5 +1,6 @@
 """The least that grpc.aio can do, to hold the service against: an empty echo, a stream of chunks, a stream that is
-counted, the same of the service's own messages, a stream that is written to a file and synced once.
+counted, the same of the service's own messages, one of those that is hashed, a stream that is written to a file and synced
+once.
 
 `python -m tests.benchmarks.bare_server PORT` serves until it is killed.
 """
@@ -7,6 +8,7 @@ counted, the same of the service's own messages, a stream that is written to a f
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import sys
 import tempfile
@@ -25,6 +27,7 @@ UPLOAD = "/bare.Bare/Upload"
 KEEP = "/bare.Bare/Keep"
 DOWNLOAD_MESSAGES = "/bare.Bare/DownloadMessages"
 UPLOAD_MESSAGES = "/bare.Bare/UploadMessages"
+HASH_MESSAGES = "/bare.Bare/HashMessages"
 CHUNK = bytes(2**20)
 
 
@@ -61,6 +64,16 @@ async def _upload_messages(requests: AsyncIterator[UploadDatasetRequest], contex
     return await _upload((request.chunk async for request in requests), context)
 
 
+async def _hash_messages(requests: AsyncIterator[UploadDatasetRequest], context: Any) -> bytes:
+    digest = hashlib.sha256()
+    hashing = asyncio.ensure_future(asyncio.sleep(0))
+    async for request in requests:
+        await hashing
+        hashing = asyncio.ensure_future(asyncio.to_thread(digest.update, request.chunk))  # while the next one comes
+    await hashing
+    return digest.digest()
+
+
 async def serve(port: int) -> None:
     """Serves until cancelled."""
     server = grpc.aio.server()
@@ -75,6 +88,9 @@ async def serve(port: int) -> None:
         ),
         "UploadMessages": grpc.stream_unary_rpc_method_handler(
             _upload_messages, request_deserializer=UploadDatasetRequest.FromString
+        ),
+        "HashMessages": grpc.stream_unary_rpc_method_handler(
+            _hash_messages, request_deserializer=UploadDatasetRequest.FromString
         ),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bare.Bare", handlers),))

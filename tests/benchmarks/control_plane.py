@@ -6,7 +6,8 @@
 - `list`: a filtered page of 1,000 and of 1,000,000 jobs on PostgreSQL (target: ratio at most 1.5);
 - `watch`: 2,000 watchers of one job, an event a second for a minute (target: each within 1 s, none missing);
 - `blobs`: download and upload against a bare stream of the same chunks (target: 0.8 and 0.7 of its rate); against one
-  of the service's own messages, and one whose receiver writes to a file and syncs it once, which is what the disk allows;
+  of the service's own messages, one of those whose receiver hashes what comes, which is the least that a content-addressed
+  store does, and one whose receiver writes to a file and syncs it once, which is what the disk allows;
 - `create`: jobs created by 128 and by 32 clients at once, of one server and of two (target: 300 a second, none lost).
 
 What is compared takes turns, five times. Prints a table and writes docs/results/control_plane.json; `--quick` takes a
@@ -45,7 +46,16 @@ from secateur.v1 import dataset_service_pb2 as datasets_pb
 from secateur.v1 import dataset_service_pb2_grpc, job_service_pb2_grpc, model_service_pb2_grpc, resources_pb2
 from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import model_service_pb2 as models_pb
-from tests.benchmarks.bare_server import CHUNK, DOWNLOAD, DOWNLOAD_MESSAGES, ECHO, KEEP, UPLOAD, UPLOAD_MESSAGES
+from tests.benchmarks.bare_server import (
+    CHUNK,
+    DOWNLOAD,
+    DOWNLOAD_MESSAGES,
+    ECHO,
+    HASH_MESSAGES,
+    KEEP,
+    UPLOAD,
+    UPLOAD_MESSAGES,
+)
 from tests.benchmarks.filled import copies, digest, identifier
 from tests.benchmarks.served import Service, load, service
 from tests.support.postgres import postgres_server
@@ -246,7 +256,8 @@ async def _blobs(running: Service, chunks: int) -> dict[str, Any]:
             f"{side} / {other}": statistics.median(map(operator.truediv, rates[side], rates[other]))
             for side, *others in (
                 ("download", "bare download", "bare download of messages"),
-                ("upload", "bare upload", "bare upload of messages", "bare upload to disk"),
+                ("upload", "bare upload", "bare upload of messages", "bare upload that hashes", "bare upload to disk"),
+                ("bare upload that hashes", "bare upload of messages"),
             )
             for other in others
         },
@@ -275,7 +286,9 @@ async def _downloads(bare: grpc.aio.Channel, models: Any, chunks: int) -> dict[s
 async def _uploads(bare: grpc.aio.Channel, sets: Any, chunks: int) -> dict[str, list[float]]:
     bytes_only: Any = bare.stream_unary(UPLOAD)
     keep: Any = bare.stream_unary(KEEP)
-    messages: Any = bare.stream_unary(UPLOAD_MESSAGES, request_serializer=datasets_pb.UploadDatasetRequest.SerializeToString)
+    encode = datasets_pb.UploadDatasetRequest.SerializeToString
+    messages: Any = bare.stream_unary(UPLOAD_MESSAGES, request_serializer=encode)
+    hashed: Any = bare.stream_unary(HASH_MESSAGES, request_serializer=encode)
     rows = []
     for number in range(ROUNDS):
         file = _archive(chunks, seed=number)
@@ -288,6 +301,7 @@ async def _uploads(bare: grpc.aio.Channel, sets: Any, chunks: int) -> dict[str, 
         row = {
             "bare upload": chunks / await _seconds(bytes_only(_pieces(file))),
             "bare upload of messages": chunks / await _seconds(messages(_upload(spec, file))),
+            "bare upload that hashes": chunks / await _seconds(hashed(_upload(spec, file))),
             "bare upload to disk": chunks / await _seconds(keep(_pieces(file))),
             "upload": chunks / await _seconds(sets.UploadDataset(_upload(spec, file))),
         }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -21,11 +23,17 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = dict(line.split(": ", 1) for line in (ROOT / "deploy/local/Procfile").read_text().splitlines())
 
 
+PORTS = range(20_000, 30_000)
+"""Below those that systems take for outgoing connections: one of those could come in before a server that has yet to start."""
+
+
 def free_port() -> int:
-    """Returns a TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Returns a TCP port that was free a moment ago, drawn from so many that nobody else draws it now."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            port = secrets.choice(PORTS)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def until(condition: Callable[[], bool], what: str, timeout: float = 60) -> None:

@@ -7,6 +7,7 @@ Anything that is not a `SecateurError` is a defect and reaches the caller as "in
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
 
 class SecateurError(Exception):
@@ -25,6 +26,12 @@ class SecateurError(Exception):
         self.message = message
         self.field = field
         self.metadata = dict(metadata or {})
+
+    def __copy__(self) -> Self:
+        """Returns the same error for another caller to raise: an error keeps where it was raised."""
+        twin = type(self).__new__(type(self), *self.args)
+        vars(twin).update(vars(self))
+        return twin
 
 
 class InvalidArgument(SecateurError):

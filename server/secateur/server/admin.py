@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from secateur.core.access import Scope, Token
 from secateur.core.errors import SecateurError
+from secateur.server import forgetting
 from secateur.server.startup import StartError, check_migrated
 from secateur.store import Store
 from secateur.store.clock import utc_now
@@ -127,9 +128,8 @@ def prune_audit(
     older_than: Annotated[timedelta, typer.Option(help="Age, such as 400d.", parser=_duration, metavar="TIME")],
 ) -> None:
     """Deletes old records."""
-    with _store() as store, store.unit_of_work() as work:
-        deleted = work.audit.prune(utc_now() - older_than)
-        work.commit()
+    with _store() as store:
+        deleted = forgetting.prune_audit(store, utc_now() - older_than)
     typer.echo(f"{deleted} records are deleted.", err=True)
 
 

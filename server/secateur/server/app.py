@@ -122,7 +122,11 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
     ):
         watchers = Watchers(wakeups)
         feeds = Feeds(store=store, watchers=watchers, threads=threads, most=settings.max_watches)
-        forgetter = Forgetter(store, timedelta(days=settings.request_id_days))
+        forgetter = Forgetter(
+            store,
+            request_ids=timedelta(days=settings.request_id_days),
+            audit=timedelta(days=settings.audit_days) if settings.audit_days else None,
+        )
         forgetting = Periodic(forgetter.forget, interval_seconds=FORGET_SECONDS, threads=threads)
         sending = Periodic(relay.send_owed, interval_seconds=settings.relay_seconds, threads=threads)
         reaper = Reaper(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
@@ -53,7 +54,7 @@ class Batches(Generic[Q, A]):
         try:
             found = await self._threads.run(self._work, [asked for asked, _ in batch])
         except SecateurError as error:
-            found = [error] * len(batch)
+            found = [copy.copy(error) for _ in batch]
         except Exception as error:
             if len(batch) > 1:  # a defect that one of them meets is not the others' affair
                 for pair in batch:

@@ -1,35 +1,56 @@
-"""Forgets the idempotency keys of requests that nobody repeats any more."""
+"""Forgets what nobody asks for any more: the idempotency keys of old requests, and old rows of the audit log."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Final
 
 from secateur.store import Store
+from secateur.store.clock import utc_now
+from secateur.store.unit_of_work import UnitOfWork
 
 FORGET_SECONDS: Final = 600.0
 """Time between two rounds."""
 
 _BATCH: Final = 500
-"""Keys forgotten in one transaction, so that none holds up others for long."""
+"""Rows forgotten in one transaction, so that none holds up others for long."""
 
 
 class Forgetter:
-    """Forgets request ids.
+    """Forgets request ids and audit records.
 
     Args:
         store: Where they are.
-        window: How long they are remembered, at least.
+        request_ids: How long request ids are remembered, at least.
+        audit: How long audit records are kept, at least; None for ever.
     """
 
-    def __init__(self, store: Store, window: timedelta) -> None:
+    def __init__(self, store: Store, *, request_ids: timedelta, audit: timedelta | None) -> None:
         self._store = store
-        self._window = window
+        self._request_ids = request_ids
+        self._audit = audit
 
     def forget(self) -> None:
-        """Forgets the request ids that were used longer ago than the window."""
-        forgotten = _BATCH
-        while forgotten == _BATCH:
-            with self._store.unit_of_work() as work:
-                forgotten = work.requests.forget(datetime.now(UTC) - self._window, _BATCH)
-                work.commit()
+        """Forgets what is older than it has to be."""
+        now = utc_now()
+        _in_batches(self._store, lambda work: work.requests.forget(now - self._request_ids, _BATCH))
+        if self._audit is not None:
+            prune_audit(self._store, now - self._audit)
+
+
+def prune_audit(store: Store, before: datetime) -> int:
+    """Deletes the audit records from before a time, and returns how many there were."""
+    return _in_batches(store, lambda work: work.audit.prune(before, _BATCH))
+
+
+def _in_batches(store: Store, forget: Callable[[UnitOfWork], int]) -> int:
+    """Forgets in one transaction after the other until a batch is not full, and returns how many it was."""
+    total = 0
+    while True:
+        with store.unit_of_work() as work:
+            forgotten = forget(work)
+            work.commit()
+        total += forgotten
+        if forgotten < _BATCH:
+            return total

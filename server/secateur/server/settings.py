@@ -43,6 +43,7 @@ class ServerSettings(Settings):
         resend_seconds: How long a queue message may go unclaimed before it is sent again.
         max_pending_seconds: How long a job may wait for a worker before it ends EXPIRED; a job may ask for less.
         request_id_days: How long a request id is remembered, at least.
+        audit_days: How long rows of the audit log are kept, at least; 0 for ever.
         max_watches: Most watches and waits of jobs at one time; further ones are refused.
         log_level: Least severity that is logged.
         uploads_at_once: Uploads whose bytes are taken in at once, at up to 12 MiB of memory each; others wait.
@@ -70,6 +71,7 @@ class ServerSettings(Settings):
     resend_seconds: float = Field(default=RESEND_AFTER.total_seconds(), gt=0)
     max_pending_seconds: float = Field(default=7 * 24 * 3600.0, gt=0)
     request_id_days: float = Field(default=7.0, gt=0)
+    audit_days: float = Field(default=400.0, ge=0)
     max_watches: int = Field(default=5_000, ge=1)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     uploads_at_once: int = Field(default=32, ge=1)

@@ -61,7 +61,8 @@ class AuditRepository:
             for row in self._session.scalars(statement)
         )
 
-    def prune(self, before: datetime) -> int:
-        """Deletes the records from before a time, and returns how many there were."""
-        deleted = self._session.execute(delete(AuditRow).where(AuditRow.time < before))
+    def prune(self, before: datetime, most: int) -> int:
+        """Deletes up to `most` records from before a time, and returns how many."""
+        old = select(AuditRow.id).where(AuditRow.time < before).limit(most)
+        deleted = self._session.execute(delete(AuditRow).where(AuditRow.id.in_(old)))
         return cast("CursorResult[Any]", deleted).rowcount

@@ -137,21 +137,6 @@ def test_an_upload_that_breaks_off_goes_on_where_it_was(api: Api) -> None:
     assert (dataset.size_bytes, dataset.train_images) == (len(LARGE), 60)
 
 
-def test_short_chunks_are_kept_before_they_are_many(api: Api) -> None:
-    broken = threading.Event()
-
-    def breaking() -> Iterator[pb.UploadDatasetRequest]:
-        yield from messages(api, SET, until=0)
-        for place in range(1_100):
-            yield pb.UploadDatasetRequest(chunk=SET[place : place + 1])
-        broken.wait(20)
-
-    call = api.datasets.UploadDataset.future(breaking())
-    until(lambda: committed(api, SET) == 1_024, "some bytes have been written")
-    call.cancel()
-    broken.set()
-
-
 @pytest.mark.parametrize("length", [1_000_003, 2**20])
 def test_chunks_may_have_any_length(api: Api, length: int) -> None:
     (spec, *_) = messages(api, LARGE)

@@ -89,7 +89,11 @@ def test_what_keeps_a_batch_from_being_done_is_told_to_all_of_it() -> None:
     async def scenario() -> None:
         work = Work()
         async with batches(work) as batched:
-            assert [type(each) for each in await asked(batched, work, 2, 14)] == [Unavailable, Unavailable]
+            one, other = await asked(batched, work, 2, 14)
+        for each in (one, other):
+            assert isinstance(each, Unavailable)
+            assert (each.reason, str(each)) == ("DATABASE_UNAVAILABLE", "gone")
+        assert one is not other  # each is raised in a call of its own
         assert work.batches == [[0], [2, 14]]
 
     asyncio.run(scenario())

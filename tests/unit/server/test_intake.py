@@ -1,10 +1,11 @@
-"""Uploads that are cancelled at an awkward moment. All else is tested over the wire."""
+"""Uploads that are cancelled at an awkward moment, and what they take of memory. All else is tested over the wire."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import threading
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,11 +13,13 @@ import psutil
 import pytest
 
 from migrations.upgrade import upgrade
+from secateur.core.errors import InvalidArgument
 from secateur.core.specs import Augmentation
 from secateur.server.datasets.intake import Intake, Upload
 from secateur.server.threads import Threads
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
+from secateur.store.files import FileSystem
 from secateur.store.uploads import UploadStore
 
 DATA = b"not a data set" * 1_000
@@ -57,5 +60,32 @@ def test_a_call_that_is_cancelled_while_its_last_bytes_are_written_leaves_no_fil
 
     asyncio.run(run())
     assert uploads.committed("default", DIGEST) == len(DATA)
+    threads.close()
+    store.close()
+
+
+def test_many_short_chunks_take_little_memory_and_are_one_part(tmp_path: Path) -> None:
+    database, files, chunks = f"sqlite:///{tmp_path}/secateur.db", f"memory://{tmp_path}", 20_000
+    upgrade(database)
+    store, threads = Store(database), Threads(1)
+    intake = Intake(store, BlobStore(files), UploadStore(files), at_once=1, idle_seconds=9)
+    held: list[int] = []
+
+    async def parts() -> AsyncIterator[Upload | memoryview]:
+        yield Upload("default", "set", "", chunks + 1, DIGEST, 0, (), Augmentation(), validate_only=False)
+        tracemalloc.start()
+        for _ in range(chunks):
+            yield memoryview(b"x")
+            await asyncio.sleep(0)  # as on a wire
+        held.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+
+    async def accepted() -> None:
+        pass
+
+    with pytest.raises(InvalidArgument, match="20,000 of 20,001 bytes"):
+        asyncio.run(intake.take_in(parts(), threads=threads, on_accepted=accepted))
+    assert held[0] < 50 * chunks  # a memoryview of its own for each takes four times that
+    assert list(FileSystem(files).sizes("uploads").values()) == [chunks]
     threads.close()
     store.close()

@@ -5,7 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from secateur.server.forgetting import Forgetter, prune_audit
 from secateur.store import Store
+from secateur.store.clock import utc_now
 from secateur.store.records import AuditRecord
 from tests.support.store import Clock
 
@@ -46,9 +50,21 @@ def test_the_newest_come_first_and_are_selected_by_project_token_and_time(store:
 
 
 def test_pruning_takes_what_is_older_and_nothing_else(store: Store, clock: Clock) -> None:
-    old, new = record(clock), record(clock, time=clock.now + timedelta(days=1))
+    old = [record(clock, request_id=f"r{number}") for number in range(1_200)]
+    new = record(clock, time=clock.now + timedelta(days=1))
     with store.unit_of_work() as work:
-        work.audit.add([old, new])
-        assert work.audit.prune(new.time) == 1
+        work.audit.add([*old, new])
+        assert work.audit.prune(new.time, 1) == 1
         work.commit()
+    assert prune_audit(store, new.time) == 1_199
     assert listed(store) == [new]
+
+
+@pytest.mark.parametrize(("keep", "left"), [(timedelta(days=2), [1]), (None, [1, 3])])
+def test_a_server_forgets_what_is_older_than_its_setting(store: Store, keep: timedelta | None, left: list[int]) -> None:
+    ages = {days: AuditRecord(utc_now() - timedelta(days=days), "t1", "one", "m", "r", "OK", str(days)) for days in (3, 1)}
+    with store.unit_of_work() as work:
+        work.audit.add(ages.values())
+        work.commit()
+    Forgetter(store, request_ids=timedelta(days=7), audit=keep).forget()
+    assert listed(store) == [ages[days] for days in left]

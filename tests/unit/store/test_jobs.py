@@ -180,7 +180,7 @@ def test_request_ids_of_any_number_of_projects_are_forgotten(store: Store) -> No
         for key in keys:
             work.requests.remember(key, "f", "job")
         work.commit()
-    Forgetter(store, timedelta(0)).forget()
+    Forgetter(store, request_ids=timedelta(0), audit=None).forget()
     with store.snapshot() as work:
         assert {work.requests.answer(key, "f") for key in keys[::100]} == {None}
 

@@ -24,7 +24,7 @@ from secateur.store.records import DatasetRecord
 from secateur.store.uploads import PART_BYTES, UploadStore, UploadWriter
 
 _CHUNKS: Final = 1024
-"""Most chunks to write at once, however short: each takes memory of its own."""
+"""Most chunks to hold, however short, before they are made one: each takes memory of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +130,11 @@ class Intake:
                 raise malformed(f"The file has {upload.size_bytes:,} bytes, as announced", "more of them")
             size += len(part)
             chunks.append(part)
-            if size >= PART_BYTES or len(chunks) == _CHUNKS:
+            if size >= PART_BYTES:
                 yield chunks
                 size, chunks = 0, []
+            elif len(chunks) == _CHUNKS:
+                chunks = [memoryview(b"".join(chunks))]
         if chunks:
             yield chunks
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,8 +75,7 @@ class Feed:
         if self._failure is None:
             await self._changed.wait()
         if isinstance(self._failure, SecateurError):
-            failure = self._failure  # each watcher gets an error of its own: they are raised in different places
-            raise type(failure)(failure.reason, failure.message, field=failure.field, metadata=failure.metadata)
+            raise copy.copy(self._failure)
         if self._failure is not None:
             raise RuntimeError("The events of a job could not be read") from self._failure
 
