@@ -11,7 +11,7 @@ export SECATEUR_DATA_DIR ?= $(CURDIR)/.secateur
 .DEFAULT_GOAL := help
 # Messages that `make fuzz` sends.
 MESSAGES ?= 200000
-.PHONY: help install demo up test fuzz chaos check lock proto bench uploads clean
+.PHONY: help install demo up test fuzz chaos rolling check lock proto bench uploads clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
@@ -40,6 +40,9 @@ fuzz: install  ## Fuzz every RPC of a real server; MESSAGES=1000000 for more
 
 chaos: install  ## Run 200 jobs while everything is killed and paused; CHAOS="--seed 2 --database sqlite" for another run
 	$(BIN)/python -m tests.chaos.run $(CHAOS)
+
+rolling: install  ## Run the tests of store and server of an earlier COMMIT on the database of this one
+	$(BIN)/python -m tests.rolling.run $(COMMIT)
 
 check: install  ## Lint, types, import contracts, proto drift, migrations drift
 	$(BIN)/ruff check .
