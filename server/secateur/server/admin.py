@@ -23,7 +23,7 @@ from secateur.server.startup import StartError, check_migrated
 from secateur.store import Store
 from secateur.store.clock import utc_now
 from secateur.store.records import AuditRecord, TokenRecord
-from secateur.store.settings import Settings
+from secateur.store.settings import LONGEST_DAYS, Settings
 
 _PROJECT: Final = re.compile("[a-z][a-z0-9-]{0,62}")
 _DURATION: Final = re.compile("([1-9][0-9]{0,5})([smhdw])")
@@ -49,7 +49,10 @@ def _duration(value: str) -> timedelta:
     found = _DURATION.fullmatch(value)
     if found is None:
         raise typer.BadParameter(f"A time is a number and a unit of s, m, h, d or w, such as 90d. Received: {value!r}")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    duration = timedelta(**{_UNITS[found[2]]: int(found[1])})
+    if duration > timedelta(days=LONGEST_DAYS):
+        raise typer.BadParameter(f"A time is at most {LONGEST_DAYS}d. Received: {value!r}")
+    return duration
 
 
 Project = Annotated[str | None, typer.Option(help="Project id.", parser=_project, show_default=False)]

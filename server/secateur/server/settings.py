@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from secateur.store.quotas import Quotas
 from secateur.store.reaper import RESEND_AFTER
-from secateur.store.settings import Settings
+from secateur.store.settings import Days, Seconds, Settings
 
 
 def _address(address: str) -> str:
@@ -68,10 +68,10 @@ class ServerSettings(Settings):
     relay_seconds: float = Field(default=1.0, gt=0)
     reap_seconds: float = Field(default=5.0, gt=0)
     resolve_refresh_seconds: float = Field(default=1.0, gt=0, le=3.0)
-    resend_seconds: float = Field(default=RESEND_AFTER.total_seconds(), gt=0)
-    max_pending_seconds: float = Field(default=7 * 24 * 3600.0, gt=0)
-    request_id_days: float = Field(default=7.0, gt=0)
-    audit_days: float = Field(default=400.0, ge=0)
+    resend_seconds: Seconds = Field(default=RESEND_AFTER.total_seconds(), gt=0)
+    max_pending_seconds: Seconds = Field(default=7 * 24 * 3600.0, gt=0)
+    request_id_days: Days = Field(default=7.0, gt=0)
+    audit_days: Days = Field(default=400.0, ge=0)
     max_watches: int = Field(default=5_000, ge=1)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     uploads_at_once: int = Field(default=32, ge=1)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from secateur.store.ages import SHORTEST_GRACE, Ages
 from secateur.store.database import Timeouts
+
+LONGEST_DAYS: Final = 36_500
+"""Longest time that can be asked for, in days, which is a hundred years: the calendar ends."""
+
+Seconds = Annotated[float, Field(le=LONGEST_DAYS * 24 * 3600.0)]
+Days = Annotated[float, Field(le=LONGEST_DAYS)]
 
 
 def _under_data_dir(pattern: str) -> Any:
@@ -48,13 +54,13 @@ class Settings(BaseSettings):
     statement_timeout_seconds: float = Field(default=Timeouts.statement_seconds, ge=0)
     redis_url: str = _under_data_dir("unix://{}/redis.sock")
     blob_url: str = _under_data_dir("file://{}/blobs")
-    lease_seconds: float = Field(default=30.0, gt=0)
+    lease_seconds: Seconds = Field(default=30.0, gt=0)
     max_running_jobs: int | None = Field(default=None, ge=1)
-    max_run_seconds: float = Field(default=24 * 3600.0, gt=0)
-    blob_grace_seconds: float = Field(default=24 * 3600.0, ge=SHORTEST_GRACE.total_seconds())
-    upload_retention_seconds: float = Field(default=7 * 24 * 3600.0, gt=0)
-    training_retention_seconds: float = Field(default=30 * 24 * 3600.0, gt=0)
-    deleted_retention_seconds: float = Field(default=30 * 24 * 3600.0, ge=3600)
+    max_run_seconds: Seconds = Field(default=24 * 3600.0, gt=0)
+    blob_grace_seconds: Seconds = Field(default=24 * 3600.0, ge=SHORTEST_GRACE.total_seconds())
+    upload_retention_seconds: Seconds = Field(default=7 * 24 * 3600.0, gt=0)
+    training_retention_seconds: Seconds = Field(default=30 * 24 * 3600.0, gt=0)
+    deleted_retention_seconds: Seconds = Field(default=30 * 24 * 3600.0, ge=3600)
 
     @property
     def database_timeouts(self) -> Timeouts:

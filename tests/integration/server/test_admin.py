@@ -25,6 +25,7 @@ from secateur.store.records import AuditRecord
 from secateur.v1 import job_service_pb2 as jobs
 from tests.support.access import authorized
 from tests.support.server import Api, refusal, running
+from tests.support.stack import until
 
 CREATE = "/secateur.v1.JobService/CreateJob"
 
@@ -110,7 +111,7 @@ def test_the_audit_log_is_listed_newest_first_and_pruned(store: Store, project: 
         AuditRecord(
             now - timedelta(days=age), "t1", project, "/secateur.v1.JobService/CreateJob", f"job-{age}", "OK", f"r{age}"
         )
-        for age in (500, 10, 0)
+        for age in (350, 10, 0)  # no server prunes them of itself
     ]
     with store.unit_of_work() as work:
         work.audit.add(kept)
@@ -119,14 +120,36 @@ def test_the_audit_log_is_listed_newest_first_and_pruned(store: Store, project: 
     def listed(*arguments: str) -> list[str]:
         return [row["resource"] for row in rows(run("audit", "list", "--project", project, "--json", *arguments))]
 
-    assert listed() == ["job-0", "job-10", "job-500"]
+    assert listed() == ["job-0", "job-10", "job-350"]
     assert listed("--since", "11d") == ["job-0", "job-10"]
     assert listed("--limit", "1") == ["job-0"]
     assert listed("--token", "t2") == []
-    assert "1 records are deleted" in run("audit", "prune", "--older-than", "400d").stderr
+    assert "1 records are deleted" in run("audit", "prune", "--older-than", "300d").stderr
     assert listed() == ["job-0", "job-10"]
     (line,) = run("audit", "list", "--project", project, "--limit", "1").stdout.splitlines()
     assert line.split()[1:] == ["t1", project, CREATE, "OK", "job-0", "r0"]
+
+
+def test_a_server_prunes_what_is_older_than_its_setting(settings: ServerSettings, store: Store, project: str) -> None:
+    now = datetime.now(UTC)
+    old, new = (AuditRecord(now - timedelta(days=age), "t1", project, CREATE, "job", "OK", str(age)) for age in (3, 1))
+    with store.unit_of_work() as work:
+        work.audit.add([old, new])
+        work.commit()
+
+    def kept() -> tuple[AuditRecord, ...]:
+        with store.snapshot() as work:
+            return work.audit.list(project=project, limit=9)
+
+    with running(settings.model_copy(update={"audit_days": 2.0})):
+        until(lambda: kept() == (new,), "the older one is gone")
+
+
+@pytest.mark.parametrize("command", [("list", "--since"), ("prune", "--older-than")])
+def test_a_time_before_the_calendar_is_refused(command: tuple[str, str]) -> None:
+    found = run("audit", *command, "999999w")
+    assert found.exit_code == 2
+    assert "at most 36500d" in " ".join(found.stderr.replace("│", " ").split())
 
 
 def test_what_cannot_be_done_is_one_line(settings: ServerSettings, tmp_path: Path) -> None:

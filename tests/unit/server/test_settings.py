@@ -51,6 +51,14 @@ def test_the_environment_overrides_the_defaults(monkeypatch: pytest.MonkeyPatch)
     assert (settings.listen_address, settings.reap_seconds) == ("127.0.0.1:6000", 0.5)
 
 
+@pytest.mark.parametrize("name", ["request_id_days", "audit_days", "max_pending_seconds", "deleted_retention_seconds"])
+@pytest.mark.parametrize("value", [1e10, float("inf"), float("nan")])
+def test_a_time_that_no_calendar_holds_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ValidationError, match=name):
+        ServerSettings.model_validate({name: value})
+    ServerSettings.model_validate({name: 36_500})
+
+
 def test_no_password_of_a_url_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECATEUR_DATABASE_URL", "postgresql://me:hunter2@db/secateur")
     monkeypatch.setenv("SECATEUR_REDIS_URL", "redis://:hunter2@cache/0")
