@@ -46,7 +46,7 @@ def inspected(data: bytes, class_names: tuple[str, ...] = ()) -> Contents:
     """Returns what a file holds whose bytes came in pieces of a thousand. Raises as `inspect` does."""
     checksums = Checksums()
     for start in range(0, len(data), 1_000):
-        checksums.update([data[start : start + 1_000]])
+        checksums.update(data[start : start + 1_000])
     return inspect(io.BytesIO(data), checksums, class_names)
 
 

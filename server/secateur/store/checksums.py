@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterable
 from typing import BinaryIO
 
 from isal import isal_zlib
@@ -22,19 +21,15 @@ class Checksums:
         self._ends = [0]
         self._crcs = [0]
 
-    def update(self, chunks: Iterable[bytes | memoryview]) -> None:
+    def update(self, data: bytes | memoryview) -> None:
         """Takes in the bytes that come next.
 
         Args:
-            chunks: The bytes. Give some mebibytes together: what comes in one call is what `crc32` may have to read again.
+            data: The bytes. Give some mebibytes together; but what comes in one call is what `crc32` may have to read again.
         """
-        end, crc = self._ends[-1], self._crcs[-1]
-        for chunk in chunks:
-            self._sha256.update(chunk)
-            crc = isal_zlib.crc32(chunk, crc)
-            end += len(chunk)
-        self._ends.append(end)
-        self._crcs.append(crc)
+        self._sha256.update(data)
+        self._crcs.append(isal_zlib.crc32(data, self._crcs[-1]))
+        self._ends.append(self._ends[-1] + len(data))
 
     @property
     def sha256(self) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import mmap
 import os
-from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -31,28 +29,26 @@ class GrowingFile:
     def __init__(self, path: Path) -> None:
         self._file = FileIO(path, "xb")
         self._size = 0
-        self._buffer = mmap.mmap(-1, 1)  # it begins where a page does, as memory has to that a disk reads from
 
-    def append(self, chunks: Sequence[bytes | memoryview]) -> None:
-        """Adds bytes: when it returns, they outlive a power cut.
+    def append(self, data: bytes | memoryview) -> None:
+        """Adds bytes to the end: when it returns, they outlive a power cut.
 
         Args:
-            chunks: The bytes.
+            data: The bytes. They go past the page cache if they begin where a page of memory does, and are whole blocks.
         """
-        size = sum(map(len, chunks))
-        if size > len(self._buffer):
-            self._buffer = mmap.mmap(-1, size)
-        end = 0
-        for chunk in chunks:
-            self._buffer[end : end + len(chunk)] = chunk
-            end += len(chunk)
-        self._pass_cache(size % _BLOCK_BYTES == 0 and self._size % _BLOCK_BYTES == 0)
-        with memoryview(self._buffer) as view:
-            written = 0
-            while written < size:
-                written += os.write(self._file.fileno(), view[written:size])
+        past_cache = len(data) % _BLOCK_BYTES == 0 == self._size % _BLOCK_BYTES
+        self._pass_cache(past_cache)
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[os.write(self._file.fileno(), left) :]
+            except OSError as error:
+                if not past_cache or error.errno != errno.EINVAL:  # which says: not from there, or not so few
+                    raise
+                past_cache = False
+                self._pass_cache(past_cache)
         os.fdatasync(self._file.fileno())
-        self._size += size
+        self._size += len(data)
 
     def close(self) -> None:
         """Ends writing."""

@@ -25,7 +25,7 @@ from tests.support.server import Api, make_settings, refusal, running
 from tests.support.stack import Stack, until
 from tests.support.store import redis_server
 
-LARGE = npz(arrays(60, 9, side=400))
+LARGE = npz(arrays(60, 9, side=440))
 """Two parts and a bit."""
 DIGEST = hashlib.sha256(LARGE).hexdigest()
 CHUNK = 2**20

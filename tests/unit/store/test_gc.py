@@ -165,7 +165,7 @@ def test_checkpoints_go_with_their_job_trainings_and_uploads_with_their_age(
         CheckpointStore(blob_url, job).write(KEY, b"weights")
     CheckpointStore(blob_url, running.id).write("d" * 64, b"shared", shared=True)
     with closing(UploadStore(blob_url).writer("p", KEY, 0)) as writer:
-        writer.write([b"data"])
+        writer.write(b"data")
 
     assert sweep(timedelta()) == {}
     assert sweep(1.1 * DAY) == {"checkpoints": 2}

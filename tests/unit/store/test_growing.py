@@ -19,17 +19,20 @@ BLOCK = 64 * 1024
 SIZES = st.sampled_from([0, 1, 4_095, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 5 * BLOCK])
 
 
-@given(st.lists(st.lists(SIZES, max_size=3), max_size=6))
+@given(st.lists(st.tuples(SIZES, st.sampled_from([0, 1, 512, 4_096])), max_size=6))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_what_is_added_is_there_at_once_whatever_its_length(tmp_path: Path, calls: list[list[int]]) -> None:
+def test_what_is_added_is_there_at_once_whatever_its_length_and_its_place_in_memory(
+    tmp_path: Path, pieces: list[tuple[int, int]]
+) -> None:
     path = tmp_path / "file"
     path.unlink(missing_ok=True)
     expected = b""
     with closing(GrowingFile(path)) as file:
-        for number, sizes in enumerate(calls):
-            chunks = [bytes([number * 10 + place + 1]) * size for place, size in enumerate(sizes)]
-            file.append(chunks)
-            expected += b"".join(chunks)
+        for number, (size, place) in enumerate(pieces):
+            data = memoryview(mmap.mmap(-1, 6 * BLOCK))[place : place + size]
+            data[:] = bytes([number + 1]) * size
+            file.append(data)
+            expected += data
             assert path.read_bytes() == expected
 
 
@@ -45,10 +48,11 @@ def test_whole_blocks_do_not_fill_the_page_cache(tmp_path: Path) -> None:
     mounts = [mount for mount in psutil.disk_partitions(all=True) if tmp_path.is_relative_to(mount.mountpoint)]
     if max(mounts, key=lambda mount: len(mount.mountpoint)).fstype == "tmpfs":
         pytest.skip("this file system is all in memory")
-    path = tmp_path / "file"
+    path, blocks = tmp_path / "file", mmap.mmap(-1, 16 * BLOCK)
+    blocks.write(os.urandom(16 * BLOCK))
     with closing(GrowingFile(path)) as file:
-        file.append([os.urandom(16 * BLOCK)])
-        file.append([b"and a bit"])
+        file.append(memoryview(blocks))
+        file.append(b"and a bit")
     assert cached(path) == [False] * 16 + [True]
 
 

@@ -25,7 +25,7 @@ def url(blob_url: str) -> str:
 
 def append(uploads: UploadStore, project: str, offset: int, data: bytes) -> None:
     with closing(uploads.writer(project, DIGEST, offset)) as writer:
-        writer.write([data])
+        writer.write(data)
 
 
 def copied(uploads: UploadStore, project: str = "p") -> tuple[bytes, str]:
@@ -93,9 +93,8 @@ def test_who_wrote_all_of_a_file_has_it_in_one_place_and_knows_its_digest(tmp_pa
     uploads, blobs = UploadStore(f"file://{tmp_path}"), BlobStore(f"file://{tmp_path}")
     with closing(uploads.writer("p", DIGEST, 0)) as writer:
         for start in range(0, len(DATA), 1_000):
-            chunks = [DATA[start : start + 300], DATA[start + 300 : start + 1_000]]
-            writer.write(chunks)
-            writer.hash(chunks)
+            writer.write(DATA[start : start + 1_000])
+            writer.hash(DATA[start : start + 1_000])
             assert uploads.committed("p", DIGEST) == min(start + 1_000, len(DATA))
     assert writer.whole(len(DATA) + 1) is None
     whole = writer.whole(len(DATA))
@@ -114,8 +113,8 @@ def test_who_wrote_a_part_of_a_file_does_not_have_it(url: str) -> None:
     uploads = UploadStore(url)
     append(uploads, "p", 0, DATA[:100])
     with closing(uploads.writer("p", DIGEST, 100)) as writer:
-        writer.write([DATA[100:]])
-        writer.hash([DATA[100:]])
+        writer.write(DATA[100:])
+        writer.hash(DATA[100:])
     assert writer.whole(len(DATA)) is None
     assert copied(uploads) == (DATA, DIGEST)
 
@@ -123,9 +122,9 @@ def test_who_wrote_a_part_of_a_file_does_not_have_it(url: str) -> None:
 def test_a_writer_goes_on_where_another_upload_of_the_file_has_cleared_it_away(url: str) -> None:
     uploads = UploadStore(url)
     with closing(uploads.writer("p", DIGEST, 0)) as writer:
-        writer.write([DATA[:100]])
+        writer.write(DATA[:100])
         uploads.discard("p", DIGEST)
-        writer.write([DATA[100:]])
+        writer.write(DATA[100:])
         assert writer.whole(len(DATA)) is None
         assert uploads.committed("p", DIGEST) == 0
     append(uploads, "p", 0, DATA[:100])
@@ -136,9 +135,9 @@ def test_two_writers_of_one_file_do_not_disturb_each_other(url: str) -> None:
     uploads = UploadStore(url)
     with closing(uploads.writer("p", DIGEST, 0)) as one, closing(uploads.writer("p", DIGEST, 0)) as other:
         for start in range(0, len(DATA), 1_000):
-            other.write([DATA[start : start + 1_000]])
-            one.write([DATA[start : start + 500]])
-            one.write([DATA[start + 500 : start + 1_000]])
+            other.write(DATA[start : start + 1_000])
+            one.write(DATA[start : start + 500])
+            one.write(DATA[start + 500 : start + 1_000])
     assert copied(uploads) == (DATA, DIGEST)
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from secateur.core import datasets
 from secateur.core.datasets import Dataset, check_augmentation
@@ -21,10 +21,7 @@ from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.checksums import Checksums
 from secateur.store.records import DatasetRecord
-from secateur.store.uploads import PART_BYTES, UploadStore, UploadWriter
-
-_CHUNKS: Final = 1024
-"""Most chunks to hold, however short, before they are made one: each takes memory of its own."""
+from secateur.store.uploads import PART_BYTES, UploadStore, UploadWriter, new_buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +62,8 @@ class Intake:
         store: Where data sets are kept.
         blobs: Where their files are kept.
         uploads: Where files are kept that are not whole yet.
-        at_once: Uploads whose bytes are taken in at once; others wait before they send any. Each takes up to three
-            times `PART_BYTES` of memory.
+        at_once: Uploads whose bytes are taken in at once; others wait before they send any. Each takes up to twice
+            `PART_BYTES` of memory.
         idle_seconds: How long an upload may send nothing before it has to start again where it was.
     """
 
@@ -105,38 +102,40 @@ class Intake:
         return await threads.run(self._finish, upload, writer)
 
     async def _keep(self, upload: Upload, parts: _Parts, writer: UploadWriter, threads: Threads) -> None:
-        """Keeps the chunks of an upload: some are written while the next are received."""
+        """Keeps the bytes of an upload: some are written while the next are received."""
         writing: asyncio.Future[Any] = asyncio.ensure_future(asyncio.sleep(0))
         try:
             async with aclosing(self._gathered(upload, parts)) as gathered:
-                async for chunks in gathered:
+                async for data in gathered:
                     await asyncio.wait({writing})  # not the future itself: a call that is cancelled must not let go of it
                     writing.result()
-                    writing = asyncio.gather(threads.run(writer.write, chunks), threads.run(writer.hash, chunks))
+                    writing = asyncio.gather(threads.run(writer.write, data), threads.run(writer.hash, data))
         finally:
             # Also where the call is cancelled during the wait: the file is closed as soon as nobody writes to it.
             writing.add_done_callback(lambda written: _close(writer, written))
             await asyncio.wait({writing})
         writing.result()
 
-    async def _gathered(self, upload: Upload, parts: _Parts) -> AsyncGenerator[list[memoryview], None]:
-        """Yields chunks that are worth writing."""
-        end, size, chunks = upload.write_offset, 0, list[memoryview]()
+    async def _gathered(self, upload: Upload, parts: _Parts) -> AsyncGenerator[memoryview, None]:
+        """Yields the bytes of an upload, as many as are worth writing; they are good until the next but one are drawn."""
+        buffers = [new_buffer(), new_buffer()]
+        end, size = upload.write_offset, 0
         while (part := await self._next(parts)) is not None:
             if isinstance(part, Upload):
                 raise malformed("An upload is one `spec`, then its chunks", "parts in another order", field="spec")
             end += len(part)
             if end > upload.size_bytes:
                 raise malformed(f"The file has {upload.size_bytes:,} bytes, as announced", "more of them")
-            size += len(part)
-            chunks.append(part)
-            if size >= PART_BYTES:
-                yield chunks
-                size, chunks = 0, []
-            elif len(chunks) == _CHUNKS:
-                chunks = [memoryview(b"".join(chunks))]
-        if chunks:
-            yield chunks
+            while part:
+                fitting = min(len(part), PART_BYTES - size)
+                buffers[0][size : size + fitting] = part[:fitting]
+                part, size = part[fitting:], size + fitting
+                if size == PART_BYTES:
+                    yield buffers[0]
+                    buffers.reverse()
+                    size = 0
+        if size:
+            yield buffers[0][:size]
 
     async def _next(self, parts: _Parts) -> Upload | memoryview | None:
         try:
