@@ -217,15 +217,16 @@ def _labels(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> _La
     rows: dict[int, int] = {}
     with archive.open(member) as file:
         for labels in read_labels(file, read_header(file, name)):
-            if min(labels) < 0 or max(labels) >= MAX_CLASSES:
+            counted = Counter(labels)
+            if min(counted) < 0 or max(counted) >= MAX_CLASSES:
                 row, label = next(item for item in enumerate(labels, counts.total()) if not 0 <= item[1] < MAX_CLASSES)
                 raise InvalidArgument(
                     "DATASET_LABEL_INVALID",
                     f"{name}[{row}] must be the number of a class, from 0 to at most {MAX_CLASSES - 1}. Received: {label}",
                     field="chunk",
                 )
-            rows |= {label: counts.total() + labels.index(label) for label in set(labels) - rows.keys()}
-            counts.update(labels)
+            rows |= {label: counts.total() + labels.index(label) for label in counted.keys() - rows.keys()}
+            counts.update(counted)
     return _Labels(name, counts, rows)
 
 
