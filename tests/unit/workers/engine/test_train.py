@@ -94,6 +94,18 @@ def test_a_loss_that_is_no_number_at_any_rate_ends_the_training(data: Data) -> N
     assert (failure.value.reason, failure.value.field) == ("TRAINING_DIVERGED", "recipe.learning_rate")
 
 
+@pytest.mark.parametrize(
+    ("bias", "scale", "sign"), [(-1e3, 1.0, "every image gets the same answer"), (0.0, 1e6, "the loss grew without bound")]
+)
+def test_a_network_that_no_device_could_run_ends_the_training(data: Data, bias: float, scale: float, sign: str) -> None:
+    """Its loss is a number all the time: dead units, and outputs out of all proportion."""
+    hidden = keras.layers.Dense(8, "relu", bias_initializer=keras.initializers.Constant(bias))
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), hidden, keras.layers.Dense(10), keras.layers.Rescaling(scale)]
+    with pytest.raises(FailedPrecondition, match=sign) as failure:
+        train(keras.Sequential(layers), data, replace(QUICK, learning_rate=1e-6, epochs=1), seed=0)
+    assert (failure.value.reason, failure.value.field) == ("TRAINING_DIVERGED", "recipe.learning_rate")
+
+
 def test_training_ends_early_once_it_stalls(graph: LayerGraph, data: Data) -> None:
     contrary = replace(data, validation=replace(data.validation, labels=(data.validation.labels + 1) % 10))
     kept: list[Checkpoint] = []

@@ -26,7 +26,12 @@ from secateur.workers.engine.schedules import optimizer_of
 from secateur.workers.engine.targets import Distilled, distilled_accuracy, with_teacher
 
 RESTARTS: Final = 2
-"""How often a training whose loss stops being a number starts over, each time at a lower rate."""
+"""How often a training that diverges starts over, each time at a lower rate."""
+_LARGEST_LOSS: Final = 1_000.0
+"""Mean loss of an epoch above which a training has diverged: guessing among a thousand classes costs 7. Where batch norm hides
+that weights grow without bound it stays finite, and the network cannot be converted for a device."""
+_ANSWERS: Final = 200
+"""Images that must not all get the same answer: of a network whose units are dead, LiteRT cannot run the int8 file."""
 _SLOWER: Final = 0.3
 _STEP_SECONDS: Final = 5.0
 """Steps are reported no more often than this: every report is an event of the job that is kept."""
@@ -48,8 +53,9 @@ def train(
     """Trains the model in place and leaves it with the weights of its best epoch on the validation split.
 
     The test split is not looked at. On one machine's CPU the same model, data, recipe and seed give the same result, whether
-    or not the training was interrupted and resumed. A loss that stops being a finite number starts the training over at a
-    lower rate, at most `RESTARTS` times.
+    or not the training was interrupted and resumed. A training that diverges starts over at a lower rate, at most
+    `RESTARTS` times: one whose loss stops being a finite number, or is absurdly high over an epoch, or whose network answers
+    the same to every image.
 
     Args:
         model: Freshly built; input (n, height, width, channels), output (n, classes).
@@ -64,7 +70,7 @@ def train(
         on_checkpoint: Given a checkpoint after every epoch; None makes none.
 
     Raises:
-        FailedPrecondition: TRAINING_DIVERGED, if the loss is no finite number even at the lowest rate.
+        FailedPrecondition: TRAINING_DIVERGED, if it does even at the lowest rate.
         InvalidArgument: CHECKPOINT_MISMATCH, if the checkpoint is of another training.
     """
     checkpoint = resume
@@ -81,8 +87,8 @@ def train(
             if restarts == RESTARTS:
                 raise FailedPrecondition(
                     "TRAINING_DIVERGED",
-                    f"The training loss stopped being a finite number in epoch {diverged.epoch}, even at a learning rate of "
-                    f"{rate:g}; lower it further. Received: loss={diverged.loss}",
+                    f"The training diverged in epoch {diverged.epoch}, even at a learning rate of {rate:g}: {diverged.sign}; "
+                    f"lower it further. Received: loss={diverged.loss:g}",
                     field="recipe.learning_rate",
                 ) from None
             restarts, checkpoint = restarts + 1, None
@@ -98,10 +104,11 @@ def best_epoch(epochs: Sequence[Epoch]) -> Epoch:
 
 
 class _DivergedError(Exception):
-    def __init__(self, epoch: int, loss: float) -> None:
-        super().__init__(f"epoch {epoch}, loss {loss}")
+    def __init__(self, epoch: int, loss: float, sign: str = "the loss grew without bound") -> None:
+        super().__init__(f"epoch {epoch}, loss {loss}, {sign}")
         self.epoch = epoch
         self.loss = loss
+        self.sign = sign
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +180,11 @@ class _Run:
 
     def _ended(self, epochs: tuple[Epoch, ...], best_weights: list[NDArray[Any]]) -> Training:
         self.model.set_weights(best_weights)
-        return Training(epochs, best_epoch(epochs), self.restarts)
+        best = best_epoch(epochs)
+        answers = np.asarray(self.model(self.data.validation.first(_ANSWERS), training=False))
+        if len(answers) > 1 and not np.ptp(answers, axis=0).any():
+            raise _DivergedError(best.number, best.loss, "every image gets the same answer")
+        return Training(epochs, best, self.restarts)
 
     def _trainee(self, images: keras.Model) -> keras.Model:
         """Returns the model from indices to what the loss is about. It shares its weights with the model to be trained."""
@@ -263,7 +274,8 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
             return  # reading the loss waits for the device
         self._reported = now
         loss = float(logs["loss"])
-        self._check(len(self.epochs) + 1, loss)
+        if not math.isfinite(loss):  # and so it stays until the epoch ends
+            raise _DivergedError(len(self.epochs) + 1, loss)
         done = batch + 1
         epochs_left = self._run.recipe.epochs - len(self.epochs) - done / self._steps
         step = Step(
@@ -283,7 +295,8 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         self._validated = self._run.model.get_weights()  # averaged ones, where weights are averaged
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._check(epoch + 1, logs["loss"])
+        if not logs["loss"] <= _LARGEST_LOSS:  # nor is a NaN
+            raise _DivergedError(epoch + 1, logs["loss"])
         seconds = time.perf_counter() - self._began
         epochs = self._run.recipe.epochs
         finished = Epoch(
@@ -316,8 +329,3 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
     def _typical_seconds(self, *last: float) -> float:
         """Returns the median of all epochs but the first, which compiled and tells little of the others; 0 where none ended."""
         return float(np.median([epoch.seconds for epoch in self.epochs[1:]] + [*last] or [0.0]))
-
-    @staticmethod
-    def _check(epoch: int, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise _DivergedError(epoch, loss)
