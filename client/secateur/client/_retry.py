@@ -12,7 +12,9 @@ from secateur.client.errors import SecateurError, Unavailable
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Exponential back-off with jitter. Only UNAVAILABLE is tried again: nothing was done, or a `request_id` makes it safe.
+    """Exponential back-off with jitter. Only UNAVAILABLE is tried again: nothing was done, or doing it again is safe.
+
+    What creates carries a `request_id`. What deletes or undeletes tells by its second error that the first try has done it.
 
     Args:
         first_delay: Longest pause after the first failure, in seconds.

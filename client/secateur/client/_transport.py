@@ -132,6 +132,36 @@ class Transport:
         """Makes one logical call of a method with one request and one response. Raises as `call` does."""
         return await self.call(lambda timeout: method(request, timeout=timeout))
 
+    async def settle(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[_RequestT, _ResponseT], request: _RequestT, done: str
+    ) -> _ResponseT | None:
+        """Makes one logical call of a method that takes no request id: a second try may meet what the first has done.
+
+        Args:
+            method: The method.
+            request: Its request.
+            done: Reason of the error that tells so.
+
+        Returns:
+            The response; None if an earlier try has done it, and its answer was lost.
+
+        Raises:
+            SecateurError: If the call fails for good.
+        """
+        tries = 0
+
+        def attempt(timeout: float | None) -> Awaitable[_ResponseT]:
+            nonlocal tries
+            tries += 1
+            return method(request, timeout=timeout)
+
+        try:
+            return await self.call(attempt)
+        except SecateurError as error:
+            if tries > 1 and error.reason == done:
+                return None
+            raise
+
     async def stream(
         self, responses: grpc.aio.UnaryStreamCall[_RequestT, _ResponseT], *, idle: float | None = None
     ) -> AsyncGenerator[_ResponseT, None]:

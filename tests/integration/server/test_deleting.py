@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 import numpy as np
@@ -19,8 +21,10 @@ from secateur.v1 import dataset_service_pb2 as datasets
 from secateur.v1 import job_service_pb2 as jobs
 from secateur.v1 import model_service_pb2 as models
 from tests.support.datasets import arrays, npz
+from tests.support.losing import losing
 from tests.support.server import Api, refusal, running, train
 
+T = TypeVar("T")
 FITTING = npz({**arrays(400, 50), "y_train": np.arange(400) % 10, "y_test": np.arange(50) % 10})
 
 
@@ -121,6 +125,41 @@ def test_models_outlive_their_data_set(
         assert client.resolve(job.architecture, dataset.name, "stm32f746").model.name
         with pytest.raises(NotFound):
             client.undelete_dataset(dataset.name)
+
+
+def test_what_is_done_whose_answer_was_lost_is_no_error(
+    api: Api, settings: ServerSettings, store: Store, blobs: BlobStore, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.npz").write_bytes(FITTING)
+    job = api.create_job()
+    train(store, blobs, job)
+    (model,) = api.models.ListModels(models.ListModelsRequest(parent=api.parent)).models
+    with running(settings) as server, losing(server.address) as way, Client(way.address, api.project) as client:
+        dataset = client.upload_dataset("mine", tmp_path / "mine.npz")
+        profile = client.add_device_profile("mine", clock="100MHz", flash="64KiB", ram="256KiB", macs_per_second="1M")
+
+        def lost(call: Callable[[str], T], name: str) -> T:
+            way.lose_next()
+            done = call(name)
+            assert way.has_lost
+            return done
+
+        lost(client.delete_device_profile, profile.name)
+        lost(client.delete_job, job.name)
+        lost(client.delete_model, model.name)
+        lost(client.delete_dataset, dataset.name)
+        for call, name in (
+            (client.delete_device_profile, profile.name),
+            (client.delete_job, job.name),
+            (client.delete_model, model.name),
+        ):
+            with pytest.raises(NotFound):
+                call(name)
+        assert lost(client.undelete_job, job.name).name == job.name
+        assert lost(client.undelete_model, model.name).name == model.name
+        assert lost(client.undelete_dataset, dataset.name) == client.dataset("mine")
+        with pytest.raises(AlreadyExists):
+            client.undelete_job(job.name)
 
 
 def test_the_command_line_deletes_lists_and_undeletes(

@@ -210,7 +210,8 @@ class Catalogue:
             SecateurError: If the call fails for good in any other way.
         """
         request = devices_pb.DeleteDeviceProfileRequest(name=await self._profiles.complete(name))
-        await self._transport.unary(self._transport.device_profiles.DeleteDeviceProfile, request)
+        service = self._transport.device_profiles
+        await self._transport.settle(service.DeleteDeviceProfile, request, "DEVICE_PROFILE_NOT_FOUND")
 
     async def _built_in_profiles(self) -> AsyncGenerator[str, None]:
         request = devices_pb.ListDeviceProfilesRequest(page_size=_MOST_ROWS)

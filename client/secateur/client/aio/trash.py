@@ -28,7 +28,7 @@ class Trash(Catalogue):
             SecateurError: If the call fails for good in any other way.
         """
         request = jobs_pb.DeleteJobRequest(name=self._in_project(name, "jobs"), allow_missing=allow_missing)
-        await self._transport.unary(self._transport.jobs.DeleteJob, request)
+        await self._transport.settle(self._transport.jobs.DeleteJob, request, "JOB_NOT_FOUND")
 
     async def undelete_job(self, name: str) -> Job:
         """Undoes `delete_job`, and returns the job.
@@ -38,8 +38,11 @@ class Trash(Catalogue):
             AlreadyExists: If it was not deleted (JOB_NOT_DELETED).
             SecateurError: If the call fails for good in any other way.
         """
-        request = jobs_pb.UndeleteJobRequest(name=self._in_project(name, "jobs"))
-        return Job(self._transport, _job_mapping.job(await self._transport.unary(self._transport.jobs.UndeleteJob, request)))
+        request, service = jobs_pb.UndeleteJobRequest(name=self._in_project(name, "jobs")), self._transport.jobs
+        response = await self._transport.settle(service.UndeleteJob, request, "JOB_NOT_DELETED")
+        if response is None:
+            response = await self._transport.unary(service.GetJob, jobs_pb.GetJobRequest(name=request.name))
+        return Job(self._transport, _job_mapping.job(response))
 
     async def delete_model(self, name: str, *, allow_missing: bool = False) -> None:
         """Deletes a model, by its resource name or its id. No device gets it any more.
@@ -53,7 +56,7 @@ class Trash(Catalogue):
             SecateurError: If the call fails for good in any other way.
         """
         request = models_pb.DeleteModelRequest(name=self._in_project(name, "models"), allow_missing=allow_missing)
-        await self._transport.unary(self._transport.models.DeleteModel, request)
+        await self._transport.settle(self._transport.models.DeleteModel, request, "MODEL_NOT_FOUND")
 
     async def undelete_model(self, name: str) -> Model:
         """Undoes `delete_model`, and returns the model.
@@ -63,8 +66,10 @@ class Trash(Catalogue):
             AlreadyExists: If it was not deleted (MODEL_NOT_DELETED).
             SecateurError: If the call fails for good in any other way.
         """
-        request = models_pb.UndeleteModelRequest(name=self._in_project(name, "models"))
-        response = await self._transport.unary(self._transport.models.UndeleteModel, request)
+        request, service = models_pb.UndeleteModelRequest(name=self._in_project(name, "models")), self._transport.models
+        response = await self._transport.settle(service.UndeleteModel, request, "MODEL_NOT_DELETED")
+        if response is None:
+            response = await self._transport.unary(service.GetModel, models_pb.GetModelRequest(name=request.name))
         return Model(self._transport, _mapping.model(response))
 
     async def delete_dataset(self, name: str, *, allow_missing: bool = False) -> None:
@@ -80,7 +85,7 @@ class Trash(Catalogue):
             SecateurError: If the call fails for good in any other way.
         """
         request = datasets_pb.DeleteDatasetRequest(name=await self._datasets.complete(name), allow_missing=allow_missing)
-        await self._transport.unary(self._transport.datasets.DeleteDataset, request)
+        await self._transport.settle(self._transport.datasets.DeleteDataset, request, "DATASET_NOT_FOUND")
 
     async def undelete_dataset(self, name: str) -> Dataset:
         """Undoes `delete_dataset`, and returns the data set.
@@ -91,4 +96,8 @@ class Trash(Catalogue):
             SecateurError: If the call fails for good in any other way.
         """
         request = datasets_pb.UndeleteDatasetRequest(name=await self._datasets.complete(name))
-        return _mapping.dataset(await self._transport.unary(self._transport.datasets.UndeleteDataset, request))
+        service = self._transport.datasets
+        response = await self._transport.settle(service.UndeleteDataset, request, "DATASET_NOT_DELETED")
+        if response is None:
+            response = await self._transport.unary(service.GetDataset, datasets_pb.GetDatasetRequest(name=request.name))
+        return _mapping.dataset(response)
