@@ -22,7 +22,7 @@ the SDK           `DigestMismatch`       a download is not what the service says
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 
 class SecateurError(Exception):
@@ -46,8 +46,16 @@ class SecateurError(Exception):
         self.metadata = dict(metadata or {})
         self.code = code
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # That of Exception calls the class with `args`, the message alone; one that cannot be read back ends a process pool.
+        return _blank, (type(self),), {**vars(self), "args": self.args}
+
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
+
+
+def _blank(kind: type[SecateurError]) -> SecateurError:
+    return kind.__new__(kind)
 
 
 class UsageError(SecateurError, ValueError):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
+from collections.abc import Callable
 
 import grpc
 import pytest
@@ -63,3 +66,16 @@ def test_every_exception_says_what_it_means() -> None:
     kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, SecateurError)]
     assert all(kind.__doc__ for kind in kinds)
     assert {kind.__name__ for kind in kinds} <= set(secateur.client.__all__)
+
+
+@pytest.mark.parametrize("again", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy])
+def test_every_exception_survives_pickling_and_copying(again: Callable[[SecateurError], SecateurError]) -> None:
+    kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, SecateurError)]
+    for kind in kinds:
+        if issubclass(kind, errors.JobError):
+            error: SecateurError = kind("projects/default/jobs/1", "REASON", "What was wrong")
+        else:
+            error = kind("REASON", "What was wrong", field="seed", metadata={"key": "value"}, code="NOT_FOUND")
+        error.add_note("a note")
+        twin = again(error)
+        assert (type(twin), str(twin), twin.args, vars(twin)) == (kind, str(error), error.args, vars(error))
