@@ -4,6 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
+from secateur.client.errors import UsageError
+
+
+def checked(name: str) -> str:
+    """Returns a name as it is.
+
+    Raises:
+        UsageError: If it is no text that can be sent.
+    """
+    try:
+        name.encode()
+    except (AttributeError, UnicodeEncodeError):
+        message = f"A name or id is text that UTF-8 can write. Received: {name!r}"
+        raise UsageError("NAME_INVALID", message, field="name") from None
+    return name
+
 
 class ShortNames:
     """Completes short names of one kind of resource. Which ones are built in it asks the service, and remembers.
@@ -24,9 +40,10 @@ class ShortNames:
         """Returns a resource name; a full name or an empty one stays as it is.
 
         Raises:
+            UsageError: If it is no text that can be sent.
             SecateurError: If the service fails for good.
         """
-        if not name or "/" in name:
+        if not checked(name) or "/" in name:
             return name
         built_in = f"{self._collection}/{name}"
         if built_in not in self._built_in:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from numbers import Integral
 from typing import Any, Final, Protocol, TypeVar
 
 from google.protobuf import duration_pb2
@@ -13,6 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from secateur.client import units
+from secateur.client._messages import REFUSALS, made, refused
 from secateur.client._sources import KerasJson
 from secateur.client.errors import UsageError
 from secateur.client.recipes import Recipe
@@ -26,12 +28,8 @@ from secateur.v1 import resources_pb2 as resources_pb
 
 _CHUNK_BYTES: Final = 2**20
 
-_KINDS: Final = {
-    FieldDescriptor.CPPTYPE_UINT32: "a whole number, 0 or more",
-    FieldDescriptor.CPPTYPE_DOUBLE: "a number",
-    FieldDescriptor.CPPTYPE_BOOL: "True or False",
-}
-"""What fields of a recipe take."""
+_FILLED: Final = frozenset({FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_BOOL})
+"""Types of the numbers and switches of a recipe."""
 
 _NumberT = TypeVar("_NumberT", bound=int)
 _NumberOutT = TypeVar("_NumberOutT", bound=int, covariant=True)
@@ -75,7 +73,7 @@ def target_messages(asked: Target | Sequence[Target]) -> list[plans_pb.Target]:
     several = [asked] if isinstance(asked, Target) else list(asked)
     if not several:
         raise UsageError("TARGETS_EMPTY", "At least one target is needed. Received: none", field="targets")
-    return [plans_pb.Target(device_profile=target.profile, budget=budget(target)) for target in several]
+    return [made(plans_pb.Target, device_profile=target.profile, budget=budget(target)) for target in several]
 
 
 def policy(
@@ -102,7 +100,8 @@ def policy(
             f"Received: mode {mode or 'device'}",
             field="hybrid",
         )
-    return plans_pb.PlanPolicy(
+    return made(
+        plans_pb.PlanPolicy,
         mode=_word(plans_pb.PlanMode, "mode", mode),
         step=step,
         round_to=_count("round_to", round_to),
@@ -116,7 +115,8 @@ def policy(
 
 
 def _hybrid(asked: HybridPolicy) -> plans_pb.HybridPolicy:
-    return plans_pb.HybridPolicy(
+    return made(
+        plans_pb.HybridPolicy,
         criterion=_word(plans_pb.Criterion, "criterion", asked.criterion),
         order=_word(plans_pb.Order, "order", asked.order),
         alpha=asked.alpha,
@@ -125,7 +125,8 @@ def _hybrid(asked: HybridPolicy) -> plans_pb.HybridPolicy:
 
 
 def _search(asked: SearchPolicy) -> plans_pb.SearchPolicy:
-    return plans_pb.SearchPolicy(
+    return made(
+        plans_pb.SearchPolicy,
         candidates=_count("candidates", asked.candidates),
         finalists=_count("finalists", asked.finalists),
         brief_epochs=_count("brief_epochs", asked.brief_epochs),
@@ -150,8 +151,8 @@ def _count(field: str, value: int | None) -> int:
     """Returns a count as the service reads it: 0 is its default, which is what None means here."""
     if value is None:
         return 0
-    if value < 1:
-        raise UsageError("POLICY_INVALID", f"{field} must be a whole number above zero. Received: {value}", field=field)
+    if not isinstance(value, Integral) or value < 1:
+        raise UsageError("POLICY_INVALID", f"{field} must be a whole number above zero. Received: {value!r}", field=field)
     return value
 
 
@@ -167,7 +168,8 @@ def recipe_message(asked: str | Recipe, shorthands: Mapping[str, Any]) -> jobs_p
     """
     recipe = Recipe(asked) if isinstance(asked, str) else asked
     recipe = replace(recipe, **{field: value for field, value in shorthands.items() if value is not None})
-    message = jobs_pb.Recipe(
+    message = made(
+        jobs_pb.Recipe,
         name=recipe.name,
         optimizer=_word(jobs_pb.Optimizer, "optimizer", recipe.optimizer),
         schedule=_word(jobs_pb.Schedule, "schedule", recipe.schedule),
@@ -182,13 +184,12 @@ def recipe_message(asked: str | Recipe, shorthands: Mapping[str, Any]) -> jobs_p
 def _fill(message: Message, asked: object) -> None:
     """Sets the numbers and switches of a recipe that are not None; fields are named as in the API."""
     for field in message.DESCRIPTOR.fields:
-        if field.cpp_type not in _KINDS or (value := getattr(asked, field.name)) is None:
+        if field.cpp_type not in _FILLED or (value := getattr(asked, field.name)) is None:
             continue
         try:
             setattr(message, field.name, value)
-        except (TypeError, ValueError):
-            kind = _KINDS[field.cpp_type]
-            raise UsageError("RECIPE_INVALID", f"{field.name} must be {kind}. Received: {value!r}", field=field.name) from None
+        except REFUSALS:
+            raise refused(message, field.name, value, "RECIPE_INVALID") from None
 
 
 def job(
@@ -209,7 +210,8 @@ def job(
 
     Raises as `target_messages`, `policy` and `recipe_message` do, and UsageError if there is no such priority.
     """
-    return jobs_pb.Job(
+    return made(
+        jobs_pb.Job,
         dataset=dataset,
         targets=target_messages(targets),
         policy=policy(**planning),
@@ -218,14 +220,16 @@ def job(
         display_name=display_name,
         labels=labels,
         priority=_word(jobs_pb.JobPriority, "priority", priority),
-        max_pending_time=_duration(max_pending),
-        max_run_time=_duration(max_run),
+        max_pending_time=_duration("max_pending", max_pending),
+        max_run_time=_duration("max_run", max_run),
     )
 
 
-def _duration(time: timedelta | None) -> duration_pb2.Duration | None:
+def _duration(field: str, time: timedelta | None) -> duration_pb2.Duration | None:
     if time is None:
         return None
+    if not isinstance(time, timedelta):
+        raise UsageError("VALUE_INVALID", f"{field} must be a timedelta. Received: {time!r}", field=field)
     message = duration_pb2.Duration()
     message.FromTimedelta(time)
     return message
@@ -248,7 +252,8 @@ def device_profile(
     Raises:
         UsageError: If a figure cannot be read, or there is no such runtime.
     """
-    return devices_pb.DeviceProfile(
+    return made(
+        devices_pb.DeviceProfile,
         display_name=display_name,
         clock_hz=units.parse_hertz(clock, field="clock"),
         flash_bytes=units.parse_bytes(flash, field="flash"),
@@ -265,11 +270,11 @@ def upload(
     source: Zoo | KerasJson, *, parent: str, display_name: str, validate_only: bool
 ) -> Iterator[architectures_pb.UploadArchitectureRequest]:
     """Yields the messages of an upload."""
-    spec = architectures_pb.ArchitectureSpec(parent=parent, display_name=display_name, validate_only=validate_only)
+    spec = made(architectures_pb.ArchitectureSpec, parent=parent, display_name=display_name, validate_only=validate_only)
     content = b""
     match source:
         case Zoo(name, input_shape, classes):
-            spec.zoo.CopyFrom(architectures_pb.ZooSource(name=name, input_shape=input_shape, classes=classes))
+            spec.zoo.CopyFrom(made(architectures_pb.ZooSource, name=name, input_shape=input_shape, classes=classes))
         case KerasJson(text):
             content = text.encode()
             digest = hashlib.sha256(content).hexdigest()

@@ -40,9 +40,23 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class KerasJson:
-    """An architecture as Keras `model.to_json()`."""
+    """An architecture as Keras `model.to_json()`.
+
+    Raises:
+        UsageError: If the text cannot be sent.
+    """
 
     text: str
+
+    def __post_init__(self) -> None:
+        try:
+            self.text.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                "ARCHITECTURE_UNREADABLE",
+                f"Keras JSON is text that UTF-8 can write: {error.reason}. Received: {_short(self.text)}",
+                field="architecture",
+            ) from None
 
 
 def source_of(
@@ -101,10 +115,10 @@ def _is_zoo_name(text: str) -> bool:
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte, or text that is not UTF-8
         raise UsageError(
             "ARCHITECTURE_UNREADABLE",
-            f"Cannot read Keras JSON from a file: {error}. Accepted: {_ACCEPTED}. Received: {path}",
+            f"Cannot read Keras JSON from a file: {error}. Accepted: {_ACCEPTED}. Received: {str(path)!r}",
             field="architecture",
         ) from None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Final, Protocol, Required, TypedDict
 
 from secateur.client import units
@@ -95,16 +96,17 @@ class Zoo:
     classes: int
 
     def __post_init__(self) -> None:
-        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
+        shape = self.input_shape
+        if not isinstance(shape, Sequence) or len(shape) != 3 or not all(_at_least(1, size) for size in shape):
             raise UsageError(
                 "INPUT_SHAPE_INVALID",
-                "An input shape has three sizes above zero: height, width, channels, for example (32, 32, 3). "
-                f"Received: {self.input_shape}",
+                "An input shape has three sizes, whole numbers above zero: height, width, channels, for example (32, 32, 3). "
+                f"Received: {shape!r}",
                 field="input_shape",
             )
-        if self.classes < 2:
+        if not _at_least(2, self.classes):
             raise UsageError(
-                "CLASSES_INVALID", f"A classifier has at least two classes. Received: {self.classes}", field="classes"
+                "CLASSES_INVALID", f"A classifier has at least two classes. Received: {self.classes!r}", field="classes"
             )
 
 
@@ -168,6 +170,10 @@ class Hardware(TypedDict, total=False):
     overhead: str | float | None
     display_name: str
     source: str
+
+
+def _at_least(least: int, value: object) -> bool:
+    return isinstance(value, Integral) and int(value) >= least
 
 
 def _limit(field: str, amount: str | float) -> Limit:

@@ -171,7 +171,7 @@ def test_waiting_too_long_is_a_timeout_and_the_job_goes_on(remote: Service) -> N
         ([*SUBMIT, "--min-width", "0"], "min_width must be a whole number above zero"),
         ([*SUBMIT, "--optimizer", "adam"], "optimizer must be one of sgd, rmsprop. Received: 'adam'"),
         ([*SUBMIT, "--scratch", "none"], "scratch must be one of epochs, compute"),
-        ([*SUBMIT, "--crop", "-1"], "crop must be a whole number, 0 or more. Received: -1"),
+        ([*SUBMIT, "--crop", "-1"], "crop must be a whole number, 0 or more and of at most 32 bits. Received: -1"),
         (["quote", *NET, *TARGET, "--plot", "drawing.pdf"], "A plot is a file .svg or .png. Received: drawing.pdf"),
         (["quote", *NET, *TARGET, "--plot", "/no/such/drawing.svg"], "a folder that exists"),
         (["models", "resolve", *NET, "--dataset", "digits"], "a profile or a budget"),

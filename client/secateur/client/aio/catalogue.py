@@ -13,7 +13,8 @@ from typing import Final, Protocol, TypeVar, Unpack
 import grpc
 
 from secateur.client import _mapping, _requests
-from secateur.client._names import ShortNames
+from secateur.client._messages import made
+from secateur.client._names import ShortNames, checked
 from secateur.client._packing import packed
 from secateur.client._sources import ArchitectureLike, KerasJson, Stored, source_of
 from secateur.client._transport import Transport
@@ -150,12 +151,13 @@ class Catalogue:
             SecateurError: If the call fails for good in any other way.
         """
         async with _in_thread(packed(Path(path))) as file:
-            spec = datasets_pb.DatasetSpec(
+            spec = made(
+                datasets_pb.DatasetSpec,
                 parent=self._parent,
                 dataset_id=dataset_id,
                 display_name=display_name,
                 class_names=class_names or file.class_names,
-                augmentation=datasets_pb.Augmentation(flip=flip, crop=crop, cutout=cutout),
+                augmentation=made(datasets_pb.Augmentation, flip=flip, crop=crop, cutout=cutout),
                 validate_only=validate_only,
             )
             return _mapping.dataset(await upload_file(self._transport, spec, file.path, on_progress))
@@ -190,7 +192,8 @@ class Catalogue:
             ResourceExhausted: If the project has as many as it may have (DEVICE_PROFILE_QUOTA).
             SecateurError: If the call fails for good in any other way.
         """
-        request = devices_pb.CreateDeviceProfileRequest(
+        request = made(
+            devices_pb.CreateDeviceProfileRequest,
             parent=self._parent,
             device_profile_id=profile_id,
             device_profile=_requests.device_profile(**hardware),
@@ -230,7 +233,7 @@ class Catalogue:
             target.device_profile = await self._profiles.complete(target.device_profile)
 
     def _in_project(self, name: str, collection: str) -> str:
-        return name if "/" in name else f"{self._parent}/{collection}/{name}"
+        return name if "/" in checked(name) else f"{self._parent}/{collection}/{name}"
 
     async def _stored(
         self, architecture: ArchitectureLike, input_shape: tuple[int, int, int] | None, classes: int | None

@@ -10,6 +10,8 @@ from typing import Self, Unpack
 
 from secateur.client import _job_mapping, _mapping, _requests
 from secateur.client._channel import Connection
+from secateur.client._messages import made
+from secateur.client._names import checked
 from secateur.client._retry import Retry
 from secateur.client._sources import ArchitectureLike
 from secateur.client._transport import Transport
@@ -43,7 +45,7 @@ class Client(Trash):
         retry: When to try again.
 
     Raises:
-        UsageError: If the token cannot be sent, or a file of TLS cannot be used.
+        UsageError: If the project or the token cannot be sent, or a file of TLS cannot be used.
     """
 
     def __init__(
@@ -58,7 +60,9 @@ class Client(Trash):
         retry: Retry | None = None,
     ) -> None:
         connection = Connection.of(address, token, tls, insecure)
-        super().__init__(Transport(connection, timeout, retry or Retry()), _requests.in_collection(project, "projects"))
+        super().__init__(
+            Transport(connection, timeout, retry or Retry()), _requests.in_collection(checked(project), "projects")
+        )
 
     @property
     def address(self) -> str:
@@ -162,10 +166,14 @@ class Client(Trash):
         Returns:
             One quote per target, in their order, and the budget curve of the architecture.
         """
-        asked, policy = _requests.target_messages(targets), _requests.policy(**planning)
-        name = await self._stored(architecture, input_shape, classes)
-        await self._complete_profiles(asked)
-        request = plans_pb.QuoteRequest(architecture=name, targets=asked, policy=policy, seed=seed)
+        request = made(
+            plans_pb.QuoteRequest,
+            targets=_requests.target_messages(targets),
+            policy=_requests.policy(**planning),
+            seed=seed,
+        )
+        request.architecture = await self._stored(architecture, input_shape, classes)
+        await self._complete_profiles(request.targets)
         response = await self._transport.unary(self._transport.plans.Quote, request)
         return _mapping.quotes(response)
 
@@ -223,7 +231,7 @@ class Client(Trash):
         Raises as `resolve` does.
         """
         request = await self._resolve_request(architecture, dataset, profile, budget, input_shape, classes)
-        request.if_none_match = etag
+        request.MergeFrom(made(models_pb.ResolveModelRequest, if_none_match=etag))
         response = await self._transport.unary(self._transport.models.ResolveModel, request)
         return None if response.not_modified else self._resolution(response)
 
@@ -240,7 +248,8 @@ class Client(Trash):
             profile = budget.profile
         if not profile and (budget is None or not budget.limits):
             raise UsageError("BUDGET_EMPTY", "A device needs a profile or a budget. Received: neither", field="budget")
-        return models_pb.ResolveModelRequest(
+        return made(
+            models_pb.ResolveModelRequest,
             architecture=await self._stored(architecture, input_shape, classes),
             dataset=await self._datasets.complete(dataset),
             device_profile=await self._profiles.complete(profile or ""),
@@ -278,7 +287,9 @@ class Client(Trash):
             InvalidArgument: If the service cannot read one of them (FILTER_INVALID, ORDER_INVALID).
             SecateurError: If the call fails for good in any other way.
         """
-        request = jobs_pb.ListJobsRequest(parent=self._parent, filter=filter, order_by=order_by, show_deleted=show_deleted)
+        request = made(
+            jobs_pb.ListJobsRequest, parent=self._parent, filter=filter, order_by=order_by, show_deleted=show_deleted
+        )
         async for row in self._rows(self._transport.jobs.ListJobs, request, lambda page: page.jobs):
             yield Job(self._transport, _job_mapping.job(row))
 
@@ -294,7 +305,7 @@ class Client(Trash):
                 (NO_SEARCH).
             SecateurError: If the call fails for good in any other way.
         """
-        request = jobs_pb.ListSearchCandidatesRequest(parent=self._in_project(job, "jobs"), target_index=target_index)
+        request = made(jobs_pb.ListSearchCandidatesRequest, parent=self._in_project(job, "jobs"), target_index=target_index)
         async for row in self._rows(self._transport.jobs.ListSearchCandidates, request, lambda page: page.candidates):
             yield _job_mapping.search_candidate(row)
 
@@ -320,7 +331,9 @@ class Client(Trash):
             InvalidArgument: If the service cannot read one of them (FILTER_INVALID, ORDER_INVALID).
             SecateurError: If the call fails for good in any other way.
         """
-        request = models_pb.ListModelsRequest(parent=self._parent, filter=filter, order_by=order_by, show_deleted=show_deleted)
+        request = made(
+            models_pb.ListModelsRequest, parent=self._parent, filter=filter, order_by=order_by, show_deleted=show_deleted
+        )
         async for row in self._rows(self._transport.models.ListModels, request, lambda page: page.models):
             yield Model(self._transport, _mapping.model(row))
 

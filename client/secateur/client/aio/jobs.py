@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from secateur.client import _job_mapping
+from secateur.client._messages import made
 from secateur.client._transport import Transport
 from secateur.client._views import JobView
 from secateur.client.aio.models import Model
@@ -143,7 +144,7 @@ class Job(JobView):
         """Yields events from `after` on; a stream that breaks, or ends before the job, is opened again where it ended."""
         attempts = self._transport.attempts()
         while True:
-            request = jobs_pb.WatchJobRequest(name=self.name, after_sequence=after)
+            request = made(jobs_pb.WatchJobRequest, name=self.name, after_sequence=after)
             try:
                 async with aclosing(self._transport.stream(self._transport.jobs.WatchJob(request))) as responses:
                     async for response in responses:
