@@ -32,6 +32,12 @@ MILLISECONDS: Final = {"us": Decimal("0.001"), "ms": Decimal(1), "s": Decimal(10
 SECONDS: Final = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
 """Units of a time to wait, in seconds."""
 
+_MOST: Final = 2**64 - 1
+"""Largest size, count or frequency: what the service's messages hold."""
+
+_MOST_SECONDS: Final = 315_576_000_000
+"""Longest time: the 10,000 years of protobuf's Duration."""
+
 _NUMBER = re.compile(r"\s*(?P<number>\d+(?:_\d+)*(?:\.\d+)?|\.\d+)\s*(?P<unit>[A-Za-z%µ]*)\s*", re.ASCII | re.IGNORECASE)
 
 
@@ -43,7 +49,7 @@ def parse_bytes(text: str | float, *, field: str = "") -> int:
         field: Name of the argument, for the error.
 
     Raises:
-        UsageError: If it is no size, not above zero, or no whole number of bytes.
+        UsageError: If it is no size, not above zero, too large for the service to hold, or no whole number of bytes.
     """
     return _whole(text, BYTES, field, "a size such as 65536, 64KiB, 64kB or 1MiB")
 
@@ -65,7 +71,7 @@ def parse_milliseconds(text: str | float, *, field: str = "") -> float:
 
 def parse_seconds(text: str | float, *, field: str = "") -> float:
     """Returns a time in seconds: "10m" is 600.0, a bare number is seconds. Raises UsageError as `parse_bytes` does."""
-    return float(_parse(text, SECONDS, field, "a time such as 90, 90s, 10m or 1h"))
+    return float(_parse(text, SECONDS, field, "a time such as 90, 90s, 10m or 1h", _MOST_SECONDS))
 
 
 def parse_fraction(text: str | float, *, field: str = "") -> float:
@@ -93,12 +99,13 @@ def _whole(text: str | float, units: Mapping[str, int], field: str, accepted: st
     return int(value)
 
 
-def _parse(text: str | float, units: Mapping[str, Decimal], field: str, accepted: str) -> Decimal:
+def _parse(text: str | float, units: Mapping[str, Decimal], field: str, accepted: str, most: int = _MOST) -> Decimal:
     """Reads a number and its unit exactly; units are matched in any case where that is unambiguous."""
     if isinstance(text, bool) or not isinstance(text, str | int | float):
         raise _refused(text, field, accepted)
-    # repr() of a float is its shortest exact form; "f" writes it without an exponent
-    match = _NUMBER.fullmatch(text if isinstance(text, str) else format(Decimal(repr(text)), "f"))
+    # repr() of a float (a NumPy one has its own) is its shortest exact form; "f" writes it without an exponent
+    exact = repr(float(text)) if isinstance(text, float) else text
+    match = _NUMBER.fullmatch(text if isinstance(text, str) else format(Decimal(exact), "f"))
     if match is None:
         raise _refused(text, field, accepted)
     written = match["unit"].replace("µ", "u")
@@ -107,6 +114,8 @@ def _parse(text: str | float, units: Mapping[str, Decimal], field: str, accepted
     value = Decimal(match["number"].replace("_", "")) * factor if factor is not None else Decimal(0)
     if value <= 0:
         raise _refused(text, field, accepted)
+    if value > most:
+        raise _refused(text, field, f"{accepted}, at most {most}")
     return value
 
 

@@ -38,7 +38,7 @@ def _submit(**arguments: Any) -> Callable[[Client], object]:
         (_submit(min_width=2**32), "min_width", "4294967296"),
         (_submit(temperature="hot"), "temperature", "'hot'"),
         (_submit(search=SearchPolicy(2**32)), "candidates", "4294967296"),
-        (_submit(mode="hybrid", hybrid=HybridPolicy(alpha="a")), "alpha", "'a'"),
+        (_submit(mode="hybrid", hybrid=HybridPolicy(alpha="a")), "alpha", "'a'"),  # type: ignore[arg-type]
         (_submit(recipe=NOT_UTF8), "name", r"'\udcff\udcfe'"),
         (_submit(recipe=Recipe(augmentation=Augmentation(crop=2**32))), "crop", "4294967296"),
         (lambda client: client.quote(NET_OF_ZOO, targets=DEVICE, seed=-1), "seed", "-1"),
@@ -52,7 +52,7 @@ def _submit(**arguments: Any) -> Callable[[Client], object]:
         (lambda client: list(client.models(order_by=NOT_UTF8)), "order_by", r"'\udcff\udcfe'"),
         (lambda client: client.job(NOT_UTF8), "name", r"'\udcff\udcfe'"),
         (lambda client: client.delete_dataset(NOT_UTF8), "name", r"'\udcff\udcfe'"),
-        (lambda client: client.device_profile(5), "name", "5"),  # type: ignore[arg-type]
+        (lambda client: client.device_profile(5), "name", "5"),
         (lambda client: Client(client.address, NOT_UTF8), "name", r"'\udcff\udcfe'"),
     ],
 )
@@ -101,6 +101,12 @@ def test_sizes_of_a_zoo_network_are_whole_numbers(shape: Any, classes: Any) -> N
         (["jobs", "candidates", "x", "--target", "99999999999"], "target_index must be"),
         (["jobs", "list", "--filter", f'display_name = "{NOT_UTF8}"'], "filter must be text that UTF-8 can write"),
         ([*SUBMIT, "--name", NOT_UTF8], "display_name must be text that UTF-8 can write"),
+        ([*SUBMIT, "--max-pending", "99999999999999h"], "max_pending must be a time such as 90, 90s, 10m or 1h, at most"),
+        ([*SUBMIT, "--max-run", "99999999999999h"], "max_run must be a time such as 90, 90s, 10m or 1h, at most 315576000000"),
+        (
+            ["profiles", "add", "x", "--flash", "99999999999999999999GiB", "--ram", "1MiB", "--clock", "1GHz", "--macs", "1M"],
+            "flash must be a size such as 65536, 64KiB, 64kB or 1MiB, at most 18446744073709551615",
+        ),
         (["jobs", "delete", NOT_UTF8], "A name or id is text that UTF-8 can write"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,7 +49,9 @@ def test_a_time_to_wait_is_read(text: str, expected: float) -> None:
     assert units.parse_seconds(text) == expected
 
 
-@pytest.mark.parametrize(("text", "expected"), [("50%", 0.5), ("95 %", 0.95), (0.95, 0.95), ("100%", 1.0)])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("50%", 0.5), ("95 %", 0.95), (0.95, 0.95), ("100%", 1.0), (np.float64(0.95), 0.95)]
+)
 def test_a_share_is_read(text: str | float, expected: float) -> None:
     assert units.parse_fraction(text) == expected
 
@@ -65,6 +68,9 @@ def test_a_share_is_read(text: str | float, expected: float) -> None:
         (units.parse_bytes, float("inf")),
         (units.parse_bytes, "20ms"),
         (units.parse_count, "1e3"),
+        (units.parse_count, 2**64),
+        (units.parse_count, 10**400),
+        (units.parse_seconds, "99999999999999h"),
         (units.parse_milliseconds, "20 minutes"),
         (units.parse_fraction, "101%"),
         (units.parse_fraction, "0%"),
