@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -146,3 +148,35 @@ def test_a_url_that_leads_nowhere_does_no_harm(client: Client, remote: Service, 
     remote.models.urls["litert-int8"] = url
     (path,) = client.model("aa01").download(tmp_path, ["litert-int8"])
     assert path.read_bytes() == CONTENT["litert-int8"]
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/x", "a\0b"])
+def test_a_place_where_no_folder_can_be_is_refused(client: Client, remote: Service, tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("older")
+    with pytest.raises(UsageError) as caught:
+        client.model("aa01").download(tmp_path / place)
+    assert (caught.value.reason, caught.value.field) == ("PATH_UNWRITABLE", "path")
+    assert "another" in caught.value.message
+    assert repr(str(tmp_path / place)) in caught.value.message
+    assert not remote.faults.requests["DownloadArtifact"]
+    assert (tmp_path / "file").read_text() == "older"
+
+
+@pytest.mark.parametrize("name", ["litert-int8.tflite", "model.json"])
+def test_a_folder_in_the_place_of_a_file_is_refused(client: Client, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(UsageError, match=name):
+        client.model("aa01").download(tmp_path, ["litert-int8"])
+    assert not list(tmp_path.glob(".*")), "nothing half-written"
+    assert (tmp_path / name).is_dir()
+
+
+def test_a_full_disk_is_no_wrong_usage_and_leaves_no_file(remote: Service, tmp_path: Path) -> None:
+    # A limit on the size of a file stands for a full disk: writing fails in the middle.
+    limited = ["bash", "-c", 'ulimit -f 8; exec "$@"', "-", sys.executable, "-m", "secateur.client.cli"]
+    download = ["--address", remote.address, "models", "download", "aa01", str(tmp_path)]
+    result = subprocess.run([*limited, *download], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: WRITE_FAILED: Writing failed, and nothing was kept: File too large. Received: ")
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

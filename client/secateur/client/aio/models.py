@@ -9,6 +9,7 @@ from pathlib import Path
 
 from secateur.client import _mapping
 from secateur.client._download import download_artifact, write_model_json
+from secateur.client._files import make_folder
 from secateur.client._transport import Transport
 from secateur.client._views import ModelView
 from secateur.client.errors import UsageError
@@ -42,7 +43,7 @@ class Model(ModelView):
             The paths of the files in the order of `artifacts`: `{format}.tflite`, `tflm-source.h` and `model.keras`.
 
         Raises:
-            UsageError: If the model does not have a wanted format.
+            UsageError: If the model does not have a wanted format, or nothing can be written there (PATH_UNWRITABLE).
             DigestMismatch: If a file is not what the service promised.
             SecateurError: If the service fails for good.
         """
@@ -56,7 +57,7 @@ class Model(ModelView):
                     field="formats",
                 )
         target = Path(directory)
-        await asyncio.to_thread(target.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(make_folder, target)
         paths = [
             await download_artifact(self._transport, artifact, target)
             for artifact in self.artifacts
