@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console, RenderableType
@@ -15,11 +18,14 @@ from typer.core import TyperGroup
 from secateur.client._data import to_data
 from secateur.client.cli.exits import EPILOG, exit_code
 from secateur.client.client import Client
-from secateur.client.errors import SecateurError
+from secateur.client.errors import SecateurError, UsageError
 from secateur.client.tls import Tls
 
 _WIDTH_OF_A_PIPE = 160
 """Columns of tables that go into a pipe or a file, where there is no terminal to fit."""
+
+_TYPER_USAGE_ERROR: Final[Any] = typer.BadParameter.__base__
+"""What Typer raises for a command line that it cannot read. It gives that class no name of its own."""
 
 
 @dataclass
@@ -53,25 +59,40 @@ class Session:
         else:
             Console(width=None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE).print(table)
 
-    def report(self, error: SecateurError) -> None:
-        """Prints an error as one line on standard error: an object with `--json`, else text."""
-        if self.json:
-            facts = {"code": error.code, "reason": error.reason, "message": error.message, "field": error.field}
-            typer.echo(json.dumps({"error": {**facts, "metadata": error.metadata}}), err=True)
-        else:
-            where = f" [{error.field}]" if error.field else ""
-            typer.echo(f"error: {error.reason}: {' '.join(error.message.split())}{where}", err=True)
-
 
 class _Group(TyperGroup):
-    """The root group. Whatever command raises a `SecateurError`, it ends here."""
+    """The root group: whatever goes wrong in a command ends here, as one line and an exit code."""
 
-    def invoke(self, ctx: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Any:
+        asked = list(sys.argv[1:] if args is None else args)
+        as_json = "--json" in asked  # by itself: what cannot be read has no context that would know
         try:
-            return super().invoke(ctx)
+            if not as_json:
+                return super().main(asked, *others, **options)
+            # Where Typer does not end the process, it raises what is wrong instead of drawing a box around it.
+            sys.exit(super().main(asked, *others, **{**options, "standalone_mode": False}))
+        except _TYPER_USAGE_ERROR as error:
+            field = getattr(getattr(error, "param", None), "name", None) or ""
+            found: SecateurError = UsageError("USAGE_INVALID", error.format_message(), field=field)
         except SecateurError as error:
-            ctx.obj.report(error)
-            raise typer.Exit(exit_code(error)) from None
+            found = error
+        except OSError as error:
+            found = SecateurError(
+                "IO_FAILED", f"Standard output or a file cannot be used; see that it has space and is yours: {error}"
+            )
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 -- what is still unwritten shall not fail again at the exit
+        _report(found, as_json=as_json)
+        sys.exit(exit_code(found))
+
+
+def _report(error: SecateurError, *, as_json: bool) -> None:
+    """Prints an error as one line on standard error: an object with `--json`, else text."""
+    if as_json:
+        facts = {"code": error.code, "reason": error.reason, "message": error.message, "field": error.field}
+        typer.echo(json.dumps({"error": {**facts, "metadata": error.metadata}}), err=True)
+    else:
+        where = f" [{error.field}]" if error.field else ""
+        typer.echo(f"error: {error.reason}: {' '.join(error.message.split())}{where}", err=True)
 
 
 def _file(text: str) -> Any:
@@ -118,4 +139,6 @@ def root(
 
 def main() -> None:
     """Runs the command line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # better a "?" than no answer where the encoding lacks a character
     app()

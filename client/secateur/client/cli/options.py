@@ -20,7 +20,7 @@ _TRAIN = "Training"
 
 
 def _as_json(ctx: typer.Context, value: bool) -> bool:
-    ctx.obj.json |= value  # the error boundary is outside the command and has to know
+    ctx.obj.json |= value  # the session, which prints the answers, has to know
     return value
 
 
