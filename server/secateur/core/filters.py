@@ -3,8 +3,8 @@
     state = RUNNING AND labels.site = "hall 3" AND (create_time >= 2026-01-01T00:00:00Z OR NOT display_name:nightly)
 
 As in AIP-160, OR binds closer than AND. `:` asks whether a text contains another, whether there is a label (`labels:site`), and
-with `*` whether there is a value at all (`start_time:*`). A comparison with a value that is not there never holds, whatever the
-operator. Side by side is not AND here: an operator that was forgotten is an error.
+with `*` whether there is a value (`start_time:*`) or any label (`labels:*`) at all. A comparison with a value that is not there
+never holds, whatever the operator. Side by side is not AND here: an operator that was forgotten is an error.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Operator(StrEnum):
 class Kind(Enum):
     """Type of a field."""
 
-    NUMBER = "a number"
-    TIME = "a time such as 2026-01-31T12:00:00Z"
+    NUMBER = "a number above -2^63 and below 2^63"
+    TIME = "a time such as 2026-01-31T12:00:00Z, of a year from 2 to 9998,"
     TEXT = "a text"
     WORD = "a word"
     NAME = "a resource name or id"
@@ -89,7 +89,7 @@ class Comparison:
         field: Name of the field.
         operator: What is asked.
         value: Of the field's type: a float or int, an aware time, or a text; of a name its last part; "" for IS_SET.
-        key: Of labels: which one.
+        key: Of labels: which one; empty for any.
     """
 
     field: str
@@ -167,10 +167,13 @@ def parse_order(text: str, fields: Fields) -> tuple[Order, ...]:
                 field="order_by",
             )
         orders.append(Order(name, direction == ["desc"]))
-    if len(orders) > MAX_ORDER_FIELDS or len({order.field for order in orders}) < len(orders):
+    names = [order.field for order in orders]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice or len(names) > MAX_ORDER_FIELDS:
         raise InvalidArgument(
             "ORDER_INVALID",
-            f"A list is ordered by at most {MAX_ORDER_FIELDS} fields, each named once. Received: {len(orders)}",
+            f"A list is ordered by at most {MAX_ORDER_FIELDS} fields, each named once. "
+            f"Received: {f'{twice} more than once' if twice else f'{len(names)} fields'}",
             field="order_by",
         )
     return tuple(orders)
@@ -241,7 +244,7 @@ class _Parser:
             raise self._expected("one of = != < <= > >= :")
         self._position = found.end()
         if found[0] == ":" and field.kind is Kind.LABELS and not key:
-            return Comparison(name, Operator.IS_SET, "", self._value())
+            return Comparison(name, Operator.IS_SET, "", self._label())
         if found[0] == ":" and self._peek() == "*":
             self._position += 1
             operator = Operator.IS_SET
@@ -268,6 +271,16 @@ class _Parser:
             self._position = at
             raise self._expected(f"a field: {', '.join(sorted(self._fields))}")
         return name, ""
+
+    def _label(self) -> str:
+        """Reads which label there shall be; `*` by itself, and not in quotes, is any."""
+        self._peek()
+        at = self._position
+        key = self._value()
+        if not key:
+            self._position = at
+            raise self._expected("the key of a label, or * for any")
+        return "" if self._text[at : self._position] == "*" else key
 
     def _key(self) -> str:
         key = self._quoted() if self._text[self._position : self._position + 1] in ('"', "'") else self._match(_BARE_KEY)

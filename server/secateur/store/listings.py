@@ -170,8 +170,8 @@ _FIND: Final = {"sqlite": "instr", "postgresql": "strpos"}
 
 def _sqlite_label(asked: Comparison) -> ColumnElement[bool]:
     each = func.json_each(JobRow.labels).table_valued("key", "value", joins_implicitly=True)
-    found = exists(select(1).select_from(each).where(each.c.key == asked.key, *_label_value(each.c.value, asked)))
-    return found.correlate(JobRow)
+    which = (each.c.key == asked.key, *_label_value(each.c.value, asked)) if asked.key else ()
+    return exists(select(1).select_from(each).where(*which)).correlate(JobRow)
 
 
 def _postgresql_label(asked: Comparison) -> ColumnElement[bool]:
@@ -179,6 +179,9 @@ def _postgresql_label(asked: Comparison) -> ColumnElement[bool]:
     if asked.operator is Operator.EQUAL:
         contained: ColumnElement[bool] = labels.contains({asked.key: asked.value})  # what the index answers
         return contained
+    if not asked.key:
+        some: ColumnElement[bool] = labels != literal({}, JSONB())
+        return some
     value = labels[literal(asked.key, String())].astext
     return and_(value.is_not(None), *_label_value(value, asked))
 

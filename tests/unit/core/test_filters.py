@@ -54,6 +54,8 @@ A, B, C = (Comparison("size", Operator.EQUAL, value) for value in (1, 2, 3))
         ('labels.site = "hall 3"', Comparison("labels", Operator.EQUAL, "hall 3", "site")),
         ('labels."a.b c":x', Comparison("labels", Operator.EQUAL, "x", "a.b c")),
         ("labels:site", Comparison("labels", Operator.IS_SET, "", "site")),
+        ("labels:*", Comparison("labels", Operator.IS_SET, "")),
+        ('labels:"*"', Comparison("labels", Operator.IS_SET, "", "*")),
         ("labels.site:*", Comparison("labels", Operator.IS_SET, "", "site")),
         ("error.reason = WORKER_LOST", Comparison("error.reason", Operator.EQUAL, "WORKER_LOST")),
         ("model = projects/p/models/42", Comparison("model", Operator.EQUAL, "42")),
@@ -74,9 +76,11 @@ def test_what_is_read(text: str, expected: Expression | None) -> None:
         ("state = IDLE", 9, "one of QUEUED, RUNNING"),
         ("state < QUEUED", 7, "one of != :* ="),
         ("colour = red", 1, "a field: error.reason, labels, model"),
-        ("size = big", 8, "a number to compare size with"),
+        ("size = big", 8, "a number above -2^63 and below 2^63 to compare size with"),
         ("size = 1e999", 8, "a number"),
-        ("size = 9223372036854775808", 8, "a number"),
+        ("size = 9223372036854775808", 8, "below 2^63"),
+        ("time < 9999-12-31T23:59:59Z", 8, "of a year from 2 to 9998"),
+        ('labels:""', 8, "the key of a label"),
         ("time > 2026-01-31", 8, "a time such as 2026-01-31T12:00:00Z"),
         ("size", 5, "one of = != < <= > >= :"),
         ("size =", 7, "a value"),
@@ -124,8 +128,21 @@ def test_orders() -> None:
     assert parse_order("size desc,time asc", FIELDS) == (Order("size", descending=True), Order("time", descending=False))
 
 
-@pytest.mark.parametrize("text", ["name", "labels", "size down", "size,", "size, size desc", "size desc asc", ","])
+@pytest.mark.parametrize("text", ["name", "labels", "size down", "size,", "size desc asc", ","])
 def test_what_is_no_order(text: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         parse_order(text, FIELDS)
     assert (caught.value.reason, caught.value.field) == ("ORDER_INVALID", "order_by")
+
+
+def test_a_field_orders_once() -> None:
+    with pytest.raises(InvalidArgument, match=r"each named once\. Received: size more than once") as caught:
+        parse_order("size, time, size desc", FIELDS)
+    assert (caught.value.reason, caught.value.field) == ("ORDER_INVALID", "order_by")
+
+
+def test_three_fields_order_at_most() -> None:
+    fields = {name: Field(Kind.NUMBER) for name in "abcd"}
+    assert len(parse_order("a, b, c", fields)) == 3
+    with pytest.raises(InvalidArgument, match=r"at most 3 fields, each named once\. Received: 4 fields"):
+        parse_order("a, b, c, d", fields)

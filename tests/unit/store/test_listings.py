@@ -47,7 +47,7 @@ def comparisons(draw: st.DrawFn) -> Test:
     sign = draw(st.sampled_from(sorted(COMPARE)))
     compare = COMPARE[sign]
     equality = draw(st.sampled_from(["=", "!="]))
-    match draw(st.integers(0, 8)):
+    match draw(st.integers(0, 9)):
         case 0:
             state = draw(st.sampled_from(JobState))
             return f"state {equality} {state.value}", lambda job: COMPARE[equality](job.state, state)
@@ -69,7 +69,7 @@ def comparisons(draw: st.DrawFn) -> Test:
                 job.labels.get(key), lambda own: COMPARE[equality](own, value)
             )
         case 5:
-            key = draw(st.sampled_from(["site", "team", "odd key.x"]))
+            key = draw(st.sampled_from(["site", "team", "odd key.x", "*"]))
             return f"labels:{quoted(key)}", lambda job: key in job.labels
         case 6:
             number: float = draw(st.integers(-1, 4) | st.sampled_from([0.5, 1.5, 2**62, -(2**40), 1e18]))
@@ -80,6 +80,8 @@ def comparisons(draw: st.DrawFn) -> Test:
             return f"{field} {sign} {moment.isoformat()}", lambda job: present(
                 getattr(job, field), lambda own: compare(own, moment)
             )
+        case 8:
+            return "labels:*", lambda job: bool(job.labels)
         case _:
             field = draw(st.sampled_from(["start_time", "end_time", "stage"]))
             return f"{field}:*", lambda job: getattr(job, field) is not None
