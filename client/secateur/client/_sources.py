@@ -14,8 +14,8 @@ from secateur.client.values import Architecture
 
 _NAME = re.compile(r"projects/[^/]+/architectures/[^/]+")
 _ACCEPTED = (
-    "a zoo name with input_shape and classes, a Zoo, a resource name projects/.../architectures/..., an Architecture, "
-    "Keras JSON as text, the path of a .json file, or a Keras model"
+    "a zoo name (in lower case, such as resnet20) with input_shape and classes, a Zoo, a resource name "
+    "projects/.../architectures/..., an Architecture, Keras JSON as text, the path of a .json file, or a Keras model"
 )
 
 
@@ -84,7 +84,8 @@ def source_of(
     if input_shape is not None or classes is not None:
         raise UsageError(
             "ARCHITECTURE_INVALID",
-            "Only a zoo name takes input_shape and classes; every other architecture has its own. "
+            "Only a zoo name (in lower case, such as resnet20) takes input_shape and classes; every other architecture has its "
+            "own. "
             f"Received: {_short(architecture)}",
             field="input_shape" if input_shape is not None else "classes",
         )

@@ -180,3 +180,8 @@ def test_a_full_disk_is_no_wrong_usage_and_leaves_no_file(remote: Service, tmp_p
     assert result.stderr.startswith("error: WRITE_FAILED: Writing failed, and nothing was kept: File too large. Received: ")
     assert result.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_format_may_be_given_alone(client: Client, tmp_path: Path) -> None:
+    (path,) = client.model("aa01").download(tmp_path, "litert-int8")
+    assert path.name == "litert-int8.tflite"

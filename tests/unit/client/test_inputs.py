@@ -107,6 +107,8 @@ def test_sizes_of_a_zoo_network_are_whole_numbers(shape: Any, classes: Any) -> N
             ["profiles", "add", "x", "--flash", "99999999999999999999GiB", "--ram", "1MiB", "--clock", "1GHz", "--macs", "1M"],
             "flash must be a size such as 65536, 64KiB, 64kB or 1MiB, at most 18446744073709551615",
         ),
+        (["quote", "ResNet20", "--input-shape", "8x8x1", "--classes", "10", *TARGET], "in lower case, such as resnet20"),
+        (["quote", "ResNet20", *TARGET], "in lower case"),
         (["jobs", "delete", NOT_UTF8], "A name or id is text that UTF-8 can write"),
     ],
 )

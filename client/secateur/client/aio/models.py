@@ -37,7 +37,7 @@ class Model(ModelView):
 
         Args:
             directory: Where to; it is made if it does not exist.
-            formats: Formats wanted, for example `["litert-int8"]`; None for all.
+            formats: Formats wanted, for example `["litert-int8"]`, or the name of one; None for all.
 
         Returns:
             The paths of the files in the order of `artifacts`: `{format}.tflite`, `tflm-source.h` and `model.keras`.
@@ -48,7 +48,7 @@ class Model(ModelView):
             SecateurError: If the service fails for good.
         """
         offered = [artifact.format for artifact in self.artifacts]
-        wanted = offered if formats is None else list(formats)
+        wanted = offered if formats is None else [formats] if isinstance(formats, str) else list(formats)
         for name in wanted:
             if name not in offered:
                 raise UsageError(
