@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 
 import grpc
 
+from secateur.client._names import checked
 from secateur.client.errors import UsageError
 from secateur.client.tls import Tls
 
@@ -52,9 +53,9 @@ class Connection:
             insecure: Speak plain text to any address; None for SECATEUR_CLIENT_INSECURE.
 
         Raises:
-            UsageError: TOKEN_INVALID, if the token cannot be sent.
+            UsageError: If the address is no text; TOKEN_INVALID, if the token cannot be sent.
         """
-        address = address or os.environ.get("SECATEUR_ADDRESS") or DEFAULT_ADDRESS
+        address = checked(address or os.environ.get("SECATEUR_ADDRESS") or DEFAULT_ADDRESS, "address")
         token = os.environ.get("SECATEUR_TOKEN", "") if token is None else token
         if token and not _TOKEN_FORM.fullmatch(token):
             raise UsageError(

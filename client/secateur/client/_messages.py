@@ -19,7 +19,7 @@ _KINDS: Final = {
     FieldDescriptor.CPPTYPE_DOUBLE: "a number",
     FieldDescriptor.CPPTYPE_BOOL: "True or False",
     FieldDescriptor.CPPTYPE_STRING: "text that UTF-8 can write",
-    FieldDescriptor.CPPTYPE_MESSAGE: "a mapping of text to text",  # of labels; other messages are made here, not given
+    FieldDescriptor.CPPTYPE_MESSAGE: "a mapping of text to text that UTF-8 can write",  # labels: the one message that is given
 }
 """What fields take that a caller fills."""
 

@@ -7,18 +7,22 @@ from collections.abc import AsyncIterator, Callable
 from secateur.client.errors import UsageError
 
 
-def checked(name: str) -> str:
-    """Returns a name as it is.
+def checked(text: str, field: str = "name") -> str:
+    """Returns a text as it is.
+
+    Args:
+        text: What was given, for example a name or an id.
+        field: Name of the argument, for the error.
 
     Raises:
         UsageError: If it is no text that can be sent.
     """
     try:
-        name.encode()
+        text.encode()
     except (AttributeError, UnicodeEncodeError):
-        message = f"A name or id is text that UTF-8 can write. Received: {name!r}"
-        raise UsageError("NAME_INVALID", message, field="name") from None
-    return name
+        message = f"{field} must be text that UTF-8 can write. Received: {text!r}"
+        raise UsageError("VALUE_INVALID", message, field=field) from None
+    return text
 
 
 class ShortNames:

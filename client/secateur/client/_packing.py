@@ -72,10 +72,10 @@ def packed(path: Path) -> Iterator[Packed]:
             naming the file; PACKING_UNAVAILABLE if Pillow is missing.
     """
     if not path.is_dir():
-        if not zipfile.is_zipfile(path):
+        if "\0" in str(path) or not zipfile.is_zipfile(path):  # a null byte is an error of its own to Python
             raise UsageError(
                 "DATASET_UNREADABLE",
-                f"A data set is an .npz file, or a folder of images with one folder per class. Received: {path}",
+                f"A data set is an .npz file, or a folder of images with one folder per class. Received: {str(path)!r}",
                 field="path",
             )
         yield Packed(path)

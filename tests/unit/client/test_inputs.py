@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from secateur.client import Augmentation, Client, HybridPolicy, Recipe, SearchPolicy, Target, UsageError, Zoo
 from tests.unit.client.remote.service import Service
@@ -53,7 +54,9 @@ def _submit(**arguments: Any) -> Callable[[Client], object]:
         (lambda client: client.job(NOT_UTF8), "name", r"'\udcff\udcfe'"),
         (lambda client: client.delete_dataset(NOT_UTF8), "name", r"'\udcff\udcfe'"),
         (lambda client: client.device_profile(5), "name", "5"),
-        (lambda client: Client(client.address, NOT_UTF8), "name", r"'\udcff\udcfe'"),
+        (lambda client: client.upload_dataset("mine", "a\0b"), "path", r"'a\x00b'"),
+        (lambda client: Client(NOT_UTF8), "address", r"'\udcff\udcfe'"),
+        (lambda client: Client(client.address, NOT_UTF8), "project", r"'\udcff\udcfe'"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_by_name(
@@ -75,6 +78,16 @@ def test_a_data_set_that_cannot_be_described_is_refused(
     with pytest.raises(UsageError) as caught:
         client.upload_dataset("mine", path, **wrong)
     assert caught.value.field in wrong
+    assert not remote.faults.requests
+
+
+def test_a_class_whose_folder_has_a_name_in_no_utf8_is_refused(remote: Service, tmp_path: Path) -> None:
+    for name in ("a", NOT_UTF8):
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / name / "0.png")
+    result = run(remote, "datasets", "upload", "mine", str(tmp_path), "--dry-run")
+    assert result.exit_code == 2
+    assert r"class_names must be a list, each item text that UTF-8 can write. Received: ('a', '\udcff\udcfe')" in result.stderr
     assert not remote.faults.requests
 
 
@@ -108,8 +121,10 @@ def test_sizes_of_a_zoo_network_are_whole_numbers(shape: Any, classes: Any) -> N
             "flash must be a size such as 65536, 64KiB, 64kB or 1MiB, at most 18446744073709551615",
         ),
         (["quote", "ResNet20", "--input-shape", "8x8x1", "--classes", "10", *TARGET], "in lower case, such as resnet20"),
+        (["architectures", "upload", "resnet20", "--input-shape", "9" * 5000 + "x8x1", "--classes", "9"], "An input shape is"),
+        (["jobs", "list", "--limit", "99999999999999999999"], "--limit"),
         (["quote", "ResNet20", *TARGET], "in lower case"),
-        (["jobs", "delete", NOT_UTF8], "A name or id is text that UTF-8 can write"),
+        (["jobs", "delete", NOT_UTF8], "name must be text that UTF-8 can write"),
     ],
 )
 def test_on_the_command_line_it_is_wrong_usage(remote: Service, arguments: list[str], words: str) -> None:

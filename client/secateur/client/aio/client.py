@@ -45,7 +45,7 @@ class Client(Trash):
         retry: When to try again.
 
     Raises:
-        UsageError: If the project or the token cannot be sent, or a file of TLS cannot be used.
+        UsageError: If address, project or token cannot be sent, or a file of TLS cannot be used.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Client(Trash):
     ) -> None:
         connection = Connection.of(address, token, tls, insecure)
         super().__init__(
-            Transport(connection, timeout, retry or Retry()), _requests.in_collection(checked(project), "projects")
+            Transport(connection, timeout, retry or Retry()), _requests.in_collection(checked(project, "project"), "projects")
         )
 
     @property

@@ -68,14 +68,14 @@ class Network:
     def _shape(self) -> tuple[int, int, int] | None:
         if self.input_shape is None:
             return None
-        sizes = self.input_shape.lower().split("x")
-        if len(sizes) != 3 or not all(size.strip().isdecimal() for size in sizes):
+        try:
+            height, width, channels = map(int, self.input_shape.lower().split("x"))
+        except ValueError:
             raise UsageError(
                 "INPUT_SHAPE_INVALID",
                 f"An input shape is height x width x channels, such as 8x8x1. Received: {self.input_shape!r}",
                 field="input_shape",
-            )
-        height, width, channels = map(int, sizes)
+            ) from None
         return height, width, channels
 
 
@@ -306,7 +306,7 @@ class Training:
 
 ShowDeleted = Annotated[bool, typer.Option("--deleted", help="List those that were deleted too.")]
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="No error if there is none, or if it was deleted before.")]
-Rows = Annotated[int, typer.Option("--limit", min=1, help="Most rows.")]
+Rows = Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Most rows.")]
 Filter = Annotated[
     str,
     typer.Option(
