@@ -133,6 +133,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
             store,
             blob_url=settings.blob_url,
             lease_seconds=settings.lease_seconds,
+            reap_seconds=settings.reap_seconds,
             resend_after=timedelta(seconds=settings.resend_seconds),
         )
         reaping = Periodic(reaper.reap, interval_seconds=settings.reap_seconds, threads=threads)

@@ -28,13 +28,24 @@ class Reaper:
         store: Where the jobs are.
         blob_url: Where the checkpoints of their trainings are.
         lease_seconds: How long a lease lasts.
+        reap_seconds: About how long it is from one call of `reap` to the next.
         resend_after: How long a sent message may go unclaimed.
     """
 
-    def __init__(self, store: Store, *, blob_url: str, lease_seconds: float, resend_after: timedelta = RESEND_AFTER) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        blob_url: str,
+        lease_seconds: float,
+        reap_seconds: float,
+        resend_after: timedelta = RESEND_AFTER,
+    ) -> None:
         self._store = store
         self._blob_url = blob_url
         self._lease_seconds = lease_seconds
+        # Not the lease alone: where rounds are further apart than that, each would be a pause and nothing ever recovered.
+        self._pause_seconds = max(lease_seconds, 3 * reap_seconds)
         self._resend_after = resend_after
         self._begun: float | None = None
         self._latest = 0.0
@@ -46,7 +57,7 @@ class Reaper:
             Unavailable: DATABASE_UNAVAILABLE.
         """
         started = time.monotonic()
-        if started - self._latest > self._lease_seconds:  # the first round, or there was a pause
+        if started - self._latest > self._pause_seconds:  # the first round, or there was a pause
             self._begun = None
         give_up = self._begun is not None and started - self._begun >= self._lease_seconds
         try:

@@ -143,7 +143,7 @@ def test_the_reaper_gives_the_job_of_a_silent_worker_to_the_next(own_store: Stor
     assert JobLedger(own_store).claim(job.id, worker="w", lease_seconds=-1) is not None
     assert owed(own_store) == []
 
-    reaper = Reaper(own_store, blob_url=tmp_path.as_uri(), lease_seconds=0.2)
+    reaper = Reaper(own_store, blob_url=tmp_path.as_uri(), lease_seconds=0.2, reap_seconds=0.1)
     reaper.reap()
     assert read(own_store, job).state is JobState.RUNNING  # the database may just be back: the worker gets its chance
     time.sleep(0.1)
@@ -163,6 +163,6 @@ def test_the_reaper_sends_again_what_the_queue_lost(own_store: Store, graph: Lay
         work.commit()
     assert owed(own_store) == []
 
-    Reaper(own_store, blob_url=tmp_path.as_uri(), lease_seconds=30).reap()
+    Reaper(own_store, blob_url=tmp_path.as_uri(), lease_seconds=30, reap_seconds=5).reap()
 
     assert owed(own_store) == [job.id]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
+
+import pytest
 
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import MAX_ATTEMPTS, JobState
 from secateur.core.routing import Need
+from secateur.server.reaper import Reaper
 from secateur.store import Store
 from secateur.store.ledger import JobLedger
 from secateur.store.records import Reaped
@@ -97,3 +103,19 @@ def test_marking_a_message_late_does_not_hit_a_newer_one(store: Store, graph: La
         work.outbox.mark_sent([message.id], clock.now)
         work.commit()
     assert owed(store) == [new.id]
+
+
+@pytest.mark.parametrize("reap_seconds", [0.05, 0.3])
+def test_lost_workers_are_found_however_far_apart_the_rounds_are(
+    database_url: str, graph: LayerGraph, tmp_path: Path, reap_seconds: float
+) -> None:
+    with closing(Store(database_url)) as store:  # on the database's own clock
+        job = create(store, graph)
+        JobLedger(store).claim(job.id, worker="w", lease_seconds=-1)
+        reaper = Reaper(store, blob_url=tmp_path.as_uri(), lease_seconds=0.2, reap_seconds=reap_seconds)
+        reaper.reap()
+        assert read(store, job).state is JobState.RUNNING
+        for _ in range(round(0.6 / reap_seconds)):
+            time.sleep(reap_seconds)
+            reaper.reap()
+        assert read(store, job).state is JobState.QUEUED
