@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -21,8 +21,9 @@ _log = structlog.stdlib.get_logger(__name__)
 class Reaper:
     """Recovers jobs. Call `reap` again and again.
 
-    When the database comes back after it was away, or this process after a pause, leases have run out that their workers had
-    no chance to renew. So no attempt is given up before rounds have succeeded for as long as a lease lasts.
+    When the database comes back after it was away, this process after a pause, or the machine after a sleep, leases have run
+    out that their workers had no chance to renew. So no attempt is given up before rounds have succeeded for as long as a lease
+    lasts.
 
     Args:
         store: Where the jobs are.
@@ -48,7 +49,7 @@ class Reaper:
         self._pause_seconds = max(lease_seconds, 3 * reap_seconds)
         self._resend_after = resend_after
         self._begun: float | None = None
-        self._latest = 0.0
+        self._latest: tuple[float, datetime] | None = None
 
     def reap(self) -> None:
         """Requeues or ends jobs whose lease has run out or which took too long; owes the queue anew what it seems to have lost.
@@ -56,18 +57,16 @@ class Reaper:
         Raises:
             Unavailable: DATABASE_UNAVAILABLE.
         """
-        started = time.monotonic()
-        if started - self._latest > self._pause_seconds:  # the first round, or there was a pause
-            self._begun = None
-        give_up = self._begun is not None and started - self._begun >= self._lease_seconds
         try:
-            reaped = self._round(give_up=give_up)
+            with self._store.unit_of_work() as work:
+                now = work.journal.now()
+                reaped = work.jobs.reap(now, resend_after=self._resend_after, give_up=self._may_give_up(now))
+                work.commit()
         except BaseException:
             self._begun = None
             raise
-        self._latest = time.monotonic()
         if self._begun is None:
-            self._begun = self._latest
+            self._begun = time.monotonic()
         for job_id, state in reaped.ended.items():
             _log.warning("a worker fell silent", job=job_id, state=state.value)
         for job_id in reaped.expired:
@@ -77,11 +76,19 @@ class Reaper:
         self._clear(job_id for job_id, state in reaped.ended.items() if state.is_terminal)
         self._clear(reaped.expired)
 
-    def _round(self, *, give_up: bool) -> Reaped:
-        with self._store.unit_of_work() as work:
-            reaped = work.jobs.reap(work.journal.now(), resend_after=self._resend_after, give_up=give_up)
-            work.commit()
-        return reaped
+    def _may_give_up(self, now: datetime) -> bool:
+        """Notes when this round is, and returns whether every worker had its chance to renew its lease.
+
+        Leases go by the database's time, which may leap: it is set, or the machine slept while `monotonic` stood still. Workers
+        renew early, so a leap of up to half a lease takes it from nobody.
+        """
+        own = time.monotonic()
+        if self._latest is not None:
+            passed, shown = own - self._latest[0], (now - self._latest[1]).total_seconds()
+            if passed > self._pause_seconds or abs(shown - passed) > self._lease_seconds / 2:
+                self._begun = None
+        self._latest = own, now
+        return self._begun is not None and own - self._begun >= self._lease_seconds
 
     def _clear(self, job_ids: Iterable[str]) -> None:
         """Removes checkpoints: the workers of these jobs may be gone. One that is not does the same when it notices."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -118,4 +118,28 @@ def test_lost_workers_are_found_however_far_apart_the_rounds_are(
         for _ in range(round(0.6 / reap_seconds)):
             time.sleep(reap_seconds)
             reaper.reap()
+        assert read(store, job).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("leap", [timedelta(hours=1), timedelta(hours=-1)])
+def test_after_a_leap_of_the_database_s_time_no_worker_is_lost_that_renews_its_lease_again(
+    database_url: str, graph: LayerGraph, tmp_path: Path, leap: timedelta
+) -> None:
+    slept = timedelta()
+    with closing(Store(database_url, clock=lambda: datetime.now(UTC) + slept)) as store:
+        reaper = Reaper(store, blob_url=tmp_path.as_uri(), lease_seconds=1, reap_seconds=1)
+        reaper.reap()
+        time.sleep(1)
+        ledger, job = JobLedger(store), create(store, graph)
+        held = ledger.claim(job.id, worker="w", lease_seconds=1)
+        assert held is not None
+        reaper.reap()
+        slept = leap
+        reaper.reap()
+        ledger.heartbeat(held, 1)
+        slept = timedelta()  # the machine's time is set right again
+        reaper.reap()
+        ledger.heartbeat(held, 1)
+        time.sleep(1.1)  # this time it is lost
+        reaper.reap()
         assert read(store, job).state is JobState.QUEUED
