@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from secateur.core.datasets import content
 from secateur.core.errors import NotFound, SecateurError
 from secateur.core.jobs import JobState, Scheduling
 from secateur.core.specs import JobSpec
@@ -108,8 +109,8 @@ class Creation:
 
         Returns:
             For each job its record; or the id of the one that it joins or that its request was answered with before; or why
-            it is refused: InvalidArgument REQUEST_ID_REUSED, NotFound DATASET_NOT_FOUND (somebody has just deleted its data
-            set) or QuotaExceeded QUEUED_JOBS_QUOTA.
+            it is refused: InvalidArgument REQUEST_ID_REUSED, NotFound DATASET_NOT_FOUND (its data set was deleted, and
+            another file may have its id by now) or QuotaExceeded QUEUED_JOBS_QUOTA.
         """
         # One creation at a time per project, which has a quota, per request and per work: the second sees what the first made.
         projects = {new.project for new in wanted}
@@ -122,7 +123,7 @@ class Creation:
         self._requests.read([new.request_key for new in wanted])
         live = self._live(wanted)
         waiting = {project: self._quotas.count_queued(project) for project in projects}
-        gone = self._hold_datasets({(new.project, new.spec.dataset_id) for new in wanted if new.spec.dataset_id})
+        held = self._hold_datasets({(new.project, new.spec.dataset_id) for new in wanted if new.spec.dataset_id})
         made: dict[str, tuple[JobRecord, str]] = {}
         found: list[str | SecateurError] = []
         for new in wanted:
@@ -131,7 +132,7 @@ class Creation:
                 if job_id is None:
                     job_id = live.get((new.project, new.work_key))
                     if job_id is None:
-                        if (new.project, new.spec.dataset_id) in gone:
+                        if new.spec.dataset_id and held.get((new.project, new.spec.dataset_id)) != new.spec.dataset:
                             raise _dataset_gone(new)
                         self._quotas.check_queued(new.project, waiting[new.project])
                         waiting[new.project] += 1
@@ -149,21 +150,21 @@ class Creation:
         live = select(JobRow.project, JobRow.work_key, JobRow.id).where(is_among((JobRow.project, JobRow.live_work_key), keys))
         return {(project, work_key): job_id for project, work_key, job_id in self._session.execute(live)}
 
-    def _hold_datasets(self, datasets: set[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Keeps others from deleting data sets until the transaction ends, and returns those that are gone."""
+    def _hold_datasets(self, datasets: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Keeps others from deleting data sets until the transaction ends, and returns what those that are there contain."""
         if not datasets:
-            return set()
+            return {}
         asked = is_among((DatasetRow.project, DatasetRow.id), datasets)
-        names = select(DatasetRow.project, DatasetRow.id)
-        self._session.execute(names.where(asked).order_by(DatasetRow.project, DatasetRow.id).with_for_update(read=True)).all()
+        sets = select(DatasetRow.project, DatasetRow.id, DatasetRow.digest)
+        self._session.execute(sets.where(asked).order_by(DatasetRow.project, DatasetRow.id).with_for_update(read=True)).all()
         # A statement of its own: the first one may have waited for a deletion that it does not see.
-        there = self._session.execute(names.where(asked, kept(DatasetRow)))
-        return datasets - {(project, dataset_id) for project, dataset_id in there}
+        there = self._session.execute(sets.where(asked, kept(DatasetRow)))
+        return {(project, dataset_id): content(digest) for project, dataset_id, digest in there}
 
 
 def _dataset_gone(new: NewJob) -> NotFound:
     return NotFound(
         "DATASET_NOT_FOUND",
-        f"The data set is gone from project {new.project}. Received: {new.spec.dataset_id}",
+        f"The data set is gone from project {new.project}, even if another file has its id. Received: {new.spec.dataset_id}",
         field="dataset",
     )

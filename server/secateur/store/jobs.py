@@ -60,7 +60,7 @@ class JobRepository:
 
         Raises:
             InvalidArgument: REQUEST_ID_REUSED, if the key was used for another request.
-            NotFound: DATASET_NOT_FOUND, if somebody has just deleted its data set.
+            NotFound: DATASET_NOT_FOUND, if its data set was deleted, also if another file has its id by now.
             QuotaExceeded: QUEUED_JOBS_QUOTA, if the project has as many queued jobs as it may have.
         """
         made = self.create_all([new])[0]

@@ -17,6 +17,7 @@ from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
 from secateur.core.planning import Plan
 from secateur.core.reports import ARENA_BYTES
+from secateur.server.jobs.handlers import RetryJob, retry_job
 from secateur.store import Store
 from secateur.store.families import Family
 from secateur.store.ledger import JobLedger
@@ -173,6 +174,31 @@ def test_a_data_set_that_a_job_trains_on_stays_and_one_that_was_deleted_is_not_t
     assert purge(store, clock) == 1
     upload(store, "f" * 64)
     assert listed(store)[2] == ["mine"]
+
+
+def test_a_job_is_not_done_again_on_another_file_than_its_own(store: Store, graph: LayerGraph, clock: Clock) -> None:
+    def again() -> JobRecord:
+        return retry_job(RetryJob(PROJECT, job.id, etag="", request_id=""), store=store)
+
+    upload(store)
+    job = create(store, graph, dataset=content(DIGEST), dataset_id="mine")
+    with store.unit_of_work() as work:
+        work.jobs.cancel(PROJECT, job.id)
+        work.commit()
+    delete(store, Deletable.DATASET, "mine")
+    clock.advance(WEEK.total_seconds())
+    assert purge(store, clock) == 1
+    assert refused(again) == "DATASET_NOT_FOUND"
+    upload(store, "f" * 64)
+    assert refused(again) == "DATASET_NOT_FOUND"
+    with store.snapshot() as work:
+        assert work.references.among({DIGEST}) == set()  # its file may be gone any time
+
+    delete(store, Deletable.DATASET, "mine")
+    clock.advance(WEEK.total_seconds())
+    assert purge(store, clock) == 1
+    upload(store)
+    assert again().spec == job.spec
 
 
 def test_another_project_deletes_nothing(store: Store, graph: LayerGraph, chosen_plan: Plan) -> None:

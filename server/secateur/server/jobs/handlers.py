@@ -97,7 +97,7 @@ def retry_job(command: RetryJob, *, store: Store) -> JobRecord:
         The new job; or the one that does the same work by now, or that the same `request_id` made.
 
     Raises:
-        NotFound: JOB_NOT_FOUND.
+        NotFound: JOB_NOT_FOUND; DATASET_NOT_FOUND, also if another file has the id of its data set by now.
         Conflict: ETAG_MISMATCH.
         FailedPrecondition: JOB_NOT_RETRYABLE, or JOB_DELETED.
         InvalidArgument: REQUEST_ID_REUSED.
