@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, TypeVar, cast
 
-from sqlalchemy import ColumnElement, delete, exists, select, update
+from sqlalchemy import ColumnElement, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from secateur.core.errors import AlreadyExists, FailedPrecondition, NotFound
@@ -125,6 +125,8 @@ class Trash:
             row.live_work_key = None  # whoever asks for the same work from now on wants a job that they can see
         elif isinstance(row, DatasetRow):
             self._check_unused(row)
+        elif (job := self._session.get(JobRow, row.job_id)) is not None:
+            job.live_work_key = None  # and one that still has all its models
         now = self._clock()
         if isinstance(row, ModelRow):
             self._on_model(row)
@@ -148,10 +150,12 @@ class Trash:
                 f"{kind.name}_NOT_DELETED", f"This {_WORDS[kind]} was not deleted. Received: {identifier}", field="name"
             )
         self._session.delete(deletion)
+        job = row if isinstance(row, JobRow) else None
         if isinstance(row, ModelRow):
             self._on_model(row)
-        if isinstance(row, JobRow) and row.state is JobState.SUCCEEDED:
-            self._offer(row)
+            job = self._session.get(JobRow, row.job_id)
+        if job is not None and job.state is JobState.SUCCEEDED:
+            self._offer(job)
         self._session.flush()
 
     def purge(self, now: datetime) -> int:
@@ -183,6 +187,14 @@ class Trash:
         return True
 
     def _lock(self, kind: Deletable, project: str, identifier: str) -> _Row | None:
+        if kind is Deletable.MODEL:  # its job first, as whoever settles a target does
+            self._session.scalars(
+                select(JobRow)
+                .join(ModelRow, ModelRow.job_id == JobRow.id)
+                .where(ModelRow.id == identifier, JobRow.project == project)
+                .with_for_update(of=JobRow)
+                .execution_options(populate_existing=True)
+            ).one_or_none()
         key = (project, identifier) if kind is Deletable.DATASET else identifier
         row = self._session.get(_ROWS[kind], key, populate_existing=True, with_for_update=True)
         return cast("_Row", row) if row is not None and cast("_Row", row).project == project else None
@@ -207,10 +219,16 @@ class Trash:
             )
 
     def _offer(self, job: JobRow) -> None:
-        """Lets equal requests join a job again, unless another one does its work by now."""
+        """Lets equal requests join a job again, unless it or one of its models is gone, or another one does its work by now."""
         exclude_others(self._session, f"jobs/{job.project}/{job.work_key}")
         other = select(JobRow.id).where(JobRow.project == job.project, JobRow.live_work_key == job.work_key)
-        if self._session.scalars(other).one_or_none() is None:
+        lost = (
+            select(OutcomeRow.target_index)
+            .outerjoin(ModelRow, ModelRow.id == OutcomeRow.model_id)  # the outcome of one that was purged names none
+            .where(OutcomeRow.job_id == job.id, or_(ModelRow.id.is_(None), ~kept(ModelRow)))
+        )
+        whole = select(JobRow.id).where(JobRow.id == job.id, kept(JobRow), ~lost.exists(), ~other.exists())
+        if self._session.scalars(whole).one_or_none() is not None:
             job.live_work_key = job.work_key
 
     def _remove(self, row: _Row) -> None:

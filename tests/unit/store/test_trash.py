@@ -153,6 +153,47 @@ def test_a_job_has_to_end_first_and_then_nobody_joins_it(store: Store, graph: La
     assert create(store, graph).id == job.id
 
 
+def test_nobody_joins_a_job_one_of_whose_models_is_gone(
+    store: Store, graph: LayerGraph, chosen_plan: Plan, clock: Clock
+) -> None:
+    job, ledger = create(store, graph, targets=2), JobLedger(store)
+    held = claim(store, job)
+    models = [ledger.settle_target(held, a_report(graph, chosen_plan, target_index=index)) for index in range(2)]
+    ledger.finish(held, JobState.SUCCEEDED)
+    one, two = [model for model in models if model is not None]
+    assert create(store, graph, targets=2).id == job.id
+
+    delete(store, Deletable.MODEL, one)
+    delete(store, Deletable.MODEL, two)
+    undelete(store, Deletable.MODEL, one)
+    delete(store, Deletable.JOB, job.id)
+    undelete(store, Deletable.JOB, job.id)
+    second = create(store, graph, targets=2)
+    assert second.id != job.id  # one is still deleted
+    undelete(store, Deletable.MODEL, two)
+    assert create(store, graph, targets=2).id == second.id
+    with store.unit_of_work() as work:
+        work.jobs.cancel(PROJECT, second.id)
+        work.commit()
+    delete(store, Deletable.MODEL, two)
+    delete(store, Deletable.JOB, job.id)
+    undelete(store, Deletable.MODEL, two)
+    third = create(store, graph, targets=2)
+    assert third.id != job.id  # both models are there again, and the job is not
+    with store.unit_of_work() as work:
+        work.jobs.cancel(PROJECT, third.id)
+        work.commit()
+    undelete(store, Deletable.JOB, job.id)
+    assert create(store, graph, targets=2).id == job.id
+
+    delete(store, Deletable.MODEL, one)
+    clock.advance(WEEK.total_seconds())
+    assert purge(store, clock) == 1
+    delete(store, Deletable.JOB, job.id)
+    undelete(store, Deletable.JOB, job.id)
+    assert create(store, graph, targets=2).id != job.id
+
+
 def test_a_data_set_that_a_job_trains_on_stays_and_one_that_was_deleted_is_not_trained_on(
     store: Store, graph: LayerGraph, clock: Clock
 ) -> None:
