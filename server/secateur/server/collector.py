@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import structlog
 
 from secateur.store import Store
 from secateur.store.gc import Collector
 from secateur.store.settings import Settings
+from secateur.store.trash import PURGE_BATCH
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -27,9 +26,16 @@ class Sweeper:
 
     def sweep(self) -> None:
         """Sweeps once, and logs what was done."""
-        with self._store.unit_of_work() as work:
-            purged = work.trash.purge(datetime.now(UTC))
-            work.commit()
+        purged = latest = self._purge()
+        while latest == PURGE_BATCH:  # there may be more, and the next sweep is far away
+            latest = self._purge()
+            purged += latest
         done = {name: count for name, count in {"purged": purged, **self._collector.sweep().counts()}.items() if count}
         if done:
             _log.info("garbage collected", **done)
+
+    def _purge(self) -> int:
+        with self._store.unit_of_work() as work:
+            purged = work.trash.purge(work.journal.now())
+            work.commit()
+        return purged

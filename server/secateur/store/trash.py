@@ -47,7 +47,8 @@ _KINDS: Final[dict[type, Deletable]] = {
 }
 _WORDS: Final = {Deletable.JOB: "job", Deletable.MODEL: "model", Deletable.DATASET: "data set"}
 
-_BATCH: Final = 100
+PURGE_BATCH: Final = 100
+"""Most that one transaction purges."""
 
 
 def kept(row: type[_Row]) -> ColumnElement[bool]:
@@ -159,7 +160,7 @@ class Trash:
         self._session.flush()
 
     def purge(self, now: datetime) -> int:
-        """Removes what can no longer be undeleted, at most a hundred at a time, and returns how many it was.
+        """Removes what can no longer be undeleted, at most `PURGE_BATCH`, and returns how many it was.
 
         Files of what is removed go with the garbage. A model outlives its job, and the report of a job its models.
         """
@@ -167,7 +168,7 @@ class Trash:
             select(DeletionRow.kind, DeletionRow.project, DeletionRow.id)
             .where(DeletionRow.purge_time <= now)
             .order_by(DeletionRow.purge_time)
-            .limit(_BATCH)
+            .limit(PURGE_BATCH)
         ).all()
         return sum(self._purge(kind, project, identifier, now) for kind, project, identifier in due)
 

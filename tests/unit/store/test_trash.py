@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
@@ -17,13 +18,17 @@ from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
 from secateur.core.planning import Plan
 from secateur.core.reports import ARENA_BYTES
+from secateur.server.collector import Sweeper
 from secateur.server.jobs.handlers import RetryJob, retry_job
 from secateur.store import Store
+from secateur.store.creation import NewJob
 from secateur.store.families import Family
 from secateur.store.ledger import JobLedger
 from secateur.store.records import JobRecord
+from secateur.store.settings import Settings
 from secateur.store.tables import Base, Deletable
-from tests.support.store import PROJECT, Clock, a_report, claim, create, read
+from secateur.store.trash import PURGE_BATCH
+from tests.support.store import PROJECT, Clock, a_report, a_spec, claim, create, read
 
 DIGEST = "e" * 64
 WEEK = timedelta(days=7)
@@ -129,6 +134,24 @@ def test_a_purge_takes_everything_of_a_job_but_its_models(
             if "job_id" in table.columns and table.name != "models":
                 left = select(func.count()).select_from(table).where(table.c.job_id == job.id)
                 assert work.session.scalar(left) == 0, table.name
+
+
+def test_one_sweep_purges_all_that_is_due(store: Store, graph: LayerGraph, clock: Clock, tmp_path: Path) -> None:
+    specs = [a_spec(graph, seed=seed) for seed in range(2 * PURGE_BATCH + 1)]
+    with store.unit_of_work() as work:
+        for job in work.jobs.create_all([NewJob(PROJECT, spec, work_key=spec.work_key("test")) for spec in specs]):
+            assert isinstance(job, JobRecord)
+            work.jobs.cancel(PROJECT, job.id)
+            work.trash.delete(Deletable.JOB, PROJECT, job.id, keep=WEEK)
+        work.commit()
+    later = create(store, graph, seed=-1)
+    with store.unit_of_work() as work:
+        work.jobs.cancel(PROJECT, later.id)
+        work.trash.delete(Deletable.JOB, PROJECT, later.id, keep=2 * WEEK)
+        work.commit()
+    clock.advance(WEEK.total_seconds())
+    Sweeper(store, Settings(data_dir=tmp_path)).sweep()
+    assert listed(store, show_deleted=True)[0] == [later.id]
 
 
 def test_a_job_has_to_end_first_and_then_nobody_joins_it(store: Store, graph: LayerGraph, chosen_plan: Plan) -> None:
