@@ -20,6 +20,7 @@ from secateur.core.errors import AlreadyExists, Conflict, QuotaExceeded
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
 from secateur.core.profiles import MAX_PROFILES_PER_PROJECT
+from secateur.core.routing import Need
 from secateur.store import Store
 from secateur.store.creation import NewJob
 from secateur.store.database import Timeouts
@@ -138,6 +139,28 @@ def test_a_late_worker_and_the_reaper_cannot_both_win(store: Store, graph: Layer
         finished, reaped = at_once(finish, reap)
         assert finished != reaped
         assert read(store, job).state is (JobState.SUCCEEDED if finished else JobState.QUEUED)
+
+
+def test_marking_messages_and_removing_them_in_another_order_never_block_each_other(store: Store, graph: LayerGraph) -> None:
+    first, second = create(store, graph), create(store, graph, seed=1)
+    with store.snapshot() as work:
+        messages = work.outbox.unsent(Need.CPU, 2)
+    assert [message.job_id for message in messages] == [first.id, second.id]
+
+    def mark() -> None:
+        with store.unit_of_work() as work:
+            work.outbox.mark_sent([message.id for message in messages], work.journal.now())
+            work.commit()
+
+    with ThreadPoolExecutor(1) as pool:
+        with store.unit_of_work() as work:
+            work.jobs.cancel(PROJECT, second.id)
+            marking = pool.submit(mark)
+            wait([marking], timeout=0.5)
+            work.jobs.cancel(PROJECT, first.id)
+            work.commit()
+        marking.result()
+    assert owed(store) == []
 
 
 def test_one_id_added_twice_at_once_is_one_profile(store: Store) -> None:
