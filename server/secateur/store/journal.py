@@ -183,8 +183,12 @@ class Journal:
         return job.state
 
     def owe_message(self, job: JobRow) -> None:
-        """Leaves a message for the queue; the relay sends it after the commit. What the job needs is worked out anew."""
+        """Leaves a message for the queue; the relay sends it after the commit. What the job needs is worked out anew.
+
+        It takes the place of earlier ones: a job that waits for long is announced again and again.
+        """
         job.need = self._needs.of(job)
+        self._session.execute(delete(OutboxRow).where(OutboxRow.job_id == job.id))
         self._session.add(OutboxRow(**self._message(job)))
 
     def _event(self, job: JobRow | JobRecord, message: str, progress: Progress | None = None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import MAX_ATTEMPTS, JobState
@@ -16,6 +17,7 @@ from secateur.server.reaper import Reaper
 from secateur.store import Store
 from secateur.store.ledger import JobLedger
 from secateur.store.records import Reaped
+from secateur.store.tables import OutboxRow
 from tests.support.store import LEASE_S, PROJECT, Clock, claim, create, events, owed, read
 
 
@@ -74,6 +76,17 @@ def test_a_message_that_the_queue_lost_is_owed_again(store: Store, graph: LayerG
     assert reap(store, clock, 0).resent == ()
     assert send(store, clock) == [job.id]
     assert [event.sequence for event in events(store, job)] == [1]  # for the job nothing has happened
+
+
+def test_however_often_a_job_is_announced_the_outbox_has_one_message_for_it(
+    store: Store, graph: LayerGraph, clock: Clock
+) -> None:
+    jobs = [create(store, graph, seed=seed).id for seed in range(2)]
+    for _ in range(3):
+        assert send(store, clock) == jobs
+        assert reap(store, clock, 61).resent == tuple(jobs)
+    with store.unit_of_work() as work:
+        assert sorted(work.session.scalars(select(OutboxRow.job_id))) == sorted(jobs)
 
 
 def test_a_claimed_job_is_not_announced_again(store: Store, ledger: JobLedger, graph: LayerGraph, clock: Clock) -> None:
