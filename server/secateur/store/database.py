@@ -169,7 +169,8 @@ def _postgresql(url: URL, timeouts: Timeouts) -> Engine:
 def _sqlite(url: URL, timeouts: Timeouts) -> Engine:
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": timeouts.lock_seconds}, json_serializer=_to_json)
+    # No bound of its own, as on PostgreSQL.
+    engine = create_engine(url, connect_args={"timeout": timeouts.lock_seconds}, json_serializer=_to_json, max_overflow=-1)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -41,6 +41,8 @@ class OutboxRepository:
     def mark_sent(self, ids: Iterable[int], now: datetime) -> None:
         """Remembers that messages were sent. One whose job has left the queue meanwhile is gone, and stays so."""
         # What is locked is just being deleted, by somebody who may wait for another of these: never wait for it.
-        there = select(OutboxRow.id).where(OutboxRow.id.in_(tuple(ids))).order_by(OutboxRow.id).with_for_update(skip_locked=True)
+        there = (
+            select(OutboxRow.id).where(OutboxRow.id.in_(tuple(ids))).order_by(OutboxRow.id).with_for_update(skip_locked=True)
+        )
         marked = self._session.scalars(there).all()
         self._session.execute(update(OutboxRow).where(OutboxRow.id.in_(marked)).values(sent_time=now))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import datetime
 
 import pytest
@@ -26,6 +27,13 @@ def test_a_snapshot_neither_waits_for_a_writer_nor_sees_half_of_it(store: Store,
             writer.commit()
             assert reader.jobs.get(PROJECT, job.id) == job
     assert read(store, job) != job
+
+
+def test_readers_do_not_wait_for_a_connection_however_many_there_are(store: Store, graph: LayerGraph) -> None:
+    job = create(store, graph)
+    with ExitStack() as stack:
+        for _ in range(20):  # by default a pool has 15, and the next one fails after half a minute
+            assert stack.enter_context(store.snapshot()).jobs.get(PROJECT, job.id) == job
 
 
 def test_a_snapshot_cannot_be_written_to(store: Store, graph: LayerGraph) -> None:
