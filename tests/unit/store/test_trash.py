@@ -265,6 +265,26 @@ def test_a_job_is_not_done_again_on_another_file_than_its_own(store: Store, grap
     assert again().spec == job.spec
 
 
+def test_a_request_to_do_a_job_again_gets_its_first_answer_whatever_becomes_of_the_old_job(
+    store: Store, graph: LayerGraph, clock: Clock
+) -> None:
+    def again(request_id: str = "key") -> JobRecord:
+        return retry_job(RetryJob(PROJECT, old.id, etag=old.etag, request_id=request_id), store=store)
+
+    job = create(store, graph)
+    with store.unit_of_work() as work:
+        old = work.jobs.cancel(PROJECT, job.id)
+        work.commit()
+    first = again()
+    delete(store, Deletable.JOB, old.id)
+    assert again() == first
+    assert refused(lambda: again("")) == "JOB_DELETED"
+    clock.advance(WEEK.total_seconds())
+    assert purge(store, clock) == 1
+    assert again() == first
+    assert refused(lambda: again("another")) == "JOB_NOT_FOUND"
+
+
 def test_another_project_deletes_nothing(store: Store, graph: LayerGraph, chosen_plan: Plan) -> None:
     job, model = finished(store, graph, chosen_plan)
     upload(store)

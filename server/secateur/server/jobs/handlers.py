@@ -11,9 +11,10 @@ from secateur.core.serial import digest_of
 from secateur.server.jobs.creation import TOOLCHAIN
 from secateur.server.lists import ListRows
 from secateur.store import Store
-from secateur.store.creation import NewJob
+from secateur.store.creation import CREATE, NewJob
 from secateur.store.jobs import check_etag
 from secateur.store.records import JobRecord, Page
+from secateur.store.requests import RequestKey
 from secateur.store.tables import Deletable
 from secateur.store.turns import QueuePlace
 
@@ -102,7 +103,12 @@ def retry_job(command: RetryJob, *, store: Store) -> JobRecord:
         FailedPrecondition: JOB_NOT_RETRYABLE, or JOB_DELETED.
         InvalidArgument: REQUEST_ID_REUSED.
     """
+    fingerprint = digest_of({"retry": command.job})
     with store.unit_of_work() as work:
+        # First of all: whatever has become of the old job since, an answer stands.
+        answered = work.jobs.requested(RequestKey(command.project, CREATE, command.request_id), fingerprint)
+        if answered is not None:
+            return answered
         old = work.jobs.get(command.project, command.job)
         check_etag(command.etag, old.etag)
         check_retry(old.state)
@@ -116,7 +122,7 @@ def retry_job(command: RetryJob, *, store: Store) -> JobRecord:
                 labels=old.labels,
                 work_key=old.spec.work_key(TOOLCHAIN),
                 request_id=command.request_id,
-                fingerprint=digest_of({"retry": command.job}),
+                fingerprint=fingerprint,
                 scheduling=Scheduling(old.priority, old.max_pending_seconds, old.max_run_seconds),
             )
         )
