@@ -20,7 +20,7 @@ from secateur.store.reaper import RESEND_AFTER, reap
 from secateur.store.records import EventRecord, JobRecord, Page, Reaped, TargetOutcome
 from secateur.store.requests import RequestKey, RequestKeys
 from secateur.store.tables import JobEventRow, JobRow, OutcomeRow, SearchRow
-from secateur.store.trash import kept
+from secateur.store.trash import Trash, kept
 from secateur.store.turns import QueuePlace, place_of
 
 
@@ -32,13 +32,17 @@ class JobRepository:
         journal: Moves jobs in the same transaction.
         requests: Idempotency keys in the same transaction.
         creation: Creates jobs in the same transaction.
+        trash: Knows which were deleted, in the same transaction.
     """
 
-    def __init__(self, session: Session, journal: Journal, requests: RequestKeys, creation: Creation) -> None:
+    def __init__(
+        self, session: Session, journal: Journal, requests: RequestKeys, creation: Creation, trash: Trash
+    ) -> None:
         self._session = session
         self._journal = journal
         self._requests = requests
         self._creation = creation
+        self._trash = trash
 
     def create_all(self, wanted: Sequence[NewJob]) -> list[JobRecord | SecateurError]:
         """Creates jobs, each with its first event and its queue message, or joins those that already do their work.
@@ -49,7 +53,9 @@ class JobRepository:
             For each its record, or why it is refused; see `Creation.run`.
         """
         made = self._creation.run(wanted)
-        there = self._find({each for each in made if isinstance(each, str)})
+        found = self._find({each for each in made if isinstance(each, str)})
+        # Nobody joins a job that was deleted, but one may be what a request was answered with before.
+        there = {job.id: job for job in self._trash.mark_all(tuple(found.values()))}
         return [
             there.get(each) or _not_found(new.project, each) if isinstance(each, str) else each
             for new, each in zip(wanted, made, strict=True)
@@ -75,7 +81,7 @@ class JobRepository:
             InvalidArgument: REQUEST_ID_REUSED, if the key was used for another request.
         """
         job_id = self._requests.answer(key, fingerprint)
-        return None if job_id is None else self.get(key.project, job_id)
+        return None if job_id is None else self._trash.mark(self.get(key.project, job_id))
 
     def get(self, project: str, job_id: str) -> JobRecord:
         """Returns one job.

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from secateur.core.errors import AlreadyExists, FailedPrecondition, NotFound
 from secateur.core.jobs import JobState
-from secateur.store.database import exclude_others
+from secateur.store.database import exclude_others, is_among
 from secateur.store.records import DatasetRecord, Deletion, JobRecord, ModelRecord
 from secateur.store.references import UNFINISHED
 from secateur.store.tables import (
@@ -80,18 +80,17 @@ class Trash:
         return self.mark_all([record])[0]
 
     def mark_all(self, records: Sequence[_R]) -> tuple[_R, ...]:
-        """Returns records of one project that say when they were deleted, those that were."""
+        """Returns records of one kind that say when they were deleted, those that were."""
         if not records:
             return ()
         rows = self._session.scalars(
             select(DeletionRow).where(
                 DeletionRow.kind == _KINDS[type(records[0])],
-                DeletionRow.project == records[0].project,
-                DeletionRow.id.in_([record.id for record in records]),
+                is_among((DeletionRow.project, DeletionRow.id), [(record.project, record.id) for record in records]),
             )
         )
-        found = {row.id: Deletion(row.delete_time, row.purge_time) for row in rows}
-        return tuple(replace(record, deletion=found.get(record.id)) for record in records)
+        found = {(row.project, row.id): Deletion(row.delete_time, row.purge_time) for row in rows}
+        return tuple(replace(record, deletion=found.get((record.project, record.id))) for record in records)
 
     def delete(self, kind: Deletable, project: str, identifier: str, *, keep: timedelta, allow_missing: bool = False) -> bool:
         """Deletes something, for the time being.

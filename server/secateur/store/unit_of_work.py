@@ -62,13 +62,14 @@ class Snapshot:
         self.journal = Journal(session, clock, Needs(session, self.datasets))
         self.requests = requests = RequestKeys(session, clock)
         self.device_profiles = DeviceProfileRepository(session, clock, requests)
-        self.jobs = JobRepository(session, self.journal, requests, Creation(session, self.journal, requests, self.quotas))
+        self.trash = Trash(session, clock, lambda model: self.families.touch(Family.of_row(model), clock()))
+        creation = Creation(session, self.journal, requests, self.quotas)
+        self.jobs = JobRepository(session, self.journal, requests, creation, self.trash)
         self.models = ModelRepository(session, self.families)
         self.outbox = OutboxRepository(session)
         self.tokens = TokenRepository(session, clock)
         self.audit = AuditRepository(session)
         self.references = References(session)
-        self.trash = Trash(session, clock, lambda model: self.families.touch(Family.of_row(model), clock()))
 
 
 class UnitOfWork(Snapshot):

@@ -24,7 +24,7 @@ from secateur.store import Store
 from secateur.store.creation import NewJob
 from secateur.store.families import Family
 from secateur.store.ledger import JobLedger
-from secateur.store.records import JobRecord
+from secateur.store.records import Deletion, JobRecord
 from secateur.store.settings import Settings
 from secateur.store.tables import Base, Deletable
 from secateur.store.trash import PURGE_BATCH
@@ -283,6 +283,24 @@ def test_a_request_to_do_a_job_again_gets_its_first_answer_whatever_becomes_of_t
     assert purge(store, clock) == 1
     assert again() == first
     assert refused(lambda: again("another")) == "JOB_NOT_FOUND"
+
+
+def test_a_job_that_an_old_request_made_says_that_it_was_deleted(store: Store, graph: LayerGraph, clock: Clock) -> None:
+    spec = a_spec(graph)
+    asked = NewJob(PROJECT, spec, work_key=spec.work_key("test"), request_id="key", fingerprint="one")
+    other = a_spec(graph, seed=1)
+    with store.unit_of_work() as work:
+        job = work.jobs.create(asked)
+        work.jobs.cancel(PROJECT, job.id)
+        work.trash.delete(Deletable.JOB, PROJECT, job.id, keep=WEEK)
+        work.commit()
+    deletion = Deletion(clock.now, clock.now + WEEK)
+    with store.unit_of_work() as work:
+        made = work.jobs.create_all([asked, NewJob(PROJECT, other, work_key=other.work_key("test"))])
+        assert [each.deletion for each in made if isinstance(each, JobRecord)] == [deletion, None]
+        again = work.jobs.requested(asked.request_key, asked.fingerprint)
+    assert again is not None
+    assert again.deletion == deletion
 
 
 def test_another_project_deletes_nothing(store: Store, graph: LayerGraph, chosen_plan: Plan) -> None:
