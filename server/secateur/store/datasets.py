@@ -55,7 +55,7 @@ class DatasetRepository:
         found = self.find(project, dataset.name)
         if found is None:
             if self.of_content(project, digest) is None:
-                self._quotas.check_stored(project, size_bytes)
+                self._quotas.check_stored(project, size_bytes, digest=digest)
             row = DatasetRow(
                 project=project,
                 id=dataset.name,

@@ -79,13 +79,16 @@ class QuotaRepository:
                 QUEUE_RETRY_SECONDS,
             )
 
-    def check_stored(self, project: str, more_bytes: int, field: str = "spec.size_bytes") -> None:
+    def check_stored(
+        self, project: str, more_bytes: int, field: str = "spec.size_bytes", *, digest: str | None = None
+    ) -> None:
         """Refuses a file that has no room in its project, and keeps others from taking that room until the transaction ends.
 
         Args:
             project: The project.
             more_bytes: Bytes of the file, and of others that are not registered yet.
             field: What the error names.
+            digest: SHA-256 of the file. It may be there already, of a data set that was deleted, and counts once.
 
         Raises:
             QuotaExceeded: STORED_BYTES_QUOTA.
@@ -95,12 +98,14 @@ class QuotaRepository:
             return
         exclude_others(self._session, f"stored_bytes/{project}")
         # A file may have several names; it is kept once.
-        files = select(DatasetRow.digest, DatasetRow.size_bytes).where(DatasetRow.project == project).distinct().subquery()
+        theirs = select(DatasetRow.digest, DatasetRow.size_bytes).where(DatasetRow.project == project)
+        files = (theirs if digest is None else theirs.where(DatasetRow.digest != digest)).distinct().subquery()
         stored = int(self._session.scalar(select(func.coalesce(func.sum(files.c.size_bytes), 0))) or 0)
         if stored + more_bytes > limit:
             raise _exceeded(
                 "STORED_BYTES_QUOTA",
-                f"A project may store {limit:,} bytes of uploads, and {stored:,} are taken; ask your operator for more. "
+                f"A project may store {limit:,} bytes of uploads, and {stored:,} are taken, also by deleted data sets until "
+                "they are purged; ask your operator for more. "
                 f"Received: {more_bytes:,} more, unfinished uploads included",
                 limit,
                 STORED_RETRY_SECONDS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -13,6 +14,7 @@ from secateur.core.errors import QuotaExceeded
 from secateur.core.graph import LayerGraph
 from secateur.store import Store
 from secateur.store.quotas import QUEUE_RETRY_SECONDS, STORED_RETRY_SECONDS, Quotas
+from secateur.store.tables import Deletable
 from tests.support.store import PROJECT, Clock, claim, create
 
 DIGITS = DATASETS["digits"]
@@ -71,6 +73,27 @@ def test_a_file_is_counted_once_per_project_whatever_its_names(bounded: Callable
     assert (caught.value.reason, caught.value.field) == ("STORED_BYTES_QUOTA", "spec.size_bytes")
     assert caught.value.retry_seconds == STORED_RETRY_SECONDS
     put(store, "two", "b", 40)
+
+
+def test_a_deleted_data_set_counts_until_it_is_purged_and_its_file_once(bounded: Callable[..., Store], clock: Clock) -> None:
+    store = bounded(stored_bytes=100)
+    put(store, "one", "a", 60)
+    with store.unit_of_work() as work:
+        work.trash.delete(Deletable.DATASET, PROJECT, "one", keep=timedelta(days=1))
+        work.commit()
+    put(store, "again", "a", 60)  # by another id, as the first may still be undeleted
+    with pytest.raises(QuotaExceeded, match="60 are taken, also by deleted data sets until they are purged"):
+        put(store, "other", "b", 41)
+    put(store, "other", "b", 40)
+
+    with store.unit_of_work() as work:
+        work.trash.delete(Deletable.DATASET, PROJECT, "other", keep=timedelta(days=1))
+        work.commit()
+    clock.advance(24 * 3600)
+    with store.unit_of_work() as work:
+        assert work.trash.purge(clock.now) == 2
+        work.commit()
+    put(store, "third", "c", 40)
 
 
 def test_uploads_are_let_in_at_their_rate_and_as_many_at_once(bounded: Callable[..., Store], clock: Clock) -> None:
