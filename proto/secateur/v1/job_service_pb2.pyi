@@ -918,7 +918,9 @@ class CancelJobRequest(_message.Message):
     name: _builtins.str
     """Resource name of the job."""
     etag: _builtins.str
-    """The job's `etag` as last read: if it has changed since, the call is refused. Empty for whatever it is now."""
+    """The job's `etag` as last read: if it has changed since, the call is refused, unless the job's cancellation was asked for
+    before, so that a call whose answer was lost can be sent again. Empty for whatever it is now.
+    """
     def __init__(
         self,
         *,

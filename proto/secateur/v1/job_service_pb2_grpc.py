@@ -143,7 +143,8 @@ class JobServiceServicer:
     def RetryJob(self, request, context):
         """Does the work of a job that is FAILED, CANCELLED or EXPIRED again, as a new job, and returns that. The old one stays as it
         is. Like CreateJob it joins a job that does the same work already. Errors: FAILED_PRECONDITION (JOB_NOT_RETRYABLE,
-        JOB_DELETED), INVALID_ARGUMENT (REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH).
+        JOB_DELETED), NOT_FOUND (DATASET_NOT_FOUND), also if another file has the id of its data set by now, INVALID_ARGUMENT
+        (REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

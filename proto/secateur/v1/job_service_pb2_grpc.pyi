@@ -58,7 +58,8 @@ class JobServiceStub:
     RetryJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.RetryJobRequest, _job_service_pb2.Job]
     """Does the work of a job that is FAILED, CANCELLED or EXPIRED again, as a new job, and returns that. The old one stays as it
     is. Like CreateJob it joins a job that does the same work already. Errors: FAILED_PRECONDITION (JOB_NOT_RETRYABLE,
-    JOB_DELETED), INVALID_ARGUMENT (REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH).
+    JOB_DELETED), NOT_FOUND (DATASET_NOT_FOUND), also if another file has the id of its data set by now, INVALID_ARGUMENT
+    (REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH).
     """
     WaitJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.WaitJobRequest, _job_service_pb2.Job]
     """Returns a job once it has ended; or as it is when the timeout is over, or shortly before the deadline of the call. Errors:
@@ -103,7 +104,8 @@ class JobServiceAsyncStub(JobServiceStub):
     RetryJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.RetryJobRequest, _job_service_pb2.Job]  # type: ignore[assignment]
     """Does the work of a job that is FAILED, CANCELLED or EXPIRED again, as a new job, and returns that. The old one stays as it
     is. Like CreateJob it joins a job that does the same work already. Errors: FAILED_PRECONDITION (JOB_NOT_RETRYABLE,
-    JOB_DELETED), INVALID_ARGUMENT (REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH).
+    JOB_DELETED), NOT_FOUND (DATASET_NOT_FOUND), also if another file has the id of its data set by now, INVALID_ARGUMENT
+    (REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH).
     """
     WaitJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.WaitJobRequest, _job_service_pb2.Job]  # type: ignore[assignment]
     """Returns a job once it has ended; or as it is when the timeout is over, or shortly before the deadline of the call. Errors:
@@ -187,7 +189,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_service_pb2.Job, _abc.Awaitable[_job_service_pb2.Job]]:
         """Does the work of a job that is FAILED, CANCELLED or EXPIRED again, as a new job, and returns that. The old one stays as it
         is. Like CreateJob it joins a job that does the same work already. Errors: FAILED_PRECONDITION (JOB_NOT_RETRYABLE,
-        JOB_DELETED), INVALID_ARGUMENT (REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH).
+        JOB_DELETED), NOT_FOUND (DATASET_NOT_FOUND), also if another file has the id of its data set by now, INVALID_ARGUMENT
+        (REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH).
         """
 
     @_abc_1.abstractmethod

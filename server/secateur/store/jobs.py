@@ -35,9 +35,7 @@ class JobRepository:
         trash: Knows which were deleted, in the same transaction.
     """
 
-    def __init__(
-        self, session: Session, journal: Journal, requests: RequestKeys, creation: Creation, trash: Trash
-    ) -> None:
+    def __init__(self, session: Session, journal: Journal, requests: RequestKeys, creation: Creation, trash: Trash) -> None:
         self._session = session
         self._journal = journal
         self._requests = requests
@@ -131,7 +129,8 @@ class JobRepository:
         Args:
             project: Project of the job.
             job_id: Id of the job.
-            etag: What `JobRecord.etag` has to be still; empty for anything.
+            etag: What `JobRecord.etag` has to be still; empty for anything. It does not matter for a job whose cancellation was
+                asked for before: whoever asks again, as the answer was lost, has an etag of before that.
 
         Raises:
             NotFound: JOB_NOT_FOUND.
@@ -140,8 +139,9 @@ class JobRepository:
         row = self._journal.lock(job_id)
         if row is None or row.project != project:
             raise _not_found(project, job_id)
-        check_etag(etag, str(row.version))
-        self._journal.request_cancel(row)
+        if row.state is not JobState.CANCELLED and not row.cancel_requested:
+            check_etag(etag, str(row.version))
+            self._journal.request_cancel(row)
         return self.get(project, job_id)
 
     def candidates(self, job_id: str, target_index: int) -> tuple[SearchCandidate, ...] | None:

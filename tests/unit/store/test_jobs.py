@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from secateur.core.cost import cost_of
-from secateur.core.errors import InvalidArgument, NotFound
+from secateur.core.errors import Conflict, InvalidArgument, NotFound
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
 from secateur.server.forgetting import Forgetter
@@ -121,6 +121,35 @@ class TestRequestId:
         with store.unit_of_work() as work:
             again = work.jobs.create(NewJob(PROJECT, spec, work_key=spec.work_key("t"), request_id="second", fingerprint="f"))
         assert joined.id == again.id == first.id
+
+
+@pytest.mark.parametrize("is_running", [False, True])
+def test_a_job_is_cancelled_again_with_the_etag_of_before(
+    store: Store, ledger: JobLedger, graph: LayerGraph, is_running: bool
+) -> None:
+    def cancel(etag: str) -> JobRecord:
+        with store.unit_of_work() as work:
+            cancelled = work.jobs.cancel(PROJECT, job.id, etag=etag)
+            work.commit()
+        return cancelled
+
+    job = create(store, graph)
+    held = claim(store, job) if is_running else None
+    current = read(store, job)
+    with pytest.raises(Conflict, match="changed"):
+        cancel("0")
+    first = cancel(current.etag)
+    assert first.etag != current.etag
+    assert cancel(current.etag) == first
+    if held is not None:
+        ledger.finish(held, JobState.CANCELLED)
+        assert cancel(current.etag).state is JobState.CANCELLED
+
+    done = create(store, graph, seed=1)
+    ledger.finish(claim(store, done), JobState.SUCCEEDED)
+    job = done
+    with pytest.raises(Conflict, match="changed"):
+        cancel(done.etag)
 
 
 def test_a_job_of_another_project_is_not_found(store: Store, graph: LayerGraph) -> None:

@@ -78,7 +78,7 @@ def cancel_job(project: str, job_id: str, etag: str, *, store: Store) -> JobReco
     Args:
         project: Project of the job.
         job_id: Id of the job.
-        etag: What the job's etag has to be still; empty for anything.
+        etag: What the job's etag has to be still unless its cancellation was asked for before; empty for anything.
         store: Where jobs are.
 
     Raises:
