@@ -86,9 +86,9 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModel(self, request, context):
-        """Deletes a model, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, and no device gets it any
-        more. UndeleteModel undoes that until its `purge_time`. Errors: NOT_FOUND (MODEL_NOT_FOUND), also for one that was deleted
-        before.
+        """Deletes a model, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, no device gets it any more,
+        and equal requests no longer join its job. UndeleteModel undoes that until its `purge_time`. Errors: NOT_FOUND
+        (MODEL_NOT_FOUND), also for one that was deleted before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,9 +38,9 @@ class ModelServiceStub:
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]
     """Lists models, newest first unless asked otherwise."""
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _model_service_pb2.Model]
-    """Deletes a model, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, and no device gets it any
-    more. UndeleteModel undoes that until its `purge_time`. Errors: NOT_FOUND (MODEL_NOT_FOUND), also for one that was deleted
-    before.
+    """Deletes a model, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, no device gets it any more,
+    and equal requests no longer join its job. UndeleteModel undoes that until its `purge_time`. Errors: NOT_FOUND
+    (MODEL_NOT_FOUND), also for one that was deleted before.
     """
     UndeleteModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.UndeleteModelRequest, _model_service_pb2.Model]
     """Undoes DeleteModel. Errors: NOT_FOUND (MODEL_NOT_FOUND), ALREADY_EXISTS (MODEL_NOT_DELETED)."""
@@ -64,9 +64,9 @@ class ModelServiceAsyncStub(ModelServiceStub):
     ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists models, newest first unless asked otherwise."""
     DeleteModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _model_service_pb2.Model]  # type: ignore[assignment]
-    """Deletes a model, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, and no device gets it any
-    more. UndeleteModel undoes that until its `purge_time`. Errors: NOT_FOUND (MODEL_NOT_FOUND), also for one that was deleted
-    before.
+    """Deletes a model, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, no device gets it any more,
+    and equal requests no longer join its job. UndeleteModel undoes that until its `purge_time`. Errors: NOT_FOUND
+    (MODEL_NOT_FOUND), also for one that was deleted before.
     """
     UndeleteModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.UndeleteModelRequest, _model_service_pb2.Model]  # type: ignore[assignment]
     """Undoes DeleteModel. Errors: NOT_FOUND (MODEL_NOT_FOUND), ALREADY_EXISTS (MODEL_NOT_DELETED)."""
@@ -105,9 +105,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.DeleteModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.Model, _abc.Awaitable[_model_service_pb2.Model]]:
-        """Deletes a model, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, and no device gets it any
-        more. UndeleteModel undoes that until its `purge_time`. Errors: NOT_FOUND (MODEL_NOT_FOUND), also for one that was deleted
-        before.
+        """Deletes a model, and returns it; nothing with `allow_missing` if there is none. Lists leave it out, no device gets it any more,
+        and equal requests no longer join its job. UndeleteModel undoes that until its `purge_time`. Errors: NOT_FOUND
+        (MODEL_NOT_FOUND), also for one that was deleted before.
         """
 
     @_abc_1.abstractmethod

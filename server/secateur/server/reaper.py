@@ -13,7 +13,6 @@ from secateur.core.errors import Unavailable
 from secateur.store import Store
 from secateur.store.checkpoints import CheckpointStore
 from secateur.store.reaper import RESEND_AFTER
-from secateur.store.records import Reaped
 
 _log = structlog.stdlib.get_logger(__name__)
 

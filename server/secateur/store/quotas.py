@@ -79,9 +79,7 @@ class QuotaRepository:
                 QUEUE_RETRY_SECONDS,
             )
 
-    def check_stored(
-        self, project: str, more_bytes: int, field: str = "spec.size_bytes", *, digest: str | None = None
-    ) -> None:
+    def check_stored(self, project: str, more_bytes: int, field: str = "spec.size_bytes", *, digest: str | None = None) -> None:
         """Refuses a file that has no room in its project, and keeps others from taking that room until the transaction ends.
 
         Args:

@@ -255,8 +255,8 @@ def test_a_job_is_not_done_again_on_another_file_than_its_own(store: Store, grap
     assert refused(again) == "DATASET_NOT_FOUND"
     upload(store, "f" * 64)
     assert refused(again) == "DATASET_NOT_FOUND"
-    with store.snapshot() as work:
-        assert work.references.among({DIGEST}) == set()  # its file may be gone any time
+    with store.snapshot() as view:
+        assert view.references.among({DIGEST}) == set()  # its file may be gone any time
 
     delete(store, Deletable.DATASET, "mine")
     clock.advance(WEEK.total_seconds())
