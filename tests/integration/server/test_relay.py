@@ -143,12 +143,12 @@ def test_the_reaper_gives_the_job_of_a_silent_worker_to_the_next(own_store: Stor
     assert JobLedger(own_store).claim(job.id, worker="w", lease_seconds=-1) is not None
     assert owed(own_store) == []
 
-    reaper = Reaper(own_store, blob_url=tmp_path.as_uri(), lease_seconds=0.2, reap_seconds=0.1)
+    reaper = Reaper(own_store, blob_url=tmp_path.as_uri(), lease_seconds=0.5, reap_seconds=1)
     reaper.reap()
     assert read(own_store, job).state is JobState.RUNNING  # the database may just be back: the worker gets its chance
-    time.sleep(0.1)
+    time.sleep(0.25)
     reaper.reap()
-    time.sleep(0.15)
+    time.sleep(0.3)
     reaper.reap()
 
     assert read(own_store, job).state is JobState.QUEUED
