@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from secateur.core.jobs import JobStage
 from secateur.core.reports import ArtifactFormat, TargetReport
 from secateur.core.resources import Budget
 from secateur.workers.children import CHILD_MODULE, Child, Nursery
@@ -28,6 +29,7 @@ AT_ONCE = 5.0
 LOADED = 120.0
 """Seconds that a busy machine may take to load the frameworks."""
 UNTIDY = "tests.support.untidy_child"
+TORN = "tests.support.torn_child"
 BUDGET = Budget.of(flash_bytes=12_000)
 SPEC = quick_job(BUDGET, recipe=replace(QUICK, epochs=1))
 
@@ -85,6 +87,28 @@ def test_the_death_of_a_child_is_told_and_touches_no_other(nursery: Nursery, tmp
         unlucky.receive(AT_ONCE)
     assert messages(lucky)[-1] == Done()
     assert nursery.child().pid
+
+
+def test_a_child_that_dies_in_the_middle_of_a_message_ends_as_any_other(tmp_path: Path) -> None:
+    with Nursery(module=TORN) as nursery:
+        open_files = psutil.Process().num_fds()
+        child = nursery.child()
+        child.send(Job.of("job1", replace(SPEC, seed=0), small_network(), tmp_path.as_uri()))
+        assert child.receive(LOADED) == StageChanged(0, JobStage.TRAINING, "whole")
+        with pytest.raises(EOFError, match="status -9"):
+            child.receive(LOADED)
+        child.kill()
+        assert psutil.Process().num_fds() == open_files
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_child_that_says_what_is_no_message_is_given_up(tmp_path: Path) -> None:
+    with Nursery(module=TORN) as nursery:
+        child = nursery.child()
+        child.send(Job.of("job1", replace(SPEC, seed=1), small_network(), tmp_path.as_uri()))
+        with pytest.raises(EOFError):
+            child.receive(LOADED)
+        until(lambda: not psutil.pid_exists(child.pid), "it has ended", LOADED)
 
 
 def test_a_running_child_outlives_its_nursery_and_the_next_comes_from_a_new_one(nursery: Nursery, tmp_path: Path) -> None:

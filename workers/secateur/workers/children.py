@@ -94,26 +94,33 @@ class Child:
                 signal.pidfd_send_signal(self._process, signal.SIGKILL)
 
     def _attend(self, talk: socket.socket, life: socket.socket) -> None:
-        """Sees the child from its birth to its end."""
-        with talk, life:
-            self._await_birth(life)
-            if (job := self._jobs.get()) is not None:
-                self._relay(job, talk)
-            self._await_end(life)
-        self._messages.put(None)
+        """Sees the child from its birth to its end, which is told whatever happens: somebody waits for it."""
+        try:
+            with talk:  # a child that is given up ends with it
+                self._await_birth(life)
+                if (job := self._jobs.get()) is not None:
+                    self._relay(job, talk)
+        finally:
+            with life:
+                self._await_end(life)
+            self._messages.put(None)
 
     def _await_birth(self, life: socket.socket) -> None:
-        said, processes, _, _ = socket.recv_fds(life, BIRTH.size, 1)
-        with self._lock:
-            if said:
-                (self._pid,), (self._process,) = BIRTH.unpack(said), processes
-            self._end()
-        self._born.set()
+        try:
+            said, processes, _, _ = socket.recv_fds(life, BIRTH.size, 1)
+            with self._lock:
+                if said:
+                    (self._pid,), (self._process,) = BIRTH.unpack(said), processes
+                self._end()
+        finally:
+            self._born.set()
 
     def _relay(self, job: bytes, talk: socket.socket) -> None:
         with suppress(ConnectionError), talk.makefile("rb") as lines:
             talk.sendall(job)
             for line in lines:
+                if not line.endswith(b"\n"):  # it was killed while it wrote
+                    return
                 message = decode(line)
                 if not isinstance(message, Ready):
                     self._messages.put(message)
