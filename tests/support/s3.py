@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -56,6 +57,17 @@ class S3:
             else:
                 with _refusing(self._host, self._port, status):
                     yield
+        finally:
+            self._server = ThreadedMotoServer(self._host, self._port, verbose=False)
+            self._server.start()
+
+    @contextmanager
+    def silence(self) -> Iterator[None]:
+        """Has it take connections and never answer while the block lasts."""
+        self.stop()
+        try:
+            with socket.create_server((self._host, self._port)):
+                yield
         finally:
             self._server = ThreadedMotoServer(self._host, self._port, verbose=False)
             self._server.start()

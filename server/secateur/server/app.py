@@ -90,6 +90,9 @@ _MAX_PENDING: Final = 20_000
 _KEPT_BYTES: Final = 64 * 2**20
 """Free memory that is kept for the next chunks of uploads and downloads."""
 
+_PERIODICS: Final = 6
+"""Background loops that call a function in a thread: one each, so that none waits for another."""
+
 _CANCEL_AGAIN_SECONDS: Final = 0.2
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -118,7 +121,10 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
             Store(settings.database_url, timeouts=settings.database_timeouts, wakeups=wakeups, quotas=settings.quotas)
         ) as store,
         closing(Relay(store, settings.celery_broker_url, rest_seconds=settings.relay_seconds)) as relay,
+        # Apart, so that a blob store that hangs holds up neither the calls that do not need it nor the background.
         closing(Threads(settings.handler_threads)) as threads,
+        closing(Threads(settings.blob_threads)) as blob_threads,
+        closing(Threads(_PERIODICS)) as background_threads,
     ):
         watchers = Watchers(wakeups)
         feeds = Feeds(store=store, watchers=watchers, threads=threads, most=settings.max_watches)
@@ -127,8 +133,8 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
             request_ids=timedelta(days=settings.request_id_days),
             audit=timedelta(days=settings.audit_days) if settings.audit_days else None,
         )
-        forgetting = Periodic(forgetter.forget, interval_seconds=FORGET_SECONDS, threads=threads)
-        sending = Periodic(relay.send_owed, interval_seconds=settings.relay_seconds, threads=threads)
+        forgetting = Periodic(forgetter.forget, interval_seconds=FORGET_SECONDS, threads=background_threads)
+        sending = Periodic(relay.send_owed, interval_seconds=settings.relay_seconds, threads=background_threads)
         reaper = Reaper(
             store,
             blob_url=settings.blob_url,
@@ -136,10 +142,12 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
             reap_seconds=settings.reap_seconds,
             resend_after=timedelta(seconds=settings.resend_seconds),
         )
-        reaping = Periodic(reaper.reap, interval_seconds=settings.reap_seconds, threads=threads)
-        sweeping = Periodic(Sweeper(store, settings).sweep, interval_seconds=settings.collect_seconds, threads=threads)
+        reaping = Periodic(reaper.reap, interval_seconds=settings.reap_seconds, threads=background_threads)
+        sweeping = Periodic(
+            Sweeper(store, settings).sweep, interval_seconds=settings.collect_seconds, threads=background_threads
+        )
         audit = AuditLog(store)
-        auditing = Periodic(audit.flush, interval_seconds=FLUSH_SECONDS, threads=threads)
+        auditing = Periodic(audit.flush, interval_seconds=FLUSH_SECONDS, threads=background_threads)
         authenticator = Authenticator(store, threads, cache_seconds=settings.token_cache_seconds)
         access = Access(authenticator if settings.authentication == "tokens" else as_anybody)
         blobs, retention = BlobStore(settings.blob_url), timedelta(seconds=settings.deleted_retention_seconds)
@@ -150,6 +158,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
             blobs=blobs,
             uploads=UploadStore(settings.blob_url),
             threads=threads,
+            blob_threads=blob_threads,
             retention=retention,
             at_once=settings.uploads_at_once,
             idle_seconds=settings.upload_idle_seconds,
@@ -166,12 +175,13 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         )
         job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
         resolver: Resolver[model_service_pb2.ResolveModelResponse] = Resolver(store)
-        refreshing = Periodic(resolver.refresh, interval_seconds=settings.resolve_refresh_seconds, threads=threads)
+        refreshing = Periodic(resolver.refresh, interval_seconds=settings.resolve_refresh_seconds, threads=background_threads)
         models = ModelService(
             store=store,
             blobs=blobs,
             resolver=resolver,
             threads=threads,
+            blob_threads=blob_threads,
             retention=retention,
             url_seconds=settings.artifact_url_seconds,
         )
@@ -195,7 +205,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
                 watchers.stop()
                 await server.stop(settings.grace_seconds)
                 await _cancel(tasks)
-                await threads.run(audit.close)
+                await background_threads.run(audit.close)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ away or refuses, callers are told so."""
 from __future__ import annotations
 
 import hashlib
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +17,16 @@ from migrations.upgrade import upgrade
 from secateur.client import Client
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
+from secateur.store.ledger import JobLedger
 from secateur.store.uploads import PART_BYTES
 from secateur.v1 import dataset_service_pb2 as datasets
+from secateur.v1 import job_service_pb2 as jobs
 from secateur.v1 import model_service_pb2 as models
 from secateur.v1 import model_service_pb2_grpc
 from tests.support.datasets import arrays, npz
 from tests.support.s3 import S3
 from tests.support.server import Api, make_settings, refusal, running, train
+from tests.support.stack import until
 from tests.support.store import redis_server
 
 SET = npz({**arrays(400, 50, side=150), "y_train": np.arange(400) % 10, "y_test": np.arange(50) % 10})
@@ -108,4 +112,36 @@ def test_a_blob_store_that_is_away_or_refuses_is_unavailable_and_nothing_is_lost
         assert api.datasets.QueryDatasetUpload(query).committed_size == PART_BYTES
         assert upload(api, PART_BYTES).sha256 == spec.sha256
     assert b"".join(blobs.read(spec.sha256)) == SET
+    store.close()
+
+
+def test_a_blob_store_that_hangs_holds_up_nothing_that_does_not_need_it(s3: S3, tmp_path: Path) -> None:
+    settings = make_settings(
+        tmp_path, blob_url=s3.bucket(), handler_threads=2, blob_threads=2, lease_seconds=1.0, reap_seconds=0.3
+    )
+    upgrade(settings.database_url)
+    store = Store(settings.database_url)
+
+    with redis_server(tmp_path), running(settings) as server, grpc.insecure_channel(server.address) as channel:
+        api = Api(channel, "default")
+        train(store, BlobStore(settings.blob_url), api.create_job())
+        (artifact, *_) = api.models.ListModels(models.ListModelsRequest(parent=api.parent)).models[0].artifacts
+        job = api.create_job(seed=1)
+        with s3.silence():
+            queries = [datasets.QueryDatasetUploadRequest(parent=api.parent, sha256=f"{number:064x}") for number in range(8)]
+            waiting = [api.datasets.QueryDatasetUpload.future(query) for query in queries]
+            download = api.models.DownloadArtifact(models.DownloadArtifactRequest(name=artifact.name))
+            time.sleep(1)  # they have every thread that they can get
+            JobLedger(store).claim(job.name.rpartition("/")[2], worker="falls silent", lease_seconds=1.0)
+
+            def state() -> jobs.JobState.ValueType:
+                found: jobs.Job = api.jobs.GetJob(jobs.GetJobRequest(name=job.name), timeout=10)
+                return found.state
+
+            assert state() == jobs.JOB_STATE_RUNNING
+            until(lambda: state() == jobs.JOB_STATE_QUEUED, "the reaper has seen that its worker is gone")
+            assert download.is_active()
+            assert not any(call.done() for call in waiting)
+        assert [call.result().committed_size for call in waiting] == [0] * len(waiting)
+        assert len(list(download)) > 1
     store.close()

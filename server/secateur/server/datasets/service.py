@@ -28,6 +28,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
         blobs: Where their files are.
         uploads: Where files are that are not whole yet.
         threads: Where handlers run.
+        blob_threads: Where those run that wait for the blob store.
         retention: How long a deleted data set can be undeleted.
         at_once: Uploads whose bytes are taken in at once.
         idle_seconds: How long an upload may send nothing.
@@ -40,6 +41,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
         blobs: BlobStore,
         uploads: UploadStore,
         threads: Threads,
+        blob_threads: Threads,
         retention: timedelta,
         at_once: int,
         idle_seconds: float,
@@ -47,6 +49,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
         self._store = store
         self._intake = Intake(store, blobs, uploads, at_once=at_once, idle_seconds=idle_seconds)
         self._threads = threads
+        self._blob_threads = blob_threads
         self._retention = retention
 
     async def UploadDataset(
@@ -55,7 +58,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
         """Uploads a data set."""
         record = await self._intake.take_in(
             mapping.parts_from_proto(request_iterator),
-            threads=self._threads,
+            threads=self._blob_threads,
             on_accepted=lambda: context.send_initial_metadata(_ACCEPTED),
         )
         return mapping.dataset_to_proto(handlers.Shown(record.dataset, record))
@@ -65,7 +68,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
     ) -> dataset_service_pb2.QueryDatasetUploadResponse:
         """Tells how much of a file is here."""
         project = names.project_of(request.parent)
-        committed = await self._threads.run(self._intake.committed, project, request.sha256)
+        committed = await self._blob_threads.run(self._intake.committed, project, request.sha256)
         return dataset_service_pb2.QueryDatasetUploadResponse(committed_size=committed)
 
     async def GetDataset(self, request: dataset_service_pb2.GetDatasetRequest, context: Context) -> dataset_service_pb2.Dataset:

@@ -25,6 +25,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         blobs: Where their files are.
         resolver: Finds the model for a device.
         threads: Where handlers run.
+        blob_threads: Where those run that wait for the blob store.
         retention: How long a deleted model can be undeleted.
         url_seconds: How long a URL of a file is good for; 0 for no URLs.
     """
@@ -36,6 +37,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         blobs: BlobStore,
         resolver: Resolver[model_service_pb2.ResolveModelResponse],
         threads: Threads,
+        blob_threads: Threads,
         retention: timedelta,
         url_seconds: int,
     ) -> None:
@@ -43,6 +45,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self._resolver = resolver
         self._blobs = blobs
         self._threads = threads
+        self._blob_threads = blob_threads
         self._retention = retention
         self._url_seconds = url_seconds
 
@@ -95,10 +98,10 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     ) -> AsyncGenerator[model_service_pb2.DownloadArtifactResponse, None]:
         """Streams the bytes of an artifact."""
         query = mapping.read_from_proto(request)
-        file = await self._threads.run(
+        file = await self._blob_threads.run(
             handlers.open_artifact, query, store=self._store, blobs=self._blobs, url_seconds=self._url_seconds
         )
         yield mapping.header_to_proto(file)
-        async with aclosing(self._threads.iterate(file.chunks)) as chunks:
+        async with aclosing(self._blob_threads.iterate(file.chunks)) as chunks:
             async for chunk in chunks:
                 yield model_service_pb2.DownloadArtifactResponse(data=chunk)
