@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -11,8 +13,10 @@ import pytest
 from sqlalchemy import update
 
 from secateur.core.datasets import DatasetName
+from secateur.core.errors import NotFound
 from secateur.core.profiles import ProfileName
 from secateur.core.resources import Budget
+from secateur.server.models import resolver as resolver_module
 from secateur.server.models.resolver import CHECK_SECONDS, STALE_SECONDS, Resolution, ResolveModel, Resolver
 from secateur.server.plans.handlers import AskedTarget
 from secateur.server.settings import ServerSettings
@@ -182,3 +186,35 @@ class TestMemory:
         resolver.refresh()
         assert resolver.recall("family", (built_in, 100_000)) == 1
         assert resolver.recall("family", (own, 100_000)) is None
+
+    def test_families_without_a_model_take_no_memory(self, api: Api, store: Store, architecture: str) -> None:
+        resolver: Resolver[int] = Resolver(store)
+
+        def ask_for_made_up_ones(first: int, count: int) -> None:
+            for number in range(first, first + count):
+                dataset = DatasetName(f"made-up-{number}", api.project)
+                query = ResolveModel(
+                    api.project, architecture.rpartition("/")[2], dataset, AskedTarget(None, Budget.of(flash_bytes=1))
+                )
+                with pytest.raises(NotFound):
+                    resolver.resolve(query, dataset, "question", lambda resolution: resolution.fitting_models)
+
+        ask_for_made_up_ones(0, 100)
+        tracemalloc.start()
+        ask_for_made_up_ones(100, 200)
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert kept < 200 * 1_000
+
+    def test_the_family_that_was_loaded_longest_ago_makes_room(
+        self, api: Api, store: Store, architecture: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(resolver_module, "MAX_FAMILIES", 2)
+        resolver: Resolver[int] = Resolver(store)
+        resolver.refresh()
+        target = AskedTarget(None, Budget.of(flash_bytes=100_000))
+        for family in range(3):
+            query = ResolveModel(api.project, architecture.rpartition("/")[2], DatasetName("digits"), target)
+            resolver.resolve(query, family, "question", lambda resolution: resolution.fitting_models)
+        assert [resolver.recall(family, "question") for family in range(3)] == [None, 1, 1]

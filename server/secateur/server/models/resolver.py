@@ -45,6 +45,9 @@ MAX_AGE_SECONDS: Final = 2 * CHECK_SECONDS
 MAX_MODELS: Final = 250_000
 """Models of the families in memory, at about 300 bytes each; the family loaded longest ago goes first."""
 
+MAX_FAMILIES: Final = 10_000
+"""Families in memory, however few models they have; the family loaded longest ago goes first."""
+
 MAX_ANSWERS: Final = 64
 """Answers kept per family; the oldest goes first."""
 
@@ -206,9 +209,12 @@ class Resolver(Generic[AnswerT]):
         shelved: _Shelved[AnswerT] = _Shelved(version, shelves, started)
         with self._lock:
             self._drop(family)
+            models = len(shelves[Runtime.TFLM])
+            if not models:  # whoever asks can make up as many of these as they like
+                return shelved
             self._shelved[family] = shelved
-            self._models += len(shelves[Runtime.TFLM])
-            while self._models > MAX_MODELS and len(self._shelved) > 1:
+            self._models += models
+            while len(self._shelved) > MAX_FAMILIES or (self._models > MAX_MODELS and len(self._shelved) > 1):
                 self._drop(next(iter(self._shelved)))
         return shelved
 
