@@ -158,7 +158,7 @@ class Feeds:
         finally:
             joined.watchers -= 1
             if not joined.watchers:
-                del self._feeds[job_id]
+                self._forget(job_id, joined.feed)
                 joined.reader.cancel()
 
     async def _follow(self, project: str, job_id: str, feed: Feed) -> None:
@@ -173,7 +173,13 @@ class Feeds:
                     if last >= job.last_sequence and not feed.ended:
                         await bell.wait(FALLBACK_SECONDS)
         except Exception as error:
+            self._forget(job_id, feed)  # who joins from now on gets another one: this may be kept by somebody who does not read
             feed.fail(error)
+
+    def _forget(self, job_id: str, feed: Feed) -> None:
+        joined = self._feeds.get(job_id)
+        if joined is not None and joined.feed is feed:
+            del self._feeds[job_id]
 
     def _job(self, project: str, job_id: str) -> JobRecord:
         with self._store.snapshot() as work:
