@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from threading import Lock
 from typing import Final
 
 import structlog
@@ -32,6 +33,7 @@ class AuditLog:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: deque[AuditRecord] = deque()
+        self._flushing = Lock()
 
     def record(self, record: AuditRecord) -> None:
         """Logs a record, and keeps it for the next write."""
@@ -54,14 +56,15 @@ class AuditLog:
         Raises:
             Unavailable: DATABASE_UNAVAILABLE.
         """
-        while batch := [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]:
-            try:
-                with self._store.unit_of_work() as work:
-                    work.audit.add(batch)
-                    work.commit()
-            except Exception:
-                self._waiting.extendleft(reversed(batch))
-                raise
+        with self._flushing:  # the last write of a server may meet one that its loop has begun
+            while batch := [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]:
+                try:
+                    with self._store.unit_of_work() as work:
+                        work.audit.add(batch)
+                        work.commit()
+                except Exception:
+                    self._waiting.extendleft(reversed(batch))
+                    raise
 
     def close(self) -> None:
         """Writes what waits, as far as the database is there."""

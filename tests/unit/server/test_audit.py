@@ -1,0 +1,50 @@
+"""The audit log between its calls and the database."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from migrations.upgrade import upgrade
+from secateur.server.audit import AuditLog
+from secateur.store import Store
+from secateur.store.records import AuditRecord
+
+RECORDS, ROUNDS = 900, 20
+
+
+@pytest.fixture
+def switching_often() -> Iterator[None]:
+    """Has threads take turns so often that what must not happen in between does."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("switching_often")
+def test_what_two_write_at_once_is_all_there_and_nothing_twice(tmp_path: Path) -> None:
+    """As when a server stops while its loop is at it."""
+    url = f"sqlite:///{tmp_path}/secateur.db"
+    upgrade(url)
+    begin = threading.Barrier(2)
+
+    def flush(log: AuditLog) -> None:
+        begin.wait()
+        log.flush()
+
+    with closing(Store(url)) as store, ThreadPoolExecutor(2) as threads:
+        for _ in range(ROUNDS):
+            log = AuditLog(store)
+            for number in range(RECORDS):
+                log.record(AuditRecord(datetime.now(UTC), "token", "project", "/method", f"resource-{number}", "OK", ""))
+            list(threads.map(flush, [log, log]))
+        with store.snapshot() as work:
+            assert len(work.audit.list(limit=2 * ROUNDS * RECORDS)) == ROUNDS * RECORDS
