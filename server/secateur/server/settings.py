@@ -47,8 +47,9 @@ class ServerSettings(Settings):
         audit_days: How long rows of the audit log are kept, at least; 0 for ever.
         max_watches: Most watches and waits of jobs at one time; further ones are refused.
         log_level: Least severity that is logged.
-        uploads_at_once: Uploads whose bytes are taken in at once, at up to 12 MiB of memory each; others wait.
-        upload_idle_seconds: How long an upload may send nothing.
+        uploads_at_once: Uploads whose bytes are taken in at once, at up to 12 MiB of memory each; others wait. One project has
+            at most half of them, so that its slow ones cannot keep out all others.
+        upload_idle_seconds: How long an upload may send nothing. One that sends a little, on a slow link, goes on.
         collect_seconds: Time between two sweeps for garbage.
         artifact_url_seconds: How long a URL of a file is good for, where the blob store has such; 0 for no URLs.
     """

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -43,8 +44,8 @@ Client(sys.argv[1]).upload_dataset("large", sys.argv[2], on_progress=told)
 
 
 def spec(data: bytes = LARGE, dataset_id: str = "large", **facts: object) -> pb.UploadDatasetRequest:
-    said = {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), **facts}
-    return pb.UploadDatasetRequest(spec=pb.DatasetSpec(parent="projects/default", dataset_id=dataset_id, **said))  # type: ignore[arg-type]
+    said = {"parent": "projects/default", "size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), **facts}
+    return pb.UploadDatasetRequest(spec=pb.DatasetSpec(dataset_id=dataset_id, **said))  # type: ignore[arg-type]
 
 
 def chunks(data: bytes) -> Iterator[pb.UploadDatasetRequest]:
@@ -96,8 +97,8 @@ def test_an_upload_goes_on_after_client_and_server_were_killed(tmp_path: Path) -
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[grpc.Channel]:
-    """A server that takes in two uploads at once and does not wait long, by its channel."""
-    settings = make_settings(tmp_path, uploads_at_once=2, upload_idle_seconds=1.0)
+    """A server that takes in four uploads at once, two of one project, and does not wait long, by its channel."""
+    settings = make_settings(tmp_path, uploads_at_once=4, upload_idle_seconds=1.0)
     upgrade(settings.database_url)
     with redis_server(tmp_path), running(settings) as server, grpc.insecure_channel(server.address) as channel:
         yield channel
@@ -140,6 +141,23 @@ def test_an_upload_that_sends_nothing_ends_and_makes_room_for_others(server: grp
         found = refusal(call.result)
         assert (found.code, found.reason) == (grpc.StatusCode.UNAVAILABLE, "UPLOAD_STALLED")
     assert committed(server, "0" * 64) == PART_BYTES
+
+
+def test_slow_uploads_of_one_project_leave_room_for_others(server: grpc.Channel) -> None:
+    stop = threading.Event()
+
+    def dripping(number: int) -> Iterator[pb.UploadDatasetRequest]:
+        yield spec(LARGE, f"slow-{number}", sha256=f"{number:064x}", parent="projects/slow")
+        while not stop.wait(0.1):
+            yield pb.UploadDatasetRequest(chunk=b"x")
+
+    slow = [Api(server, "slow").datasets.UploadDataset.future(dripping(number)) for number in range(6)]
+    time.sleep(1)  # as many as can have begun
+    small = npz(arrays(60, 9))
+    dataset = Api(server, "default").datasets.UploadDataset(iter([spec(small, "small"), *chunks(small)]), timeout=60)
+    assert dataset.train_images == 60
+    stop.set()
+    assert {refusal(call.result).reason for call in slow} <= {"DATASET_TRUNCATED", "UPLOAD_STALLED"}  # on a busy machine
 
 
 def test_many_uploads_at_once_take_turns(server: grpc.Channel) -> None:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
+from weakref import WeakValueDictionary
 
 from secateur.core import datasets
 from secateur.core.datasets import Dataset, check_augmentation
@@ -62,8 +63,8 @@ class Intake:
         store: Where data sets are kept.
         blobs: Where their files are kept.
         uploads: Where files are kept that are not whole yet.
-        at_once: Uploads whose bytes are taken in at once; others wait before they send any. Each takes up to twice
-            `PART_BYTES` of memory.
+        at_once: Uploads whose bytes are taken in at once, at most half of them of one project; others wait before they send
+            any. Each takes up to twice `PART_BYTES` of memory.
         idle_seconds: How long an upload may send nothing before it has to start again where it was.
     """
 
@@ -72,6 +73,8 @@ class Intake:
         self._blobs = blobs
         self._uploads = uploads
         self._turns = asyncio.Semaphore(at_once)
+        self._share = (at_once + 1) // 2
+        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._idle_seconds = idle_seconds
 
     async def take_in(self, parts: _Parts, *, threads: Threads, on_accepted: Callable[[], Awaitable[None]]) -> DatasetRecord:
@@ -95,7 +98,9 @@ class Intake:
         if not isinstance(upload, Upload):
             raise malformed("An upload starts with its `spec`", "none", field="spec")
         writer = self._uploads.writer(upload.project, upload.sha256, upload.write_offset)
-        async with self._turns:
+        # An upload may be as slow as it likes, as long as something comes: those of one project must not keep out all others.
+        share = self._shares.setdefault(upload.project, asyncio.Semaphore(self._share))
+        async with share, self._turns:
             await threads.run(self._open, upload)
             await on_accepted()
             await self._keep(upload, parts, writer, threads)

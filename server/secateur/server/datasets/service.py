@@ -30,7 +30,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
         threads: Where handlers run.
         blob_threads: Where those run that wait for the blob store.
         retention: How long a deleted data set can be undeleted.
-        at_once: Uploads whose bytes are taken in at once.
+        at_once: Uploads whose bytes are taken in at once, at most half of them of one project.
         idle_seconds: How long an upload may send nothing.
     """
 
