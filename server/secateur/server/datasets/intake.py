@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from secateur.core import datasets
 from secateur.core.datasets import Dataset, check_augmentation
-from secateur.core.errors import AlreadyExists, FailedPrecondition, InvalidArgument, SecateurError, Unavailable
+from secateur.core.errors import AlreadyExists, FailedPrecondition, InvalidArgument, QuotaExceeded, SecateurError, Unavailable
 from secateur.core.specs import Augmentation
 from secateur.server.datasets.archive import MAX_FILE_BYTES, inspect
 from secateur.server.datasets.npy import malformed
@@ -52,6 +52,15 @@ class Upload:
     validate_only: bool
 
 
+@dataclass(slots=True, eq=False)
+class _Coming:
+    """Bytes of a file that a client has announced and that are not written yet."""
+
+    project: str
+    sha256: str
+    size_bytes: int
+
+
 _Parts: TypeAlias = AsyncIterator[Upload | memoryview]
 """What comes from a client: one upload, then its chunks."""
 
@@ -76,6 +85,7 @@ class Intake:
         self._share = (at_once + 1) // 2
         self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._idle_seconds = idle_seconds
+        self._coming: set[_Coming] = set()
 
     async def take_in(self, parts: _Parts, *, threads: Threads, on_accepted: Callable[[], Awaitable[None]]) -> DatasetRecord:
         """Keeps the bytes of an upload as they come, checks the file once it is whole, and registers it.
@@ -100,21 +110,40 @@ class Intake:
         writer = self._uploads.writer(upload.project, upload.sha256, upload.write_offset)
         # An upload may be as slow as it likes, as long as something comes: those of one project must not keep out all others.
         share = self._shares.setdefault(upload.project, asyncio.Semaphore(self._share))
-        async with share, self._turns:
-            await threads.run(self._open, upload)
-            await on_accepted()
-            await self._keep(upload, parts, writer, threads)
-        return await threads.run(self._finish, upload, writer)
+        coming = _Coming(upload.project, upload.sha256, max(0, upload.size_bytes - upload.write_offset))
+        try:
+            async with share, self._turns:
+                others = self._announced(upload)
+                self._coming.add(coming)  # before anybody else can ask
+                await threads.run(self._open, upload, others)
+                await on_accepted()
+                await self._keep(upload, parts, writer, threads, coming)
+            return await threads.run(self._finish, upload, writer)
+        finally:
+            self._coming.discard(coming)
 
-    async def _keep(self, upload: Upload, parts: _Parts, writer: UploadWriter, threads: Threads) -> None:
+    def _announced(self, upload: Upload) -> int:
+        """Returns how many bytes of other files of its project are on their way to this server."""
+        return sum(
+            other.size_bytes
+            for other in self._coming
+            if other.project == upload.project and other.sha256 != upload.sha256  # it takes room once
+        )
+
+    async def _keep(self, upload: Upload, parts: _Parts, writer: UploadWriter, threads: Threads, coming: _Coming) -> None:
         """Keeps the bytes of an upload: some are written while the next are received."""
-        writing: asyncio.Future[Any] = asyncio.ensure_future(asyncio.sleep(0))
+
+        async def write(data: memoryview) -> None:
+            await asyncio.gather(threads.run(writer.write, data), threads.run(writer.hash, data))
+            coming.size_bytes -= len(data)
+
+        writing: asyncio.Future[None] = asyncio.ensure_future(asyncio.sleep(0))
         try:
             async with aclosing(self._gathered(upload, parts)) as gathered:
                 async for data in gathered:
                     await asyncio.wait({writing})  # not the future itself: a call that is cancelled must not let go of it
                     writing.result()
-                    writing = asyncio.gather(threads.run(writer.write, data), threads.run(writer.hash, data))
+                    writing = asyncio.ensure_future(write(data))
         finally:
             # Also where the call is cancelled during the wait: the file is closed as soon as nobody writes to it.
             writing.add_done_callback(lambda written: _close(writer, written))
@@ -154,12 +183,16 @@ class Intake:
     def _finish(self, upload: Upload, writer: UploadWriter) -> DatasetRecord:
         """Checks a file of which every byte has come, and registers it."""
         dataset, held = self._checked_or_held(upload, writer)
-        with self._store.unit_of_work() as work:
-            size_bytes = upload.size_bytes if held is None else held.size_bytes
-            record = work.datasets.put(upload.project, dataset, digest=upload.sha256, size_bytes=size_bytes)
-            if upload.validate_only:
-                return record
-            work.commit()
+        try:
+            with self._store.unit_of_work() as work:
+                size_bytes = upload.size_bytes if held is None else held.size_bytes
+                record = work.datasets.put(upload.project, dataset, digest=upload.sha256, size_bytes=size_bytes)
+                if upload.validate_only:
+                    return record
+                work.commit()
+        except QuotaExceeded:  # another server has let in another one meanwhile: what has no room must not stay as unfinished
+            self._uploads.discard(upload.project, upload.sha256)
+            raise
         self._uploads.discard(upload.project, upload.sha256)
         return record
 
@@ -195,8 +228,13 @@ class Intake:
         with self._store.snapshot() as work:
             return work.datasets.of_content(upload.project, upload.sha256)
 
-    def _open(self, upload: Upload) -> None:
-        """Refuses an upload that can come to nothing before its bytes are sent."""
+    def _open(self, upload: Upload, announced: int) -> None:
+        """Refuses an upload that can come to nothing before its bytes are sent.
+
+        Args:
+            upload: The upload.
+            announced: Bytes of other uploads of its project that are yet to come.
+        """
         if upload.id in datasets.DATASETS:
             raise AlreadyExists(
                 "DATASET_EXISTS",
@@ -216,7 +254,7 @@ class Intake:
         with self._store.unit_of_work() as work:
             work.quotas.take_upload(upload.project)
             if not known:
-                work.quotas.check_stored(upload.project, unfinished + upload.size_bytes)
+                work.quotas.check_stored(upload.project, unfinished + announced + upload.size_bytes)
             work.commit()
         committed = self.committed(upload.project, upload.sha256)
         if upload.write_offset > committed:
