@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,18 @@ from secateur.workers import cache
 from secateur.workers.cache import DatasetCache
 from tests.support.s3 import S3
 
+KILLED = """
+import resource, signal, sys
+from pathlib import Path
+from secateur.store.blobs import BlobStore
+from secateur.workers.cache import DatasetCache
+
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+DatasetCache(BlobStore(sys.argv[1]), Path(sys.argv[2])).path(sys.argv[3])
+"""
+"""Is killed after the first 100 bytes of a file."""
 DATA = bytes(range(256)) * 100
 
 
@@ -65,6 +81,29 @@ def test_what_was_not_used_longest_makes_room(blobs: BlobStore, kept: Path, monk
     files.path(digests[0])  # used again, so the other one goes
     files.path(digests[2])
     assert {path.stem for path in kept.iterdir()} == {digests[0], digests[2]}
+
+
+def test_what_attempts_have_left_that_were_killed_goes_after_a_day(blobs: BlobStore, kept: Path, tmp_path: Path) -> None:
+    digest = blobs.put(DATA)
+
+    def left_by_a_killed_one() -> Path:
+        before = set(kept.glob("*"))
+        killed = subprocess.run([sys.executable, "-c", KILLED, (tmp_path / "blobs").as_uri(), kept, digest])
+        assert killed.returncode == -signal.SIGXFSZ
+        (left,) = set(kept.iterdir()) - before
+        return left
+
+    old, new = left_by_a_killed_one(), left_by_a_killed_one()
+    yesterday = time.time() - 25 * 3600
+    os.utime(old, (yesterday, yesterday))
+    path = DatasetCache(blobs, kept).path(digest)
+    assert set(kept.iterdir()) == {path, new}  # that one may be somebody's who is at it
+
+
+def test_a_file_that_another_worker_removes_meanwhile_is_no_error(blobs: BlobStore, kept: Path) -> None:
+    kept.mkdir()
+    (kept / f"{'0' * 64}.npz").symlink_to("gone")  # listed, and not there when it is looked at
+    assert DatasetCache(blobs, kept).path(blobs.put(DATA)).read_bytes() == DATA
 
 
 def test_a_file_comes_from_s3_too(s3: S3, kept: Path) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +16,11 @@ from secateur.store.blobs import BlobStore
 
 MAX_BYTES: Final = 20 * 2**30
 """Most bytes to keep; beyond that, what was not asked for longest goes. The newest file stays whatever its size."""
+
+_UNFINISHED: Final = "." + 32 * "[0-9a-f]"
+"""What a file is called while it is fetched."""
+_UNFINISHED_SECONDS: Final = 24 * 3600.0
+"""After so long without a byte, a file that is not whole has been left behind."""
 
 
 class DatasetCache:
@@ -67,12 +75,22 @@ class DatasetCache:
             unfinished.unlink(missing_ok=True)
 
     def _make_room(self, newest: Path) -> None:
-        room = MAX_BYTES - newest.stat().st_size
-        others = [(path.stat(), path) for path in self._folder.glob("*.npz") if path != newest]
-        for status, path in sorted(others, key=lambda other: other[0].st_mtime, reverse=True):
-            room -= status.st_size
-            if room < 0:
+        unfinished_before = time.time() - _UNFINISHED_SECONDS
+        for status, path in _there(self._folder.glob(_UNFINISHED)):
+            if status.st_mtime < unfinished_before:  # whoever fetched it was killed
                 path.unlink(missing_ok=True)
+        room = MAX_BYTES
+        files = _there(self._folder.glob("*.npz"))
+        for status, path in sorted(files, key=lambda file: (file[1] == newest, file[0].st_mtime), reverse=True):
+            room -= status.st_size
+            if room < 0 and path != newest:
+                path.unlink(missing_ok=True)
+
+
+def _there(paths: Iterable[Path]) -> Iterator[tuple[os.stat_result, Path]]:
+    for path in paths:
+        with suppress(FileNotFoundError):  # another worker has just removed it
+            yield path.stat(), path
 
 
 def _digest(path: Path) -> str:
