@@ -77,6 +77,16 @@ def test_unfinished_uploads_take_room_and_the_one_that_goes_on_not_twice(setting
         assert there.committed_size == 0
 
 
+def test_a_file_that_a_deleted_data_set_still_has_takes_no_more_room(settings: ServerSettings) -> None:
+    file = npz(arrays(seed=1))
+    with bounded(settings, stored_bytes=len(file) + 99) as api:
+        name = api.datasets.UploadDataset(parts(api, "first", file)).name
+        api.datasets.DeleteDataset(datasets.DeleteDatasetRequest(name=name))
+        found = refusal(lambda: api.datasets.UploadDataset(parts(api, "second", npz(arrays(seed=2)))))
+        assert (found.reason, "deleted data sets" in found.message) == ("STORED_BYTES_QUOTA", True)
+        assert api.datasets.UploadDataset(parts(api, "again", file)).size_bytes == len(file)
+
+
 def test_another_unfinished_upload_leaves_no_room(settings: ServerSettings) -> None:
     first, second = npz(arrays(seed=1)), npz(arrays(seed=2))
     with bounded(settings, stored_bytes=len(second) + 99) as api:

@@ -254,7 +254,7 @@ class Intake:
         with self._store.unit_of_work() as work:
             work.quotas.take_upload(upload.project)
             if not known:
-                work.quotas.check_stored(upload.project, unfinished + announced + upload.size_bytes)
+                work.quotas.check_stored(upload.project, unfinished + announced + upload.size_bytes, digest=upload.sha256)
             work.commit()
         committed = self.committed(upload.project, upload.sha256)
         if upload.write_offset > committed:
