@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from concurrent.futures import CancelledError, Future
@@ -27,6 +28,7 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._abandoning: set[asyncio.Task[None]] = set()
 
     def run(self, function: Callable[[], Coroutine[Any, Any, _ResultT]]) -> _ResultT:
         """Calls a coroutine function on the loop and returns its result.
@@ -35,8 +37,9 @@ class LoopThread:
         on the loop, where nothing interrupts.
 
         Raises:
-            UsageError: If the client is closed, or is being closed before the result is there.
+            UsageError: If the client is closed, or is being closed before the result is there; if the thread cannot answer.
         """
+        self._check_caller()
         outcome: Future[_ResultT] = Future()
         task: asyncio.Task[None] | None = None
 
@@ -70,7 +73,7 @@ class LoopThread:
             raise
 
     def iterate(self, generator: AsyncGenerator[_ResultT, None]) -> Generator[_ResultT, None, None]:
-        """Yields what an asynchronous generator yields; closes it when the iteration ends early."""
+        """Yields what an asynchronous generator yields; has it closed when the iteration ends early."""
         latest: asyncio.Task[Any] | None = None
 
         async def advance() -> tuple[_ResultT] | None:
@@ -88,12 +91,36 @@ class LoopThread:
         try:
             while (box := self.run(advance)) is not None:
                 yield box[0]
-        finally:
-            with suppress(UsageError):  # closed meanwhile: the loop has closed the generator with everything else
-                self.run(close)
+        except BaseException:
+            self._abandon(close)
+            raise
+
+    def _abandon(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Has a generator closed on the loop, and waits neither for that nor for the lock.
+
+        Whoever ends an iteration may be the garbage collector, in any thread and between any two steps: in the loop's own, in
+        one that holds the lock, or when the interpreter ends and the loop has stopped for ever.
+        """
+
+        def start() -> None:
+            if not self._closed:  # else the loop closes every generator anyway
+                task = asyncio.ensure_future(close())
+                self._abandoning.add(task)
+                task.add_done_callback(self._abandoning.discard)
+
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop was closed this very moment
+                self._loop.call_soon_threadsafe(start)
 
     def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Runs a last coroutine, cancels whatever still runs, and ends the thread. Closing twice is fine."""
+        """Runs a last coroutine, cancels whatever still runs, and ends the thread. Closing twice is fine.
+
+        Raises:
+            UsageError: If the thread cannot answer.
+        """
+        if sys.is_finalizing():  # the thread has stopped for ever
+            return
+        self._check_caller()
         with self._lock:
             if self._closed:
                 return
@@ -107,6 +134,17 @@ class LoopThread:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
+
+    def _check_caller(self) -> None:
+        """Refuses to wait for what will never come."""
+        if sys.is_finalizing():
+            raise UsageError("CLIENT_CLOSED", "The interpreter is ending, so no call is made any more; call before it ends")
+        if threading.current_thread() is self._thread:
+            raise UsageError(
+                "CLIENT_REENTERED",
+                "The client was called in its own thread, which serves all its calls, by a finalizer or a handle of the caller's;"
+                " call it in a thread of your own",
+            )
 
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._closed:

@@ -43,6 +43,8 @@ class Jobs(JobServiceServicer):
         """After how many events the next watches break, one number per watch."""
         self.end_after: list[int] = []
         """The same for watches that end in good order, as those of a server that shuts down."""
+        self.watching = 0
+        """How many watches go on."""
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.Job:
         await self._faults.enter("CreateJob", request, context)
@@ -178,17 +180,21 @@ class Jobs(JobServiceServicer):
         breaks = self.break_after.pop(0) if self.break_after else None
         ends = self.end_after.pop(0) if self.end_after else None
         sent, position = 0, request.after_sequence
-        while True:
-            for event in self.events[request.name][position:]:
-                if sent == breaks:
-                    await abort(context)
-                if sent == ends:
+        self.watching += 1
+        try:
+            while True:
+                for event in self.events[request.name][position:]:
+                    if sent == breaks:
+                        await abort(context)
+                    if sent == ends:
+                        return
+                    yield pb.WatchJobResponse(event=event)
+                    sent, position = sent + 1, position + 1
+                if self.jobs[request.name].HasField("end_time"):
                     return
-                yield pb.WatchJobResponse(event=event)
-                sent, position = sent + 1, position + 1
-            if self.jobs[request.name].HasField("end_time"):
-                return
-            await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)
+        finally:
+            self.watching -= 1
 
 
 class Plans(PlanServiceServicer):

@@ -1,0 +1,106 @@
+"""The blocking client where its thread and the caller's get in each other's way: exits, collections, callbacks, forks."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from secateur.client import Client, Target, UsageError, Zoo
+from tests.support.stack import until
+from tests.unit.client.remote.service import Service
+
+RESNET = Zoo("resnet20", (8, 8, 1), 10)
+TARGET = Target(flash="64KiB")
+
+BEGIN = """
+import sys
+from secateur.client import Client, Target, Zoo
+client = Client()
+job = client.submit(Zoo("resnet20", (8, 8, 1), 10), dataset="digits", targets=Target(flash="64KiB"))
+"""
+"""How the scripts of this file begin."""
+
+
+def script(remote: Service, text: str) -> subprocess.CompletedProcess[str]:
+    """Runs a script against the service; fails if it does not end."""
+    environment = {**os.environ, "SECATEUR_ADDRESS": remote.address, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, "-c", BEGIN + text], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("rows = client.models(); print(next(rows).name)", 0),
+        ("rows = client.device_profiles(); print(next(rows).name)", 0),
+        ("events = job.watch(); print(next(events).sequence); sys.exit(5)", 5),
+        ("events = job.watch()\nfor event in events:\n    print(event.sequence); sys.exit(5)", 5),
+        ("class Held: pass\nheld = Held(); held.itself = held; held.rows = client.models(); print(next(held.rows).name)", 0),
+        ("def closing():\n    with Client() as own:\n        yield from own.models()\nrows = closing(); print(next(rows).name)", 0),
+    ],
+)
+def test_a_script_ends_with_its_own_exit_code_though_an_iterator_is_half_read(remote: Service, text: str, code: int) -> None:
+    remote.jobs.live = True
+    ended = script(remote, text)
+    assert (ended.returncode, ended.stderr) == (code, "")
+    assert ended.stdout
+
+
+def test_a_call_while_the_interpreter_ends_is_refused(remote: Service) -> None:
+    ended = script(remote, "class Late:\n    def __del__(self): self.job.refresh()\nlate = Late(); late.job = job")
+    assert ended.returncode == 0
+    assert "CLIENT_CLOSED: The interpreter is ending" in ended.stderr
+
+
+def test_iterators_that_the_collector_ends_in_any_thread_stop_no_call(client: Client) -> None:
+    def first_match(text: str) -> str:
+        rows = client.device_profiles()
+        failed = None
+        try:
+            for profile in rows:
+                if text in profile.name:
+                    raise LookupError(text)
+        except LookupError as error:
+            failed = error  # a cycle of error, traceback, this frame and the iterator in it
+        return str(failed)
+
+    thresholds = gc.get_threshold()
+    gc.set_threshold(50)
+    try:
+        with ThreadPoolExecutor() as threads:
+            found = threads.submit(lambda: [first_match("stm32") for _ in range(300)]).result(120)
+    finally:
+        gc.set_threshold(*thresholds)
+    assert set(found) == {"stm32"}
+
+
+def test_an_iteration_that_is_left_ends_at_the_server(client: Client, remote: Service) -> None:
+    remote.jobs.live = True
+    job = client.submit(RESNET, dataset="digits", targets=TARGET)
+    for _ in job.watch():
+        until(lambda: remote.jobs.watching == 1, "the server is watched")
+        break
+    until(lambda: remote.jobs.watching == 0, "the server is no longer watched")
+
+
+class Meddler:
+    """An architecture whose description calls the client, and is asked for in the client's own thread."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def to_json(self) -> str:
+        return next(self._client.models()).name
+
+
+def test_a_call_in_the_clients_own_thread_is_refused(client: Client) -> None:
+    with pytest.raises(UsageError, match="CLIENT_REENTERED"):
+        client.upload(Meddler(client))
+    assert next(client.models()).name
