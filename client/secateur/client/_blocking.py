@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from secateur.client.errors import UsageError
@@ -18,6 +19,7 @@ _InnerT = TypeVar("_InnerT")
 _HeldT = TypeVar("_HeldT", covariant=True)
 _ResultT = TypeVar("_ResultT")
 _ReturnT = TypeVar("_ReturnT")
+_Told = SimpleQueue[Callable[[], object] | None]
 
 
 class LoopThread:
@@ -30,10 +32,10 @@ class LoopThread:
         self._closed = False
         self._abandoning: set[asyncio.Task[None]] = set()
 
-    def run(self, function: Callable[[], Coroutine[Any, Any, _ResultT]]) -> _ResultT:
+    def run(self, function: Callable[[], Coroutine[Any, Any, _ResultT]], told: _Told | None = None) -> _ResultT:
         """Calls a coroutine function on the loop and returns its result.
 
-        An exception in the calling thread, such as Ctrl+C, cancels it, at whatever moment it comes: hence the coroutine is made
+        What the function puts into `told` is called meanwhile, in the calling thread. An exception in the calling thread, such as Ctrl+C, cancels it, at whatever moment it comes: hence the coroutine is made
         on the loop, where nothing interrupts.
 
         Raises:
@@ -49,7 +51,7 @@ class LoopThread:
             except asyncio.CancelledError:
                 outcome.cancel()
                 raise
-            except Exception as error:
+            except BaseException as error:  # SystemExit too is the caller's: here it would end the loop
                 outcome.set_exception(error)
 
         def start() -> None:
@@ -63,6 +65,10 @@ class LoopThread:
         try:
             with self._lock:  # whoever closes the client finds the call on the loop, or the call finds it closed
                 self._started().call_soon_threadsafe(start)
+            if told is not None:
+                outcome.add_done_callback(lambda _: told.put(None))
+                while (tell := told.get()) is not None:
+                    tell()
             return outcome.result()
         except CancelledError:
             raise _closed() from None
@@ -186,6 +192,22 @@ def blocking(
     @functools.wraps(method)
     def call(self: Facade[_InnerT], /, *args: _P.args, **kwargs: _P.kwargs) -> _ReturnT:
         return wrap(self._thread, self._thread.run(lambda: method(self._inner, *args, **kwargs)))
+
+    return call
+
+
+def telling(
+    method: Callable[Concatenate[_InnerT, _P], Coroutine[Any, Any, _ResultT]],
+) -> Callable[Concatenate[Facade[_InnerT], _P], _ResultT]:
+    """Returns a method that blocks, and that calls its argument `on_progress`, if it is given, in the calling thread."""
+
+    @functools.wraps(method)
+    def call(self: Facade[_InnerT], /, *args: _P.args, **kwargs: _P.kwargs) -> _ResultT:
+        told: _Told = SimpleQueue()
+        on_progress = kwargs.get("on_progress")
+        if callable(on_progress):
+            kwargs["on_progress"] = lambda *facts: told.put(functools.partial(on_progress, *facts))
+        return self._thread.run(lambda: method(self._inner, *args, **kwargs), told)
 
     return call
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from secateur.client import aio
-from secateur.client._blocking import Facade, LoopThread, blocking, iterating, same
+from secateur.client._blocking import Facade, LoopThread, blocking, iterating, same, telling
 from secateur.client._retry import Retry
 from secateur.client._views import JobView, ModelView
 from secateur.client.jobs import JobEvent, JobSnapshot
@@ -169,7 +169,7 @@ class Client(Facade[aio.Client]):
     architectures = iterating(aio.Client.architectures, same)
     dataset = blocking(aio.Client.dataset, same)
     datasets = iterating(aio.Client.datasets, same)
-    upload_dataset = blocking(aio.Client.upload_dataset, same)
+    upload_dataset = telling(aio.Client.upload_dataset)
     device_profile = blocking(aio.Client.device_profile, same)
     device_profiles = iterating(aio.Client.device_profiles, same)
     add_device_profile = blocking(aio.Client.add_device_profile, same)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -43,7 +45,10 @@ def script(remote: Service, text: str) -> subprocess.CompletedProcess[str]:
         ("events = job.watch(); print(next(events).sequence); sys.exit(5)", 5),
         ("events = job.watch()\nfor event in events:\n    print(event.sequence); sys.exit(5)", 5),
         ("class Held: pass\nheld = Held(); held.itself = held; held.rows = client.models(); print(next(held.rows).name)", 0),
-        ("def closing():\n    with Client() as own:\n        yield from own.models()\nrows = closing(); print(next(rows).name)", 0),
+        (
+            "def closing():\n    with Client() as own:\n        yield from own.models()\nrows = closing(); print(next(rows).name)",
+            0,
+        ),
     ],
 )
 def test_a_script_ends_with_its_own_exit_code_though_an_iterator_is_half_read(remote: Service, text: str, code: int) -> None:
@@ -104,3 +109,51 @@ def test_a_call_in_the_clients_own_thread_is_refused(client: Client) -> None:
     with pytest.raises(UsageError, match="CLIENT_REENTERED"):
         client.upload(Meddler(client))
     assert next(client.models()).name
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file of three chunks and a bit."""
+    path = tmp_path / "set.npz"
+    with ZipFile(path, "w") as archive:
+        archive.writestr("x_train.npy", bytes(3 * 2**20))
+    return path
+
+
+def test_progress_is_told_in_the_thread_that_uploads_and_may_call_the_client(client: Client, file: Path) -> None:
+    told: list[tuple[int, int]] = []
+    threads: set[threading.Thread] = set()
+
+    def tell(sent: int, size: int) -> None:
+        assert client.dataset("digits").classes == 10
+        told.append((sent, size))
+        threads.add(threading.current_thread())
+
+    uploaded = client.upload_dataset("my-set", file, on_progress=tell)
+
+    size = uploaded.size_bytes
+    assert told == [(0, size), (2**20, size), (2 * 2**20, size), (3 * 2**20, size), (size, size)]
+    assert threads == {threading.current_thread()}
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, ZeroDivisionError])
+def test_whatever_is_raised_while_progress_is_told_comes_out(client: Client, file: Path, kind: type[BaseException]) -> None:
+    def tell(_sent: int, _size: int) -> None:
+        raise kind
+
+    with pytest.raises(kind):
+        client.upload_dataset("my-set", file, on_progress=tell)
+    assert client.dataset("digits").classes == 10
+
+
+class Quitter:
+    """An architecture that gives up when it is asked for its description."""
+
+    def to_json(self) -> str:
+        raise SystemExit(3)
+
+
+def test_a_call_that_ends_with_system_exit_ends_so_for_its_caller_alone(client: Client) -> None:
+    with pytest.raises(SystemExit):
+        client.upload(Quitter())
+    assert client.dataset("digits").classes == 10

@@ -142,7 +142,8 @@ class Catalogue:
             crop: By how many pixels they may be shifted.
             cutout: Side of the square that may be blanked in them, in pixels.
             validate_only: Only check and answer; register nothing.
-            on_progress: Called with the bytes sent so far and the bytes of the file.
+            on_progress: Called with the bytes sent so far and the bytes of the file; by a client that blocks, in the thread that
+                waits. What it raises ends the upload, and comes out.
 
         Raises:
             UsageError: If the path holds no data set; the message names the file.
