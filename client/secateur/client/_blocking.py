@@ -12,6 +12,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
+from secateur.client._fork import begin_call, is_cut_off
 from secateur.client.errors import UsageError
 
 _P = ParamSpec("_P")
@@ -35,8 +36,8 @@ class LoopThread:
     def run(self, function: Callable[[], Coroutine[Any, Any, _ResultT]], told: _Told | None = None) -> _ResultT:
         """Calls a coroutine function on the loop and returns its result.
 
-        What the function puts into `told` is called meanwhile, in the calling thread. An exception in the calling thread, such as Ctrl+C, cancels it, at whatever moment it comes: hence the coroutine is made
-        on the loop, where nothing interrupts.
+        What the function puts into `told` is called meanwhile, in the calling thread. An exception there, such as Ctrl+C,
+        cancels it, at whatever moment it comes: hence the coroutine is made on the loop, where nothing interrupts.
 
         Raises:
             UsageError: If the client is closed, or is being closed before the result is there; if the thread cannot answer.
@@ -114,7 +115,7 @@ class LoopThread:
                 self._abandoning.add(task)
                 task.add_done_callback(self._abandoning.discard)
 
-        if self._loop is not None:
+        if self._loop is not None and not is_cut_off():
             with suppress(RuntimeError):  # the loop was closed this very moment
                 self._loop.call_soon_threadsafe(start)
 
@@ -124,7 +125,7 @@ class LoopThread:
         Raises:
             UsageError: If the thread cannot answer.
         """
-        if sys.is_finalizing():  # the thread has stopped for ever
+        if is_cut_off() or sys.is_finalizing():  # the thread is not in this process, or has stopped for ever
             return
         self._check_caller()
         with self._lock:
@@ -143,13 +144,14 @@ class LoopThread:
 
     def _check_caller(self) -> None:
         """Refuses to wait for what will never come."""
+        begin_call()
         if sys.is_finalizing():
             raise UsageError("CLIENT_CLOSED", "The interpreter is ending, so no call is made any more; call before it ends")
         if threading.current_thread() is self._thread:
             raise UsageError(
                 "CLIENT_REENTERED",
-                "The client was called in its own thread, which serves all its calls, by a finalizer or a handle of the caller's;"
-                " call it in a thread of your own",
+                "The client was called in its own thread, which serves all its calls, perhaps by a finalizer that the garbage "
+                "collector ran there; call it in a thread of your own",
             )
 
     def _started(self) -> asyncio.AbstractEventLoop:

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import grpc
 
 from secateur.client._channel import Connection
+from secateur.client._fork import begin_call
 from secateur.client._retry import Attempts, Retry
 from secateur.client._status import error_of
 from secateur.client.errors import DeadlineExceeded, Internal, SecateurError, Unavailable, UsageError
@@ -102,10 +103,11 @@ class Transport:
         """Returns the tries of one logical call that may take `timeout` seconds (None for any time).
 
         Raises:
-            UsageError: If the client is closed.
+            UsageError: If the client is closed, or this process forked from one that has called.
         """
         if self._closed:
             raise UsageError("CLIENT_CLOSED", "The client is closed; make a new one")
+        begin_call()
         return Attempts(self.retry, lambda: self.retry.total if self._answered else self.retry.first_contact, timeout)
 
     async def call(self, attempt: Callable[[float | None], Awaitable[_ResponseT]]) -> _ResponseT:

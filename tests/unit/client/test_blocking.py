@@ -24,16 +24,21 @@ BEGIN = """
 import sys
 from secateur.client import Client, Target, Zoo
 client = Client()
-job = client.submit(Zoo("resnet20", (8, 8, 1), 10), dataset="digits", targets=Target(flash="64KiB"))
+{before}job = client.submit(Zoo("resnet20", (8, 8, 1), 10), dataset="digits", targets=Target(flash="64KiB"))
 """
 """How the scripts of this file begin."""
 
 
-def script(remote: Service, text: str) -> subprocess.CompletedProcess[str]:
-    """Runs a script against the service; fails if it does not end."""
+def script(remote: Service, text: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs a script against the service, `before` ahead of its first call; fails if it does not end."""
     environment = {**os.environ, "SECATEUR_ADDRESS": remote.address, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(
-        [sys.executable, "-c", BEGIN + text], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", BEGIN.format(before=before) + text],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -46,7 +51,7 @@ def script(remote: Service, text: str) -> subprocess.CompletedProcess[str]:
         ("events = job.watch()\nfor event in events:\n    print(event.sequence); sys.exit(5)", 5),
         ("class Held: pass\nheld = Held(); held.itself = held; held.rows = client.models(); print(next(held.rows).name)", 0),
         (
-            "def closing():\n    with Client() as own:\n        yield from own.models()\nrows = closing(); print(next(rows).name)",
+            "def held():\n    with Client() as own:\n        yield from own.models()\nrows = held(); print(next(rows).name)",
             0,
         ),
     ],
@@ -71,7 +76,7 @@ def test_iterators_that_the_collector_ends_in_any_thread_stop_no_call(client: Cl
         try:
             for profile in rows:
                 if text in profile.name:
-                    raise LookupError(text)
+                    raise LookupError(text)  # noqa: TRY301 -- it is the frame that counts
         except LookupError as error:
             failed = error  # a cycle of error, traceback, this frame and the iterator in it
         return str(failed)
@@ -157,3 +162,46 @@ def test_a_call_that_ends_with_system_exit_ends_so_for_its_caller_alone(client: 
     with pytest.raises(SystemExit):
         client.upload(Quitter())
     assert client.dataset("digits").classes == 10
+
+
+FORK = """
+import asyncio, os, traceback
+from secateur.client import UsageError, aio
+events = job.watch(); next(events)
+child = os.fork()
+if child:
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(job.refresh().state)
+    sys.exit(code)
+async def anew():
+    async with aio.Client() as client:
+        await client.model("aa01")
+for call in (job.refresh, lambda: next(events), lambda: next(client.models()), lambda: Client().model("aa01"),
+             lambda: asyncio.run(anew())):
+    try:
+        call()
+    except UsageError as error:
+        print(error)
+del events
+client.close()
+sys.stdout.flush()
+os._exit(0)  # as multiprocessing ends its children
+"""
+"""Forks amid an iteration, and calls in the child: with the client of its parent, with a new one, and with asyncio."""
+
+
+def test_a_forked_process_says_at_once_that_it_cannot_call(remote: Service) -> None:
+    ended = script(remote, FORK)
+    assert ended.returncode == 0, ended.stderr
+    *refusals, state = ended.stdout.splitlines()
+    assert len(refusals) == 5
+    for refusal in refusals:
+        assert refusal.startswith("CLIENT_FORKED: ")
+        assert 'multiprocessing.get_context("spawn")' in refusal
+    assert state == "SUCCEEDED"
+
+
+def test_a_process_that_forks_before_its_first_call_may_call_in_the_child(remote: Service) -> None:
+    before = "import os\nif (child := os.fork()):\n    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    ended = script(remote, "print(job.wait().state)", before=before)
+    assert (ended.returncode, ended.stdout) == (0, "SUCCEEDED\n"), ended.stderr

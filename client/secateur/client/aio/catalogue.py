@@ -142,7 +142,7 @@ class Catalogue:
             crop: By how many pixels they may be shifted.
             cutout: Side of the square that may be blanked in them, in pixels.
             validate_only: Only check and answer; register nothing.
-            on_progress: Called with the bytes sent so far and the bytes of the file; by a client that blocks, in the thread that
+            on_progress: Called with the bytes sent so far and the bytes of the file; by a blocking client in the thread that
                 waits. What it raises ends the upload, and comes out.
 
         Raises:
