@@ -33,7 +33,7 @@ def error_of(error: grpc.aio.AioRpcError, address: str) -> SecateurError:
             field = bad_request.field_violations[0].field
     kind = Infeasible if code == "FAILED_PRECONDITION" and reason in INFEASIBLE_REASONS else CODES.get(code, Unknown)
     message = error.details() or "The server gave no message"
-    if kind is Unavailable:
+    if kind is Unavailable and reason == code:  # nobody who knows Secateur has answered
         message = f"Cannot reach the server at {address}; is it running? Set SECATEUR_ADDRESS or the address. Cause: {message}"
     return kind(reason, message, field=field or metadata.get("field", ""), metadata=metadata, code=code)
 

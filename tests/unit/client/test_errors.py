@@ -62,6 +62,17 @@ def test_a_server_that_is_not_there_is_named() -> None:
         client.job("1")
 
 
+def test_a_server_that_says_why_it_is_unavailable_is_quoted_and_counts_as_there(remote: Service) -> None:
+    remote.faults.fail("GetJob", reason="DATABASE_UNAVAILABLE", message="The database does not answer", times=3)
+    remote.faults.fail("GetModel", reason="BLOBS_UNAVAILABLE", message="The blob store does not answer", times=10_000)
+    patient = secateur.client.Retry(first_delay=0.01, max_delay=0.01, first_contact=0, total=1)
+    with Client(remote.address, retry=patient) as client:
+        with pytest.raises(NotFound):  # the fourth answer
+            client.job("1")
+        with pytest.raises(Unavailable, match=r"^BLOBS_UNAVAILABLE: The blob store does not answer$"):
+            client.model("aa01")
+
+
 def test_every_exception_says_what_it_means() -> None:
     kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, SecateurError)]
     assert all(kind.__doc__ for kind in kinds)
