@@ -79,7 +79,7 @@ class Job(Facade[aio.Job], JobView):
 
         Args:
             timeout: How long to wait, in seconds; None for as long as it takes.
-            on_event: Called with every event of the job, past ones first, in the thread that waits.
+            on_event: Called with every event of the job that comes in time, past ones first, in the thread that waits.
 
         Returns:
             The job itself, read again; `state` tells how it ended.

@@ -154,6 +154,13 @@ def test_wait_stops_in_time_and_the_job_goes_on(client: Client, remote: Service)
     assert not remote.faults.requests["CancelJob"]
 
 
+def test_a_job_that_is_done_is_never_said_to_go_on(client: Client) -> None:
+    job = submit(client).wait()
+    assert {event.sequence for event in job.watch(timeout=0)} <= {1, 2, 3, 4, 5}
+    assert job.wait(0, on_event=lambda _: None).state == "SUCCEEDED"
+    assert [event.sequence for event in job.watch(timeout=60)] == [1, 2, 3, 4, 5]
+
+
 def test_ctrl_c_stops_the_waiting_and_not_the_job(client: Client, remote: Service) -> None:
     remote.jobs.live = True
     job = submit(client)

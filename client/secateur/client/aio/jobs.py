@@ -69,7 +69,8 @@ class Job(JobView):
 
         Args:
             after: Sequence number of the last event already seen; 0 for all.
-            timeout: How long to watch, in seconds; None until the job is done.
+            timeout: How long to watch, in seconds; None until the job is done. Of a job that was done when it was last read,
+                the events that come in that time are yielded.
 
         Raises:
             WaitTimeout: If the job is not done in time. It goes on.
@@ -86,6 +87,8 @@ class Job(JobView):
                 if event is None:
                     return
                 yield event
+        if self.done:
+            return
         raise WaitTimeout(
             "WAIT_TIMEOUT", f"{self.name} was not done within {timeout:g} s; it goes on", metadata={"job": self.name}
         )
@@ -99,7 +102,7 @@ class Job(JobView):
 
         Args:
             timeout: How long to wait, in seconds; None for as long as it takes.
-            on_event: Called with every event of the job, past ones first.
+            on_event: Called with every event of the job that comes in time, past ones first.
 
         Returns:
             The job itself, read again; `state` tells how it ended.
