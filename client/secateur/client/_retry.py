@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from numbers import Real
+from typing import Final
 
-from secateur.client.errors import SecateurError, Unavailable
+from secateur.client.errors import SecateurError, Unavailable, UsageError
+
+_MAX_SECONDS: Final = 10**9
+"""Some thirty years. gRPC lets a call with a much later deadline fail at once."""
+
+
+def check_seconds(field: str, value: float, most: float = _MAX_SECONDS, *, or_zero: bool = False) -> None:
+    """Checks an argument that is a number of seconds.
+
+    Raises:
+        UsageError: SECONDS_INVALID, if it is none, or not above zero (with `or_zero` below zero), or more than `most`.
+    """
+    if not isinstance(value, Real) or not (0 < value <= most or (or_zero and value == 0)):
+        least = "0 or more" if or_zero else "above 0"
+        bound = "" if math.isinf(most) else f" and at most {most}"
+        raise UsageError(
+            "SECONDS_INVALID", f"{field} must be a number of seconds, {least}{bound}. Received: {value!r}", field=field
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +40,11 @@ class Retry:
         first_delay: Longest pause after the first failure, in seconds.
         max_delay: Longest pause after any failure, in seconds.
         factor: Growth of the pause from one failure to the next.
-        first_contact: How long to try a server that has never answered, in seconds: it is probably not there.
-        total: How long to try a server that has answered before, in seconds: it is probably restarting.
+        first_contact: How long to try a server that has never answered, in seconds, or `inf`: it is probably not there.
+        total: How long to try a server that has answered before, in seconds, or `inf`: it is probably restarting.
+
+    Raises:
+        UsageError: SECONDS_INVALID, if a time is no number of seconds.
     """
 
     first_delay: float = 0.1
@@ -29,6 +52,12 @@ class Retry:
     factor: float = 2.0
     first_contact: float = 5.0
     total: float = 60.0
+
+    def __post_init__(self) -> None:
+        check_seconds("first_delay", self.first_delay)
+        check_seconds("max_delay", self.max_delay)
+        check_seconds("first_contact", self.first_contact, math.inf, or_zero=True)
+        check_seconds("total", self.total, math.inf, or_zero=True)
 
     def delays(self) -> Iterator[float]:
         """Yields the pauses between tries, without end."""

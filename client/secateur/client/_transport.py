@@ -13,7 +13,7 @@ import grpc
 
 from secateur.client._channel import Connection
 from secateur.client._fork import begin_call
-from secateur.client._retry import Attempts, Retry
+from secateur.client._retry import Attempts, Retry, check_seconds
 from secateur.client._status import error_of
 from secateur.client.errors import DeadlineExceeded, Internal, SecateurError, Unavailable, UsageError
 from secateur.v1 import (
@@ -57,6 +57,7 @@ class Transport:
     """
 
     def __init__(self, connection: Connection, timeout: float, retry: Retry) -> None:
+        check_seconds("timeout", timeout)
         connection.check()
         self._connection = connection
         self.address = connection.address

@@ -128,7 +128,7 @@ class Client(Facade[aio.Client]):
         retry: When to try again.
 
     Raises:
-        UsageError: If the token cannot be sent, or a file of TLS cannot be used.
+        UsageError: If the token cannot be sent, a file of TLS cannot be used, or the timeout is no number of seconds.
     """
 
     def __init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 import threading
 import time
@@ -129,6 +130,23 @@ def test_pauses_grow_to_a_bound_with_jitter() -> None:
     assert 0.05 <= pauses[0] <= 0.1
     assert all(0.5 <= pause <= 1.0 for pause in pauses[4:])
     assert len(set(pauses)) == len(pauses)
+
+
+@pytest.mark.parametrize("seconds", [math.inf, math.nan, 0, -1.0, 1e10, "60"])
+def test_a_timeout_that_is_no_number_of_seconds_is_refused(seconds: float) -> None:
+    for make in (Client, aio.Client):
+        with pytest.raises(UsageError, match="timeout must be a number of seconds, above 0 and at most") as caught:
+            make(timeout=seconds)
+        assert caught.value.field == "timeout"
+    with pytest.raises(UsageError, match="max_delay must be"):
+        Retry(max_delay=seconds)
+
+
+@pytest.mark.parametrize("seconds", [math.nan, -1.0])
+def test_a_patience_may_be_none_or_endless_but_must_be_a_time(seconds: float) -> None:
+    assert Retry(first_contact=0, total=math.inf).total == math.inf
+    with pytest.raises(UsageError, match="total must be a number of seconds, 0 or more"):
+        Retry(total=seconds)
 
 
 def test_an_upload_is_repeated_whole(client: Client, remote: Service) -> None:

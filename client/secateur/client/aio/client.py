@@ -45,7 +45,8 @@ class Client(Trash):
         retry: When to try again.
 
     Raises:
-        UsageError: If address, project or token cannot be sent, or a file of TLS cannot be used.
+        UsageError: If address, project or token cannot be sent, a file of TLS cannot be used, or the timeout is no number of
+            seconds.
     """
 
     def __init__(
