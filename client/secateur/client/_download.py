@@ -73,7 +73,7 @@ async def _receive(transport: Transport, artifact: Artifact, file: BinaryIO) -> 
         url = ""
         try:
             async with aclosing(
-                transport.stream(transport.models.DownloadArtifact(request), idle=transport.timeout)
+                transport.stream(transport.models.DownloadArtifact, request, idle=transport.timeout)
             ) as responses:
                 async for response in responses:
                     url = url or response.url

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from functools import cached_property
 from typing import Final, TypeVar
 
@@ -106,8 +106,7 @@ class Transport:
         Raises:
             UsageError: If the client is closed, or this process forked from one that has called.
         """
-        if self._closed:
-            raise UsageError("CLIENT_CLOSED", "The client is closed; make a new one")
+        self._check_open()
         begin_call()
         return Attempts(self.retry, lambda: self.retry.total if self._answered else self.retry.first_contact, timeout)
 
@@ -123,7 +122,8 @@ class Transport:
         attempts = self.attempts(self.timeout)
         while True:
             try:
-                response = await attempt(attempts.remaining)
+                with self._until_closed():
+                    response = await attempt(attempts.remaining)
             except grpc.aio.AioRpcError as error:
                 failure = self.failure(error)
             else:
@@ -166,23 +166,27 @@ class Transport:
             raise
 
     async def stream(
-        self, responses: grpc.aio.UnaryStreamCall[_RequestT, _ResponseT], *, idle: float | None = None
+        self, method: grpc.aio.UnaryStreamMultiCallable[_RequestT, _ResponseT], request: _RequestT, *, idle: float | None = None
     ) -> AsyncGenerator[_ResponseT, None]:
         """Yields what one try of a streaming call sends.
 
         Args:
-            responses: The call. It is cancelled when the generator is closed before its end.
+            method: What is called. The call is cancelled when the generator is closed before its end.
+            request: The request.
             idle: Longest silence between two responses, in seconds; None for any.
 
         Raises:
             SecateurError: If the stream breaks; starting again where it broke is up to the caller.
         """
+        self._check_open()
+        responses = method(request)
         iterator = aiter(responses)
         try:
             while True:
                 try:
-                    async with asyncio.timeout(idle):
-                        response = await anext(iterator)
+                    with self._until_closed():
+                        async with asyncio.timeout(idle):
+                            response = await anext(iterator)
                 except StopAsyncIteration:
                     return
                 except TimeoutError:
@@ -198,7 +202,7 @@ class Transport:
         raise failure
 
     async def send(
-        self, call: grpc.aio.StreamUnaryCall[_RequestT, _ResponseT], requests: AsyncGenerator[_RequestT, None]
+        self, method: Callable[[], grpc.aio.StreamUnaryCall[_RequestT, _ResponseT]], requests: AsyncGenerator[_RequestT, None]
     ) -> _ResponseT:
         """Makes one try of a call that takes many requests, and returns its answer.
 
@@ -206,27 +210,31 @@ class Transport:
         would lose the reason of a refusal that arrives while a request is being written.
 
         Args:
-            call: The call. It is cancelled if it takes longer than `timeout` to take a request, or to answer the last one.
+            method: What is called. The call is cancelled if it takes longer than `timeout` to take a request, or to answer the
+                last one.
             requests: What is sent.
 
         Raises:
             SecateurError: If the call fails; starting again where it broke is up to the caller.
         """
+        self._check_open()
+        call = method()
         sent_all = wanted = False
         try:
-            with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # it has ended early: the answer tells why
-                async with aclosing(requests):
-                    async for request in requests:
-                        async with asyncio.timeout(self.timeout):
-                            await call.write(request)
-                            wanted = wanted or _ACCEPTED in tuple(await call.initial_metadata())
-                        if not wanted:
-                            break
-                    else:
-                        await call.done_writing()
-                        sent_all = True
-            async with asyncio.timeout(self.timeout):
-                response = await call
+            with self._until_closed():
+                with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # it has ended early: the answer tells why
+                    async with aclosing(requests):
+                        async for request in requests:
+                            async with asyncio.timeout(self.timeout):
+                                await call.write(request)
+                                wanted = wanted or _ACCEPTED in tuple(await call.initial_metadata())
+                            if not wanted:
+                                break
+                        else:
+                            await call.done_writing()
+                            sent_all = True
+                async with asyncio.timeout(self.timeout):
+                    response = await call
         except TimeoutError:
             raise DeadlineExceeded("DEADLINE_EXCEEDED", f"The server did nothing for {self.timeout:g} s") from None
         except grpc.aio.AioRpcError as error:
@@ -239,6 +247,22 @@ class Transport:
             call.cancel()
         self._answered = True
         return response
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("CLIENT_CLOSED", "The client is closed; make a new one")
+
+    @contextmanager
+    def _until_closed(self) -> Iterator[None]:
+        """A call within ends with CLIENT_CLOSED when the client is closed; gRPC would say that its task was cancelled."""
+        self._check_open()
+        try:
+            yield
+        except (asyncio.CancelledError, grpc.aio.AioRpcError):
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():
+                self._check_open()
+            raise
 
     def failure(self, error: grpc.aio.AioRpcError) -> SecateurError:
         """Returns the exception for a failed try, and notes whether the server was there to fail it."""

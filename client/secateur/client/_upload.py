@@ -39,7 +39,7 @@ async def upload_file(
             if there.committed_size > spec.write_offset:
                 attempts.progressed()
             spec.write_offset = there.committed_size
-            return await transport.send(transport.datasets.UploadDataset(), _messages(spec, path, on_progress))
+            return await transport.send(transport.datasets.UploadDataset, _messages(spec, path, on_progress))
         except SecateurError as error:
             await attempts.pause(error)
 

@@ -360,3 +360,32 @@ def test_the_same_for_asyncio(remote: Service) -> None:
             await client.job("1")
 
     asyncio.run(session())
+
+
+def test_what_goes_on_when_an_asyncio_client_is_closed_says_so_and_what_is_cancelled_is_cancelled(remote: Service) -> None:
+    async def session() -> None:
+        remote.jobs.live = True
+        remote.faults.fail("GetModel", times=10_000)
+        client = aio.Client(remote.address, retry=replace(FAST, first_contact=60, total=60))
+        job = await client.submit(RESNET, dataset="digits", targets=TARGET)
+
+        async def watch() -> None:
+            async for _ in job.watch():
+                pass
+
+        calls = [asyncio.create_task(call) for call in (watch(), job.wait(), job.wait(60), client.model("aa01"))]
+        cancelled = asyncio.create_task(watch())
+        await asyncio.to_thread(
+            until, lambda: remote.jobs.watching == 4 and bool(remote.faults.requests["GetModel"]), "all have called"
+        )
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        await client.close()
+        for ended in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(ended, UsageError), repr(ended)
+            assert ended.reason == "CLIENT_CLOSED"
+        with pytest.raises(UsageError, match="CLIENT_CLOSED"):
+            [job async for job in client.jobs()]
+
+    asyncio.run(session())
