@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from secateur.store.ages import SHORTEST_GRACE, Ages
@@ -17,6 +18,16 @@ LONGEST_DAYS: Final = 36_500
 
 Seconds = Annotated[float, Field(le=LONGEST_DAYS * 24 * 3600.0)]
 Days = Annotated[float, Field(le=LONGEST_DAYS)]
+
+
+_BLOB_URL: Final = re.compile(r"file:///+[^/].*|s3://[^/@]+(/.*)?")
+
+
+def _blob_url(url: str) -> str:
+    # A sweep deletes in this folder: nothing may be taken for it that nobody has chosen. It may carry a password.
+    if not _BLOB_URL.fullmatch(url):
+        raise ValueError("A blob store is file:///PATH, s3://BUCKET or s3://BUCKET/PREFIX; what was received is none of these")
+    return url
 
 
 def _under_data_dir(pattern: str) -> Any:
@@ -33,7 +44,7 @@ class Settings(BaseSettings):
         lock_timeout_seconds: How long a transaction waits for what another one holds.
         statement_timeout_seconds: How long a statement may run on PostgreSQL; 0 for ever.
         redis_url: Redis for the queue and the wake-ups; `unix://` for a socket.
-        blob_url: Folder of the blob store as fsspec writes it.
+        blob_url: Folder of the blob store: `file:///PATH`, `s3://BUCKET` or `s3://BUCKET/PREFIX`.
         lease_seconds: How long a worker may stay silent before its job goes to another.
         max_running_jobs: Most jobs of one project that run at once; None for any number.
         max_run_seconds: How long one attempt may run before the job ends EXPIRED; a job may ask for less.
@@ -46,6 +57,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SECATEUR_", frozen=True, hide_input_in_errors=True)
 
+    may_be_empty: ClassVar[frozenset[str]] = frozenset()
+    """Settings that mean something when they are empty."""
+
     data_dir: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = Field(
         default=Path("~/.local/share/secateur"), validate_default=True
     )
@@ -53,7 +67,7 @@ class Settings(BaseSettings):
     lock_timeout_seconds: float = Field(default=Timeouts.lock_seconds, gt=0)
     statement_timeout_seconds: float = Field(default=Timeouts.statement_seconds, ge=0)
     redis_url: str = _under_data_dir("unix://{}/redis.sock")
-    blob_url: str = _under_data_dir("file://{}/blobs")
+    blob_url: Annotated[str, AfterValidator(_blob_url)] = _under_data_dir("file://{}/blobs")
     lease_seconds: Seconds = Field(default=30.0, gt=0)
     max_running_jobs: int | None = Field(default=None, ge=1)
     max_run_seconds: Seconds = Field(default=24 * 3600.0, gt=0)
@@ -61,6 +75,15 @@ class Settings(BaseSettings):
     upload_retention_seconds: Seconds = Field(default=7 * 24 * 3600.0, gt=0)
     training_retention_seconds: Seconds = Field(default=30 * 24 * 3600.0, gt=0)
     deleted_retention_seconds: Seconds = Field(default=30 * 24 * 3600.0, ge=3600)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_empty(cls, value: object, info: ValidationInfo) -> object:
+        # A deployment whose own variable is missing: an empty folder would be the working directory, and an empty certificate
+        # authority none. Neither that nor the default is what it was meant to be.
+        if value == "" and info.field_name not in cls.may_be_empty:
+            raise ValueError("It is set but empty; give it a value or do not set it")
+        return value
 
     @property
     def database_timeouts(self) -> Timeouts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from secateur.store.database import Timeouts
 from secateur.store.settings import Settings
@@ -51,3 +52,28 @@ def test_the_default_folder_is_in_the_home_folder(monkeypatch: pytest.MonkeyPatc
 def test_a_relative_folder_does_not_move_with_the_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert Settings(data_dir=Path("data")).blob_url == f"file://{tmp_path}/data/blobs"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["blobs", "/srv/blobs", "file://", "file:///", "file:////", "file://srv/blobs", "s3://", "s3:///blobs", "s3://me:pw-1@b/c"],
+)
+def test_what_names_no_blob_store_is_refused_and_not_shown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECATEUR_BLOB_URL", url)
+    with pytest.raises(ValidationError, match=r"blob_url\n.*file:///PATH, s3://BUCKET") as caught:
+        Settings()
+    assert "pw-1" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["file:///srv/blobs", "file:////srv", "s3://bucket", "s3://bucket/", "s3://bucket/a/b"])
+def test_what_names_a_blob_store_is_taken_as_it_is(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECATEUR_BLOB_URL", url)
+    assert Settings().blob_url == url
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_an_empty_setting_is_neither_a_value_nor_the_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder would be the working directory: a sweep has deleted what it found there."""
+    monkeypatch.setenv(f"SECATEUR_{name.upper()}", "")
+    with pytest.raises(ValidationError, match=rf"(?m)^{name}\n.*set but empty"):
+        Settings()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from os import getpid
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -30,6 +30,8 @@ class WorkerSettings(Settings):
         worker_device: GPU that it trains on, as `CUDA_VISIBLE_DEVICES` names it; empty for none. None leaves that variable as
             it is.
     """
+
+    may_be_empty: ClassVar[frozenset[str]] = frozenset({"worker_device"})
 
     worker_name: str = Field(default_factory=lambda: f"{socket.gethostname()}/{getpid()}")
     poll_seconds: float = Field(default=1.0, gt=0)
