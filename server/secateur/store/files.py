@@ -241,7 +241,8 @@ class FileSystem:
             return len(left)
         if not hasattr(self._fs, "list_multipart_uploads"):
             return 0
-        bucket, _, prefix = self._root.partition("/")
+        bucket, _, folder = self._root.partition("/")
+        prefix = f"{folder}/" if folder else ""  # what lies beside our folder may be another store's
         with self.available():
             uploads = [
                 upload

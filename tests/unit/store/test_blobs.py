@@ -235,6 +235,27 @@ def test_what_a_killed_process_left_of_a_large_file_is_removed(blob_url: str, tm
     assert files.discard_unfinished(datetime.now(UTC) + timedelta(minutes=5)) == 0
 
 
+def test_what_is_being_written_to_the_store_beside_is_left_alone(s3: S3) -> None:
+    url = s3.bucket()
+    beside = f"{url}-other"
+    with subprocess.Popen([sys.executable, "-c", HANG, beside], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(2) == b"ok"
+        process.kill()
+    later = datetime.now(UTC) + timedelta(minutes=5)
+    assert FileSystem(url).discard_unfinished(later) == 0
+    assert FileSystem(beside).discard_unfinished(later) == 1
+
+
+def test_a_store_may_be_a_whole_bucket(s3: S3) -> None:
+    bucket = s3.bucket().removesuffix("/blobs")
+    with subprocess.Popen([sys.executable, "-c", HANG, bucket], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(2) == b"ok"
+        process.kill()
+    assert FileSystem(bucket).discard_unfinished(datetime.now(UTC) + timedelta(minutes=5)) == 1
+
+
 def test_only_s3_has_urls_and_they_are_good_for_the_file_without_credentials(s3: S3, tmp_path: Path) -> None:
     local, remote = BlobStore(f"file://{tmp_path}"), BlobStore(s3.bucket())
     for blobs in (local, remote):
