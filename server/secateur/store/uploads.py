@@ -32,6 +32,7 @@ PART_BYTES: Final = 6 * 1024 * 1024
 _ROOT: Final = "uploads"
 _PROJECT: Final = re.compile("[a-z][a-z0-9-]{0,62}")
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
+_UPLOAD: Final = re.compile(f"(?:{_PROJECT.pattern})/(?:{_DIGEST.pattern})")
 _PART: Final = re.compile("([0-9]{16})-([0-9]{16})(-[0-9a-f]{32})?")
 
 
@@ -198,8 +199,9 @@ class UploadStore:
         """
         latest: dict[str, datetime] = {}
         for path, entry in self._files.entries(_ROOT).items():
-            upload = path.rpartition("/")[0]
-            latest[upload] = max(entry.modified, latest.get(upload, entry.modified))
+            upload, _, name = path.rpartition("/")
+            if _UPLOAD.fullmatch(upload) and _PART.fullmatch(name):  # what is not ours may lie anywhere, and stays
+                latest[upload] = max(entry.modified, latest.get(upload, entry.modified))
         stale = [upload for upload, written in latest.items() if written < before]
         for upload in () if dry_run else stale:
             self._files.remove(f"{_ROOT}/{upload}")

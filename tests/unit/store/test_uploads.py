@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -167,3 +168,20 @@ def test_an_upload_is_forgotten_once_nobody_goes_on_with_it(url: str) -> None:
     assert uploads.committed("p", DIGEST) == len(DATA)
     assert uploads.discard_stale(now + timedelta(minutes=1)) == 2
     assert uploads.committed("p", DIGEST) == 0
+
+
+def test_a_file_of_somebody_else_takes_no_upload_with_it(tmp_path: Path) -> None:
+    uploads = UploadStore(tmp_path.as_uri())
+    append(uploads, "p", 0, DATA)
+    strays = [
+        tmp_path / "uploads" / place for place in (".DS_Store", "p/notes.txt", f"p/{DIGEST}.old/notes.txt", "Other/a/b/c")
+    ]
+    for stray in strays:
+        stray.parent.mkdir(parents=True, exist_ok=True)
+        stray.touch()
+        os.utime(stray, (0, 0))
+
+    assert uploads.discard_stale(datetime.now(UTC) - timedelta(days=1)) == 0
+    assert uploads.committed("p", DIGEST) == len(DATA)
+    assert uploads.discard_stale(datetime.now(UTC) + timedelta(days=1)) == 1
+    assert all(stray.exists() for stray in strays)
