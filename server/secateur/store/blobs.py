@@ -96,7 +96,7 @@ class BlobStore:
 
     def _located(self, digest: str) -> tuple[str, int]:
         # The digest may come from a client: nothing but hexadecimal digits ever reaches a path.
-        if not _DIGEST.fullmatch(digest):
+        if not is_digest(digest):
             raise _missing(digest)
         live = path_of(digest)
         # Once more at the end: it may just have come back from the quarantine.
@@ -109,6 +109,11 @@ class BlobStore:
     def _held(self, digest: str, live: str) -> Iterator[str]:
         if not self._files.exists(live):
             yield from self._quarantine.find(digest)
+
+
+def is_digest(text: str) -> bool:
+    """Returns whether a text can be the SHA-256 of a blob."""
+    return _DIGEST.fullmatch(text) is not None
 
 
 def path_of(digest: str) -> str:

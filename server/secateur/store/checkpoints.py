@@ -63,11 +63,22 @@ class CheckpointStore:
         return f"{self._own}/{_checked(key)}"
 
 
+def job_of(path: str) -> str | None:
+    """Returns the job that a file below `CHECKPOINTS` belongs to; None if it is not one of ours."""
+    job, _, key = path.partition("/")
+    return job if is_key(key) else None
+
+
+def is_key(text: str) -> bool:
+    """Returns whether a text can be the name of a checkpoint or training."""
+    return _KEY.fullmatch(text) is not None
+
+
 def _shared(key: str) -> str:
     return f"{TRAININGS}/{_checked(key)}"
 
 
 def _checked(key: str) -> str:
-    if not _KEY.fullmatch(key):
+    if not is_key(key):
         raise ValueError(f"A key is a SHA-256, hexadecimal. Received: {key}")
     return key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -27,6 +28,8 @@ _REMOTE_BLOCK_BYTES: Final = 8 * 1024 * 1024
 """Bytes of one request to an object store: what an open file takes of memory, and a part of a multipart upload (S3: 5 MiB)."""
 
 _INCOMING: Final = "incoming"
+
+_UNFINISHED: Final = re.compile("[0-9a-f]{32}")
 
 _log = structlog.get_logger(__name__)
 
@@ -235,7 +238,8 @@ class FileSystem:
             dry_run: Only count.
         """
         if self._is_local:
-            left = [path for path, entry in self.entries(_INCOMING).items() if entry.modified < before]
+            found = self.entries(_INCOMING)
+            left = [name for name, entry in found.items() if _UNFINISHED.fullmatch(name) and entry.modified < before]
             for path in () if dry_run else left:
                 self.delete(f"{_INCOMING}/{path}")
             return len(left)

@@ -12,6 +12,9 @@
 Let a reference be committed at r, after a put at p, so r < p + grace - SLACK. If no sweep moves the blob after p, it is there.
 Else it is moved after p, at a time that the quarantine has noted as q > p - SLACK; so r < q + grace, and a sweep that could
 remove it, later than q + grace, sees the reference. Nothing but the quarantined file itself is ever removed.
+
+What a sweep takes, here and in the other folders, it knows by its name for something that we have written. Other files are left
+alone.
 """
 
 from __future__ import annotations
@@ -22,8 +25,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 from secateur.store.ages import SHORTEST_GRACE, Ages
-from secateur.store.blobs import LIVE, path_of
-from secateur.store.checkpoints import CHECKPOINTS, TRAININGS
+from secateur.store.blobs import LIVE, is_digest, path_of
+from secateur.store.checkpoints import CHECKPOINTS, TRAININGS, is_key, job_of
 from secateur.store.clock import utc_now
 from secateur.store.files import FileSystem
 from secateur.store.quarantine import Quarantine
@@ -124,7 +127,8 @@ class Collector:
 
     def _sweep_blobs(self, shard: str, found: Collected, dry_run: bool) -> None:
         before = self._clock() - self._ages.grace
-        old = {shard + name for name, entry in self._files.entries(f"{LIVE}/{shard}").items() if entry.modified < before}
+        found_here = self._files.entries(f"{LIVE}/{shard}").items()
+        old = {shard + name for name, entry in found_here if is_digest(shard + name) and entry.modified < before}
         for digest in old - self._referenced(old):
             found.quarantined += 1
             if not dry_run:
@@ -133,8 +137,8 @@ class Collector:
     def _sweep_checkpoints(self, found: Collected, dry_run: bool) -> None:
         latest: dict[str, datetime] = {}
         for path, entry in self._files.entries(CHECKPOINTS).items():
-            job = path.partition("/")[0]
-            latest[job] = max(entry.modified, latest.get(job, entry.modified))
+            if job := job_of(path):
+                latest[job] = max(entry.modified, latest.get(job, entry.modified))
         old = {job for job, written in latest.items() if written < self._clock() - self._ages.grace}
         with self._store.snapshot() as work:
             done = old - work.references.unfinished(old)
@@ -144,7 +148,7 @@ class Collector:
 
     def _sweep_trainings(self, found: Collected, dry_run: bool) -> None:
         before = self._clock() - self._ages.trainings
-        old = [name for name, entry in self._files.entries(TRAININGS).items() if entry.modified < before]
+        old = [name for name, entry in self._files.entries(TRAININGS).items() if is_key(name) and entry.modified < before]
         found.trainings = len(old)
         for name in () if dry_run else old:
             self._files.delete(f"{TRAININGS}/{name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from secateur.store.files import FileSystem
 
 _ROOT: Final = "quarantine"
 _TIME: Final = "%Y%m%dT%H%M%S.%fZ"
+_NAME: Final = re.compile(r"([0-9]{8}T[0-9]{6}\.[0-9]{6}Z)-[0-9a-f]{32}")
+_HELD: Final = re.compile(f"([0-9a-f]{{2}})/([0-9a-f]{{62}})/{_NAME.pattern}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +52,15 @@ class Quarantine:
     def find(self, digest: str) -> Iterator[str]:
         """Yields where a blob lies here."""
         for name in self._files.sizes(_folder(digest)):
-            yield f"{_folder(digest)}/{name}"
+            if _NAME.fullmatch(name):  # not what a copying tool has yet to finish
+                yield f"{_folder(digest)}/{name}"
 
     def held(self) -> Iterator[Held]:
-        """Yields everything here."""
+        """Yields every blob here. What else lies in the folder, left by file systems and their tools, is none of ours."""
         for path, size in self._files.sizes(_ROOT).items():
-            start, rest, name = path.split("/")
-            since = datetime.strptime(name.partition("-")[0], _TIME).replace(tzinfo=UTC)
-            yield Held(start + rest, f"{_ROOT}/{path}", since, size)
+            if found := _HELD.fullmatch(path):
+                start, rest, time = found.groups()
+                yield Held(start + rest, f"{_ROOT}/{path}", datetime.strptime(time, _TIME).replace(tzinfo=UTC), size)
 
 
 def _folder(digest: str) -> str:

@@ -176,6 +176,39 @@ def test_checkpoints_go_with_their_job_trainings_and_uploads_with_their_age(
     assert CheckpointStore(blob_url, running.id).read("d" * 64) is None
 
 
+STRAYS = [
+    f"{folder}{name}"
+    for folder in ("", "ab/", f"ab/{'c' * 62}/", f"{'d' * 64}/")
+    for name in (".DS_Store", ".nfs00000001", f".{'e' * 64}.Xy12ab", "copy-of-a-file")
+]
+
+
+def test_what_is_not_ours_stays_and_keeps_nothing_from_going(sqlite_url: str, tmp_path: Path) -> None:
+    blobs = BlobStore(tmp_path.as_uri())
+    digest = blobs.put(b"garbage")
+    CheckpointStore(tmp_path.as_uri(), "ended").write(KEY, b"weights")
+    CheckpointStore(tmp_path.as_uri(), "ended").write(KEY, b"weights", shared=True)
+    (tmp_path / "incoming" / ("a" * 32)).touch()
+    folders = ("sha256", "quarantine", "checkpoints", "trainings", "incoming", "uploads")
+    strays = [tmp_path / folder / stray for folder in folders for stray in STRAYS]
+    half_copied = tmp_path / "quarantine" / digest[:2] / digest[2:] / ".20260101T000000.000000Z.Xy12ab"
+    for stray in (*strays, half_copied):
+        stray.parent.mkdir(parents=True, exist_ok=True)
+        stray.write_text("not ours")
+
+    found = []
+    with closing(Store(sqlite_url)) as store:
+        for later in (40, 41.5):
+            collector = Collector(store, tmp_path.as_uri(), AGES, clock=lambda: datetime.now(UTC) + later * DAY)  # noqa: B023
+            found.append({name: count for name, count in collector.sweep().counts().items() if count})
+            assert is_there(blobs, digest) == (later == 40)
+    assert found == [
+        {"quarantined": 1, "checkpoints": 1, "trainings": 1, "unfinished": 1},
+        {"removed": 1, "removed_bytes": len(b"garbage")},
+    ]
+    assert all(stray.exists() for stray in (*strays, half_copied))
+
+
 def test_the_operators_command_counts_and_sweeps(sqlite_url: str, tmp_path: Path) -> None:
     blobs = BlobStore(f"file://{tmp_path}/blobs")
     file = tmp_path / "blobs" / path_of(blobs.put(b"garbage"))
