@@ -35,7 +35,18 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
 _READ_ONLY: Final = "secateur_read_only"
-_SQLITE_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_SQLITE_PASSING: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+_POSTGRESQL_STANDBY: Final = "25006"
+"""SQLSTATE of a write to a server that only reads, as after a fail-over. Full disks and shutdowns are OperationalError."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +138,12 @@ def add_rows(session: Session, kind: type[DeclarativeBase], rows: Sequence[Mappi
 
 
 def is_passing(error: DBAPIError) -> bool:
-    """Returns whether the same may succeed later: a lock or the server was not to be had, the code is not to blame."""
+    """Returns whether the same may succeed later: a lock, the server or its disk was not to be had."""
     if isinstance(error.orig, sqlite3.Error):
         # Absent where the driver itself, not the database, has found the error.
-        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_BUSY
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_PASSING
+    if getattr(error.orig, "sqlstate", None) == _POSTGRESQL_STANDBY:
+        return True
     return error.connection_invalidated or isinstance(error, OperationalError)
 
 

@@ -153,5 +153,6 @@ def _available() -> Iterator[None]:
             raise
         _log.warning("database_unavailable", error=str(error.orig))
         raise Unavailable(
-            "DATABASE_UNAVAILABLE", "The database did not answer in time or cannot be reached; send the same request again"
+            "DATABASE_UNAVAILABLE",
+            "The database did not answer in time, cannot be reached or cannot write; send the same request again",
         ) from error

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, make_url, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import Pool
 
 from migrations import check
 from secateur.core.errors import Unavailable
@@ -17,6 +24,7 @@ from secateur.core.jobs import JobState
 from secateur.store import Store
 from secateur.store.database import Timeouts, is_passing, make_engine
 from secateur.store.ledger import JobLedger
+from tests.support.stack import ROOT
 from tests.support.store import PROJECT, claim, create, events, read
 
 
@@ -112,6 +120,64 @@ def cut_all_connections(url: str) -> None:
         others = "datname = current_database() AND pid <> pg_backend_pid()"
         connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
     engine.dispose()
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Lets no SQLite file grow, as far as SQLite can tell."""
+
+    def stop_growing(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1")  # or as many as there are
+
+    event.listen(Pool, "connect", stop_growing)
+    try:
+        yield
+    finally:
+        event.remove(Pool, "connect", stop_growing)
+
+
+def fill_up(store: Store, graph: LayerGraph) -> None:
+    for seed in range(100):
+        create(store, graph, seed=seed)
+
+
+def test_a_full_disk_passes(sqlite_url: str, graph: LayerGraph) -> None:
+    with full_disk(), closing(Store(sqlite_url)) as store:
+        with pytest.raises(Unavailable) as caught:
+            fill_up(store, graph)
+        assert caught.value.reason == "DATABASE_UNAVAILABLE"
+        assert "full" in str(caught.value.__cause__)
+
+
+def test_a_disk_that_refuses_passes(sqlite_url: str) -> None:
+    """EFBIG stands in for EIO, which only a broken disk gives."""
+    script = (
+        "import resource, sys; from secateur.core.errors import Unavailable; from secateur.store import Store\n"
+        "from tests.support.store import a_graph, create\n"
+        "store, graph = Store(sys.argv[1]), a_graph()\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
+        "try: [create(store, graph, seed=seed) for seed in range(100)]\n"
+        "except Unavailable as error: print(error.reason, error.__cause__.orig.sqlite_errorname)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", script, sqlite_url], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"DATABASE_UNAVAILABLE SQLITE_(IOERR_WRITE|FULL)", found.stdout.splitlines()[-1])
+
+
+def test_a_folder_that_is_away_passes(tmp_path: Path) -> None:
+    with closing(Store(f"sqlite:///{tmp_path}/mounted/secateur.db")) as store:
+        (tmp_path / "mounted").rmdir()
+        with pytest.raises(Unavailable), store.snapshot() as work:
+            work.tokens.list()
+
+
+def test_a_server_that_only_reads_passes(store: Store, graph: LayerGraph, postgres_url: str) -> None:
+    """As a standby does that an address has moved to."""
+    engine = make_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.execute(text(f'ALTER DATABASE "{make_url(postgres_url).database}" SET default_transaction_read_only = on'))
+    engine.dispose()
+    with pytest.raises(Unavailable):
+        create(store, graph)
 
 
 def test_a_mistake_in_a_statement_does_not_pass_with_time(sqlite_url: str, postgres_url: str) -> None:
