@@ -77,7 +77,7 @@ class FileSystem:
 
     @contextmanager
     def available(self) -> Iterator[None]:
-        """Turns what an outage of the store raises into one error. A file that is not there is none.
+        """Turns what an outage of the store raises into one error. A file that is not there is none, a bucket that is not is.
 
         All that is done with the store's files is done in here.
 
@@ -86,9 +86,16 @@ class FileSystem:
         """
         try:
             yield
-        except FileNotFoundError:
-            raise
         except self._failures as error:
+            if _says_no_bucket(error):
+                bucket = self._root.partition("/")[0]
+                _log.warning("blobs_unavailable", error=f"There is no bucket {bucket}")
+                raise Unavailable(
+                    "BLOBS_UNAVAILABLE",
+                    f"The blob store's bucket does not exist; create it, or correct SECATEUR_BLOB_URL. Received: {bucket}",
+                ) from error
+            if isinstance(error, FileNotFoundError):
+                raise
             _log.warning("blobs_unavailable", error=f"{type(error).__name__}: {error}")
             raise Unavailable(
                 "BLOBS_UNAVAILABLE", "The blob store cannot be reached, is full or refuses; send the same request again"
@@ -293,6 +300,12 @@ def _failures(url: str) -> tuple[type[Exception], ...]:
 
     # What S3 itself answers is translated to OSError by s3fs.
     return OSError, BotoCoreError, ClientError
+
+
+def _says_no_bucket(error: Exception) -> bool:
+    """Returns whether S3 says that the bucket is missing; s3fs makes a FileNotFoundError of that, as of a missing file."""
+    answer: dict[str, Any] = getattr(error.__cause__, "response", {})
+    return bool(answer.get("Error", {}).get("Code") == "NoSuchBucket")
 
 
 def _published(info: dict[str, Any]) -> datetime:

@@ -18,9 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from secateur.core.errors import InvalidArgument, NotFound
+from secateur.core.errors import InvalidArgument, NotFound, Unavailable
 from secateur.store.blobs import BlobStore
 from secateur.store.files import CHUNK_BYTES, FileSystem
+from secateur.store.quarantine import Quarantine
+from secateur.store.uploads import UploadStore
 from tests.support.s3 import S3
 
 DATA = bytes(range(256)) * 5000  # a little more than one chunk
@@ -245,6 +247,23 @@ def test_what_is_being_written_to_the_store_beside_is_left_alone(s3: S3) -> None
     later = datetime.now(UTC) + timedelta(minutes=5)
     assert FileSystem(url).discard_unfinished(later) == 0
     assert FileSystem(beside).discard_unfinished(later) == 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda url: BlobStore(url).put(DATA),
+        lambda url: FileSystem(url).publish(BytesIO(bytes(20 * CHUNK_BYTES)), "a/b"),
+        lambda url: FileSystem(url).folders("sha256"),
+        lambda url: list(Quarantine(FileSystem(url)).held()),
+        lambda url: UploadStore(url).committed("p", DIGEST),
+        lambda url: FileSystem(url).discard_unfinished(datetime.now(UTC)),
+    ],
+)
+def test_a_bucket_that_is_not_there_is_an_outage_that_names_it(s3: S3, call: Callable[[str], object]) -> None:
+    with pytest.raises(Unavailable, match=r"bucket does not exist.*Received: no-such-bucket$") as caught:
+        call("s3://no-such-bucket/blobs")
+    assert caught.value.reason == "BLOBS_UNAVAILABLE"
 
 
 def test_a_store_may_be_a_whole_bucket(s3: S3) -> None:
