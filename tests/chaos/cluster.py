@@ -113,13 +113,13 @@ class Cluster:
         return found
 
     def tend(self) -> None:
-        """Does what a process manager does: a server that found no database to start with is started again.
+        """Does what a process manager does: a server or worker that found no database to start with is started again.
 
         Fails if anything else has ended by itself.
         """
         for name, process in self._running.items():
             status = process.poll()
-            if name == "server" and status == 1 and "cannot be reached" in self.log(name)[-1000:]:
+            if status == 1 and "cannot be reached" in self.log(name)[-1000:]:
                 self.start(name)
                 return
             assert status in (None, -signal.SIGKILL), f"{name} ended with status {status}:\n{self.log(name)[-3000:]}"

@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 import typer
-from pydantic import ValidationError
 
 from secateur.core.access import Scope, Token
-from secateur.core.errors import SecateurError
 from secateur.server import forgetting
-from secateur.server.startup import StartError, check_migrated
 from secateur.store import Store
 from secateur.store.clock import utc_now
 from secateur.store.records import AuditRecord, TokenRecord
 from secateur.store.settings import LONGEST_DAYS, Settings
+from secateur.store.startup import check_migrated, starting
 
 _PROJECT: Final = re.compile("[a-z][a-z0-9-]{0,62}")
 _DURATION: Final = re.compile("([1-9][0-9]{0,5})([smhdw])")
@@ -138,10 +135,8 @@ def prune_audit(
 
 def main() -> None:
     """Runs the command line. Entry point of `secateur-admin`."""
-    try:
+    with starting("secateur-admin"):
         app()
-    except (StartError, SecateurError, ValidationError) as error:
-        sys.exit(f"secateur-admin: {error}")
 
 
 @contextmanager

@@ -16,7 +16,6 @@ import grpc.aio
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from pydantic import ValidationError
 
 from secateur.core.jobs import Scheduling
 from secateur.server.access import Access
@@ -38,13 +37,13 @@ from secateur.server.reaper import Reaper
 from secateur.server.relay import Relay
 from secateur.server.rpc import RpcInterceptor
 from secateur.server.settings import ServerSettings
-from secateur.server.startup import StartError, check_migrated
 from secateur.server.threads import Threads
 from secateur.server.watchers import Watchers
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.logs import configure_logs
 from secateur.store.memory import keep_freed_memory
+from secateur.store.startup import check_migrated, starting
 from secateur.store.uploads import UploadStore
 from secateur.store.wakeups import Wakeups
 from secateur.v1 import (
@@ -210,13 +209,11 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
 
 def main() -> None:
     """Runs a server until SIGTERM or SIGINT. Entry point of `secateur-server`."""
-    try:
+    with starting("secateur-server"):
         settings = _settings(sys.argv[1:])
         configure_logs(settings.log_level)
         keep_freed_memory(_KEPT_BYTES)
         asyncio.run(_serve_until_signal(settings))
-    except (StartError, ValidationError) as error:
-        sys.exit(f"secateur-server: {error}")
 
 
 def _settings(arguments: Sequence[str]) -> ServerSettings:

@@ -11,7 +11,7 @@ import grpc.aio
 import structlog
 
 from secateur.server.settings import ServerSettings
-from secateur.server.startup import StartError
+from secateur.store.startup import StartError
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -21,7 +21,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from migrations.upgrade import upgrade
 from secateur.server.app import SERVICES
 from secateur.server.settings import ServerSettings
-from secateur.server.startup import StartError, check_migrated
+from secateur.store.startup import StartError, check_migrated
 from secateur.v1 import device_profile_service_pb2, device_profile_service_pb2_grpc
 from tests.support.server import Api, make_settings, refusal_of, running, server_process
 

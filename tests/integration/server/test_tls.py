@@ -16,8 +16,8 @@ from secateur.client import Client, Retry, Tls, Unauthenticated, Unavailable, Us
 from secateur.core.access import Scope
 from secateur.server.listening import credentials_of
 from secateur.server.settings import ServerSettings
-from secateur.server.startup import StartError
 from secateur.store import Store
+from secateur.store.startup import StartError
 from tests.support.access import issue
 from tests.support.server import running
 

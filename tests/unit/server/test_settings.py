@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from secateur.server.listening import check_exposure
 from secateur.server.settings import ServerSettings
-from secateur.server.startup import StartError
+from secateur.store.startup import StartError
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:50551", "127.9.9.9:1", "[::1]:50551", "localhost:0", "unix:/tmp/secateur.sock"])

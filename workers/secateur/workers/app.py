@@ -14,6 +14,7 @@ from secateur.core.jobs import COMPRESS_TASK
 from secateur.store.ledger import JobLedger
 from secateur.store.logs import configure_logs
 from secateur.store.records import Claim
+from secateur.store.startup import check_migrated, starting
 from secateur.store.unit_of_work import Store
 from secateur.store.wakeups import Wakeups
 from secateur.workers.attempt import run_attempt
@@ -103,7 +104,9 @@ def main(child_module: str = CHILD_MODULE) -> None:
         child_module: What its child processes run.
     """
     configure_logs()
-    settings = WorkerSettings()
+    with starting("secateur-worker"):
+        settings = WorkerSettings()
+        check_migrated(settings.database_url)
     store = Store(settings.database_url, timeouts=settings.database_timeouts, wakeups=Wakeups(settings.redis_url))
     ledger = JobLedger(store, max_running=settings.max_running_jobs, max_run_seconds=settings.max_run_seconds)
     with Nursery(settings.worker_device, child_module) as nursery:
