@@ -14,8 +14,12 @@ from secateur.store.settings import Days, Seconds, Settings
 
 def _address(address: str) -> str:
     _, separator, port = address.rpartition(":")
-    if not address.startswith("unix:") and not (separator and port.isdigit()):
-        raise ValueError(f"An address is HOST:PORT, [IPV6]:PORT or unix:PATH. Received: {address}")
+    if address.startswith("unix:"):
+        good = address.removeprefix("unix:").strip("/") != ""
+    else:  # gRPC would take a port modulo 2^16
+        good = separator != "" and port.isdecimal() and port.isascii() and int(port) < 2**16
+    if not good:
+        raise ValueError(f"An address is HOST:PORT, [IPV6]:PORT or unix:PATH, a port at most 65535. Received: {address}")
     return address
 
 

@@ -32,11 +32,29 @@ def test_an_open_address_without_tokens_is_refused_even_with_tls(tmp_path: Path)
     check_exposure(open_to_all.model_copy(update={"authentication": "tokens"}))
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:65535", "[::1]:0", "unix:secateur.sock", "unix:///run/secateur.sock"])
+def test_the_limits_of_an_address_are_accepted(address: str) -> None:
+    assert ServerSettings(listen_address=address).listen_address == address
+
+
 def test_who_insists_may_listen_anywhere() -> None:
     check_exposure(ServerSettings(listen_address="0.0.0.0:50551", insecure=True))
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:http"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "127.0.0.1:http",
+        "127.0.0.1:65536",
+        "127.0.0.1:99999",
+        "[::1]:-1",
+        "[::1]:²",
+        "unix:",
+        "unix://",
+        "unix:///",
+    ],
+)
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(ValidationError, match="HOST:PORT"):
         ServerSettings(listen_address=address)
