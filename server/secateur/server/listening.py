@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import ssl
 from pathlib import Path
 
@@ -52,6 +53,8 @@ def listen(server: grpc.aio.Server, settings: ServerSettings) -> str:
         )
     credentials = credentials_of(settings)
     address = settings.listen_address
+    if address.startswith("unix:") and _answers(address.removeprefix("unix:")):
+        raise StartError(f"Another server answers on this socket. Received: {address}")
     try:
         port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError as error:
@@ -68,6 +71,19 @@ def is_local(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:  # a host name: any but this one may point anywhere tomorrow
         return host == "localhost"
+
+
+def _answers(path: str) -> bool:
+    """Returns whether somebody listens on a unix socket: gRPC would take it away from them, as it does from a dead server."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except (BlockingIOError, TimeoutError):  # somebody who has much to do
+            return True
+        except OSError:
+            return False
+        return True
 
 
 def credentials_of(settings: ServerSettings) -> grpc.ServerCredentials | None:
