@@ -20,7 +20,17 @@ Seconds = Annotated[float, Field(le=LONGEST_DAYS * 24 * 3600.0)]
 Days = Annotated[float, Field(le=LONGEST_DAYS)]
 
 
+_MEANS_SOMETHING_IN_A_URL: Final = ("?", "#", "%", "::")
+
 _BLOB_URL: Final = re.compile(r"file:///+[^/].*|s3://[^/@]+(/.*)?")
+
+
+def _data_dir(path: Path) -> Path:
+    # It becomes part of URLs, which SQLAlchemy, Redis, Celery and fsspec each read in their own way.
+    folder = path.expanduser().absolute()
+    if any(mark in str(folder) for mark in _MEANS_SOMETHING_IN_A_URL):
+        raise ValueError(f"A folder without {' '.join(_MEANS_SOMETHING_IN_A_URL)} in its path is needed. Received: {folder}")
+    return folder
 
 
 def _blob_url(url: str) -> str:
@@ -60,9 +70,7 @@ class Settings(BaseSettings):
     may_be_empty: ClassVar[frozenset[str]] = frozenset()
     """Settings that mean something when they are empty."""
 
-    data_dir: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = Field(
-        default=Path("~/.local/share/secateur"), validate_default=True
-    )
+    data_dir: Annotated[Path, AfterValidator(_data_dir)] = Field(default=Path("~/.local/share/secateur"), validate_default=True)
     database_url: str = _under_data_dir("sqlite:///{}/secateur.db")
     lock_timeout_seconds: float = Field(default=Timeouts.lock_seconds, gt=0)
     statement_timeout_seconds: float = Field(default=Timeouts.statement_seconds, ge=0)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import redis
 from pydantic import ValidationError
 
+from migrations.upgrade import upgrade
+from secateur.store.blobs import BlobStore
 from secateur.store.database import Timeouts
 from secateur.store.settings import Settings
 
@@ -77,3 +80,20 @@ def test_an_empty_setting_is_neither_a_value_nor_the_default(name: str, monkeypa
     monkeypatch.setenv(f"SECATEUR_{name.upper()}", "")
     with pytest.raises(ValidationError, match=rf"(?m)^{name}\n.*set but empty"):
         Settings()
+
+
+@pytest.mark.parametrize("name", ["what?", "50%25", "no#1", "a::b"])
+def test_a_folder_that_would_be_another_one_in_a_url_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"data_dir\n.*without \? # % ::") as caught:
+        Settings(data_dir=tmp_path / name / "data")
+    assert f"Received: {tmp_path}/{name}/data" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a b", "me@home:1", "größe", "a+b&c=d;e,f'[g]{h}*"])
+def test_database_and_blobs_lie_in_a_folder_whatever_its_name(name: str, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / name)
+    upgrade(settings.database_url)
+    BlobStore(settings.blob_url).put(b"data")
+    assert {path.name for path in (tmp_path / name).iterdir()} >= {"secateur.db", "blobs"}
+    for url in (settings.redis_url, settings.celery_broker_url.replace("redis+socket", "unix")):
+        assert redis.Redis.from_url(url).connection_pool.connection_kwargs["path"] == f"{tmp_path}/{name}/redis.sock"
