@@ -31,7 +31,7 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
 _READ_ONLY: Final = "secateur_read_only"
@@ -74,9 +74,9 @@ def make_engine(database_url: str, timeouts: Timeouts = Timeouts()) -> Engine:
         timeouts: How long the database is waited for.
 
     Raises:
-        ValueError: If the URL names another kind of database.
+        ValueError: If it is no URL, or names another kind of database. The message shows no password.
     """
-    url = make_url(database_url)
+    url = _parsed(database_url)
     match url.get_backend_name():
         case "sqlite":
             return _sqlite(url, timeouts)
@@ -86,6 +86,19 @@ def make_engine(database_url: str, timeouts: Timeouts = Timeouts()) -> Engine:
         "The store runs on SQLite and on PostgreSQL; give a URL that begins with sqlite:/// or postgresql://. "
         f"Received: {url.render_as_string(hide_password=True)}"
     )
+
+
+def _parsed(database_url: str) -> URL:
+    # What of a password is taken for a host, port or database would be shown by whoever looks for that: by us, or the driver.
+    if not database_url.startswith("sqlite:") and database_url.count("@") > 1:
+        raise ValueError("The database's URL has more than one @; write one of the password as %40, and : / ? # likewise")
+    try:
+        return make_url(database_url)
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            "The database's URL cannot be parsed; give sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE, and write "
+            "@ : / ? # of a password as %40 %3A %2F %3F %23"
+        ) from None
 
 
 def read_only(engine: Engine) -> Engine:

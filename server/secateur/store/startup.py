@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from pydantic import ValidationError
 from sqlalchemy import inspect, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import OperationalError
 
 from secateur.core.errors import SecateurError
 from secateur.store.database import make_engine
@@ -40,7 +40,7 @@ def check_migrated(database_url: str) -> None:
     """
     try:
         engine = make_engine(database_url)
-    except (ValueError, ArgumentError) as error:
+    except ValueError as error:
         raise StartError(str(error)) from error
     try:
         with engine.connect() as connection:

@@ -117,6 +117,12 @@ def test_a_database_that_was_not_migrated_is_refused_by_name(tmp_path: Path) -> 
         ("postgresql://me:secret@/secateur?host=/nowhere", "cannot be reached"),
         ("mysql://me:secret@db/secateur", "runs on SQLite and on PostgreSQL"),
         ("me:secret", "parse"),
+        ("postgresql://me:secret", "parse"),
+        ("postgresql://me:x@secret@127.0.0.1/secateur", "more than one @; write one of the password as %40"),
+        ("postgresql://me:x@secret/y@127.0.0.1/secateur", "more than one @"),
+        ("postgresql://me:x@secret:y@127.0.0.1/secateur", "more than one @"),
+        ("postgres://me:x@secret@127.0.0.1/secateur", "more than one @"),
+        ("postgresql://me:x%40secret@/secateur?host=/nowhere", "cannot be reached"),
     ],
 )
 def test_a_database_that_is_not_there_is_refused_without_its_password(url: str, problem: str) -> None:
