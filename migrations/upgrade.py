@@ -8,9 +8,11 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 
 from secateur.store.database import make_engine
 from secateur.store.settings import Settings
+from secateur.store.startup import StartError, check_reachable, starting
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
@@ -43,5 +45,16 @@ def configured(database_url: str) -> Iterator[Config]:
         engine.dispose()
 
 
+def main() -> None:
+    """Migrates the database that the settings name."""
+    with starting("migrations.upgrade"):
+        settings = Settings()
+        check_reachable(settings.database_url)
+        try:
+            upgrade(settings.database_url)
+        except CommandError as error:
+            raise StartError(f"The database is not one of this release, or of another program: {error}") from error
+
+
 if __name__ == "__main__":
-    upgrade(Settings().database_url)
+    main()

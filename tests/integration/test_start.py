@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +17,9 @@ from tests.support.stack import ROOT
 
 SERVER: Final = ("secateur-server",)
 WORKER: Final = ("secateur-worker",)
-COMMANDS: Final = [SERVER, WORKER]
+ADMIN: Final = ("secateur-admin", "tokens", "list")
+UPGRADE: Final = ("python", "-m", "migrations.upgrade")
+COMMANDS: Final = [SERVER, WORKER, ADMIN]
 
 
 def refusal(command: tuple[str, ...], **settings: str) -> str:
@@ -49,8 +54,60 @@ def test_a_database_that_was_not_migrated(command: tuple[str, ...], tmp_path: Pa
     assert said.endswith(f"run `python -m migrations.upgrade` first. Received: sqlite:///{tmp_path}/secateur.db")
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("command", [*COMMANDS, UPGRADE], ids=" ".join)
 def test_a_database_that_is_away(command: tuple[str, ...], tmp_path: Path) -> None:
     said = refusal(command, data_dir=str(tmp_path), database_url=f"postgresql://me:pw-1@/db?host={tmp_path}")
     assert said.startswith("The database cannot be reached")
     assert "pw-1" not in said
+    assert "Received: postgresql://me:***@/db" in said
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, UPGRADE], ids=" ".join)
+def test_settings_that_are_wrong_are_named_by_their_variables(command: tuple[str, ...], tmp_path: Path) -> None:
+    said = refusal(command, data_dir=str(tmp_path), redis_url="foo:pw-1", lease_seconds="0", blob_url="blobs")
+    assert "SECATEUR_REDIS_URL: A Redis is redis://" in said
+    assert "SECATEUR_BLOB_URL: A blob store is file:///PATH" in said
+    assert "SECATEUR_LEASE_SECONDS: Input should be greater than 0. Received: '0'" in said
+    assert "pw-1" not in said
+    assert "pydantic" not in said
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "value"),
+    [(SERVER, "authentication", "token"), (SERVER, "listen_address", "127.0.0.1:99999"), (WORKER, "worker_queues", "tpu")],
+)
+def test_a_setting_of_one_process_is_named_too(command: tuple[str, ...], name: str, value: str) -> None:
+    assert re.match(rf"SECATEUR_{name.upper()}: .* Received: '?{value}\b", refusal(command, **{name: value}))
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, UPGRADE], ids=" ".join)
+def test_a_data_folder_that_cannot_be(command: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in ("/proc/nope", f"{tmp_path}/file"):
+        said = refusal(command, data_dir=folder)
+        assert "set SECATEUR_DATA_DIR" in said
+        assert folder in said
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("mysql://me:pw-1@db/secateur", "runs on SQLite and on PostgreSQL"),
+        ("postgresql+asyncpg://me:pw-1@db/secateur", "runs on SQLite and on PostgreSQL"),
+        ("postgresql://127.0.0.1/secateur?password=pw-1&port=1", "cannot be reached"),
+        ("sqlite:///{}", "not a database"),
+    ],
+)
+def test_what_is_no_database_of_ours(url: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no database, " * 100)
+    for command in (ADMIN, UPGRADE):
+        said = refusal(command, database_url=url.format(tmp_path / "file"))
+        assert problem in said
+        assert "SECATEUR_DATABASE_URL" in said
+        assert "pw-1" not in said
+
+
+def test_a_database_of_another_release(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "secateur.db")) as connection:
+        connection.executescript("CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('ff')")
+    assert "not one of this release" in refusal(UPGRADE, data_dir=str(tmp_path))

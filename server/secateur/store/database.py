@@ -77,10 +77,10 @@ def make_engine(database_url: str, timeouts: Timeouts = Timeouts()) -> Engine:
         ValueError: If it is no URL, or names another kind of database. The message shows no password.
     """
     url = _parsed(database_url)
-    match url.get_backend_name():
-        case "sqlite":
+    match url.drivername:
+        case "sqlite" | "sqlite+pysqlite":
             return _sqlite(url, timeouts)
-        case "postgresql":
+        case "postgresql" | "postgresql+psycopg":
             return _postgresql(url, timeouts)
     raise ValueError(
         "The store runs on SQLite and on PostgreSQL; give a URL that begins with sqlite:/// or postgresql://. "

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis.connection import parse_url
 
 from secateur.store.ages import SHORTEST_GRACE, Ages
 from secateur.store.database import Timeouts
@@ -37,6 +38,17 @@ def _blob_url(url: str) -> str:
     # A sweep deletes in this folder: nothing may be taken for it that nobody has chosen. It may carry a password.
     if not _BLOB_URL.fullmatch(url):
         raise ValueError("A blob store is file:///PATH, s3://BUCKET or s3://BUCKET/PREFIX; what was received is none of these")
+    return url
+
+
+def _redis_url(url: str) -> str:
+    try:
+        parsed = parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError:
+        parsed = None
+    if parsed is None or (url.startswith("unix:") and "path" not in parsed):
+        # What was wrong with it may be its password.
+        raise ValueError("A Redis is redis://:PASSWORD@HOST:PORT/NUMBER, rediss://... or unix:///PATH; give one of these")
     return url
 
 
@@ -74,7 +86,7 @@ class Settings(BaseSettings):
     database_url: str = _under_data_dir("sqlite:///{}/secateur.db")
     lock_timeout_seconds: float = Field(default=Timeouts.lock_seconds, gt=0)
     statement_timeout_seconds: float = Field(default=Timeouts.statement_seconds, ge=0)
-    redis_url: str = _under_data_dir("unix://{}/redis.sock")
+    redis_url: Annotated[str, AfterValidator(_redis_url)] = _under_data_dir("unix://{}/redis.sock")
     blob_url: Annotated[str, AfterValidator(_blob_url)] = _under_data_dir("file://{}/blobs")
     lease_seconds: Seconds = Field(default=30.0, gt=0)
     max_running_jobs: int | None = Field(default=None, ge=1)

@@ -173,16 +173,16 @@ def test_what_keeps_it_from_starting_is_one_readable_message(tmp_path: Path, set
 
 
 def test_a_unix_socket_has_one_server_and_is_taken_over_from_a_dead_one(tmp_path: Path, settings: ServerSettings) -> None:
-    chosen = {"data_dir": settings.data_dir, "listen_address": f"unix:{tmp_path}/secateur.sock"}
+    address = f"unix:{tmp_path}/secateur.sock"
     for _ in range(2):  # the first one leaves its socket behind
-        with server_process(**chosen) as first:
+        with server_process(data_dir=settings.data_dir, listen_address=address) as first:
             assert first.stderr is not None
             assert json.loads(first.stderr.readline())["event"] == "serving"
-            with server_process(**chosen) as second:
+            with server_process(data_dir=settings.data_dir, listen_address=address) as second:
                 _, stderr = second.communicate(timeout=60)
             assert second.returncode == 1
             assert "Another server answers on this socket" in stderr
-            with grpc.insecure_channel(chosen["listen_address"]) as channel:
+            with grpc.insecure_channel(address) as channel:
                 Api(channel, "default").upload_zoo()
             first.kill()
     assert (tmp_path / "secateur.sock").exists()
