@@ -13,13 +13,16 @@ from typing import Final
 
 import pytest
 
+from migrations.upgrade import upgrade
+from tests.support.s3 import S3
 from tests.support.stack import ROOT
 
 SERVER: Final = ("secateur-server",)
 WORKER: Final = ("secateur-worker",)
 ADMIN: Final = ("secateur-admin", "tokens", "list")
 UPGRADE: Final = ("python", "-m", "migrations.upgrade")
-COMMANDS: Final = [SERVER, WORKER, ADMIN]
+SWEEP: Final = ("secateur-sweep", "--dry-run")
+COMMANDS: Final = [SERVER, WORKER, ADMIN, SWEEP]
 
 
 def refusal(command: tuple[str, ...], **settings: str) -> str:
@@ -111,3 +114,19 @@ def test_a_database_of_another_release(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "secateur.db")) as connection:
         connection.executescript("CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('ff')")
     assert "not one of this release" in refusal(UPGRADE, data_dir=str(tmp_path))
+
+
+def test_a_sweep_of_blobs_that_are_away(s3: S3, tmp_path: Path) -> None:
+    upgrade(f"sqlite:///{tmp_path}/secateur.db")
+    said = refusal(SWEEP, data_dir=str(tmp_path), blob_url="s3://no-such-bucket/blobs")
+    assert said.endswith("correct SECATEUR_BLOB_URL. Received: no-such-bucket")
+
+
+def test_a_disk_that_nothing_can_be_written_to(tmp_path: Path) -> None:
+    upgrade(f"sqlite:///{tmp_path}/secateur.db")
+    limit = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    admin = str(Path(sys.executable).with_name("secateur-admin"))
+    create = ("tokens", "create", "--all-projects", "--scope", "admin")
+    assert refusal(("python", "-c", limit, admin, *create), data_dir=str(tmp_path)).startswith("The database")

@@ -18,6 +18,7 @@ from secateur.core.access import Scope, Token
 from secateur.server import forgetting
 from secateur.store import Store
 from secateur.store.clock import utc_now
+from secateur.store.logs import configure_logs
 from secateur.store.records import AuditRecord, TokenRecord
 from secateur.store.settings import LONGEST_DAYS, Settings
 from secateur.store.startup import check_migrated, starting
@@ -135,6 +136,7 @@ def prune_audit(
 
 def main() -> None:
     """Runs the command line. Entry point of `secateur-admin`."""
+    configure_logs("ERROR")  # an outage is told once, and standard output is for what was asked for alone
     with starting("secateur-admin"):
         app()
 
