@@ -18,6 +18,8 @@ LONGEST_DAYS: Final = 36_500
 """Longest time that can be asked for, in days, which is a hundred years: the calendar ends."""
 
 Seconds = Annotated[float, Field(le=LONGEST_DAYS * 24 * 3600.0)]
+DatabaseSeconds = Annotated[float, Field(le=24 * 3600.0)]
+"""PostgreSQL counts milliseconds in 32 bits, and nobody waits for a database for more than a day."""
 Days = Annotated[float, Field(le=LONGEST_DAYS)]
 
 
@@ -47,7 +49,7 @@ def _redis_url(url: str) -> str:
     except ValueError:
         parsed = None
     if parsed is None or (url.startswith("unix:") and "path" not in parsed):
-        # What was wrong with it may be its password.
+        # What is wrong with it may be its password.
         raise ValueError("A Redis is redis://:PASSWORD@HOST:PORT/NUMBER, rediss://... or unix:///PATH; give one of these")
     return url
 
@@ -84,8 +86,8 @@ class Settings(BaseSettings):
 
     data_dir: Annotated[Path, AfterValidator(_data_dir)] = Field(default=Path("~/.local/share/secateur"), validate_default=True)
     database_url: str = _under_data_dir("sqlite:///{}/secateur.db")
-    lock_timeout_seconds: float = Field(default=Timeouts.lock_seconds, gt=0)
-    statement_timeout_seconds: float = Field(default=Timeouts.statement_seconds, ge=0)
+    lock_timeout_seconds: DatabaseSeconds = Field(default=Timeouts.lock_seconds, gt=0)
+    statement_timeout_seconds: DatabaseSeconds = Field(default=Timeouts.statement_seconds, ge=0)
     redis_url: Annotated[str, AfterValidator(_redis_url)] = _under_data_dir("unix://{}/redis.sock")
     blob_url: Annotated[str, AfterValidator(_blob_url)] = _under_data_dir("file://{}/blobs")
     lease_seconds: Seconds = Field(default=30.0, gt=0)

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from migrations.upgrade import upgrade
 from secateur.store.blobs import BlobStore
-from secateur.store.database import Timeouts
+from secateur.store.database import Timeouts, make_engine
 from secateur.store.settings import Settings
+from tests.support.postgres import Postgres
 
 
 @pytest.fixture(autouse=True)
@@ -97,3 +98,19 @@ def test_database_and_blobs_lie_in_a_folder_whatever_its_name(name: str, tmp_pat
     assert {path.name for path in (tmp_path / name).iterdir()} >= {"secateur.db", "blobs"}
     for url in (settings.redis_url, settings.celery_broker_url.replace("redis+socket", "unix")):
         assert redis.Redis.from_url(url).connection_pool.connection_kwargs["path"] == f"{tmp_path}/{name}/redis.sock"
+
+
+@pytest.mark.parametrize("name", ["lock_timeout_seconds", "statement_timeout_seconds"])
+@pytest.mark.parametrize("value", [30 * 24 * 3600.0, float("inf"), float("nan")])
+def test_a_time_that_no_database_counts_to_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ValidationError, match=name):
+        Settings.model_validate({name: value})
+
+
+def test_the_longest_times_of_a_database_are_taken_by_it(postgres: Postgres) -> None:
+    timeouts = Settings(lock_timeout_seconds=86_400, statement_timeout_seconds=86_400).database_timeouts
+    with postgres.database() as url:
+        engine = make_engine(url, timeouts)
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("SHOW lock_timeout").scalar() == "1d"
+        engine.dispose()
