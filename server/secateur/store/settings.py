@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
+from urllib.parse import parse_qsl, urlencode
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -125,4 +126,8 @@ class Settings(BaseSettings):
     def celery_broker_url(self) -> str:
         """The Redis URL as Celery writes it."""
         scheme, _, rest = self.redis_url.partition("://")
-        return f"redis+socket://{rest}" if scheme == "unix" else self.redis_url
+        if scheme != "unix":
+            return self.redis_url
+        socket, _, query = rest.partition("?")
+        options = urlencode([("virtual_host" if name == "db" else name, value) for name, value in parse_qsl(query)])
+        return f"redis+socket://{socket}?{options}" if options else f"redis+socket://{socket}"

@@ -66,6 +66,18 @@ def test_owed_messages_are_sent_once_in_order_with_nothing_but_the_id(
         assert owed(own_store) == []
 
 
+def test_a_redis_that_others_use_too_is_used_where_its_url_says(tmp_path: Path, own_store: Store, graph: LayerGraph) -> None:
+    job = create(own_store, graph)
+    with redis_server(tmp_path) as redis_url:
+        settings = make_settings(tmp_path, redis_url=f"{redis_url}?db=3")
+        relay = Relay(own_store, settings.celery_broker_url, rest_seconds=0)
+        relay.send_owed()
+        relay.close()
+
+        assert messages(settings.redis_url) == [(COMPRESS_TASK, [job.id])]
+        assert messages(redis_url) == []
+
+
 def test_every_job_goes_to_the_queue_of_what_it_needs(tmp_path: Path, own_store: Store, graph: LayerGraph) -> None:
     uploaded = Dataset("large", "Large", (8, 8, 1), 10, 10_000_000, 1_000)
     with own_store.unit_of_work() as work:
