@@ -136,6 +136,17 @@ def test_what_was_backed_up_from_a_server_at_work_is_all_there_after_a_restore(
         server.drop(str(make_url(urls[1]).database))
 
 
+def test_a_backup_of_a_database_that_is_not_there_fails(tmp_path: Path) -> None:
+    """SQLite would make an empty one, and copy that."""
+    (tmp_path / "backup").mkdir()
+    with pytest.raises(subprocess.CalledProcessError):
+        run("back up", "sqlite", tmp_path / "mistyped", "", tmp_path / "backup")
+    (tmp_path / "data").mkdir()
+    with pytest.raises(subprocess.CalledProcessError):
+        run("back up", "sqlite", tmp_path / "data", "", tmp_path / "backup")
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
 def work(api: Api, stop: threading.Event) -> None:
     """Creates jobs for as long as the backup takes."""
     asked = api.job(display_name="meanwhile")
