@@ -207,8 +207,26 @@ def telling(
     def call(self: Facade[_InnerT], /, *args: _P.args, **kwargs: _P.kwargs) -> _ResultT:
         told: _Told = SimpleQueue()
         on_progress = kwargs.get("on_progress")
+
+        def hand_over(*facts: object) -> asyncio.Future[None]:
+            """Has it called, and returns what is done once it has been: nothing goes on meanwhile, as with asyncio."""
+            loop = asyncio.get_running_loop()
+            called = loop.create_future()
+
+            def note() -> None:
+                if not called.done():
+                    called.set_result(None)
+
+            def tell() -> None:
+                on_progress(*facts)  # type: ignore[operator]
+                with suppress(RuntimeError):  # it has closed the client
+                    loop.call_soon_threadsafe(note)
+
+            told.put(tell)
+            return called
+
         if callable(on_progress):
-            kwargs["on_progress"] = lambda *facts: told.put(functools.partial(on_progress, *facts))
+            kwargs["on_progress"] = hand_over
         return self._thread.run(lambda: method(self._inner, *args, **kwargs), told)
 
     return call

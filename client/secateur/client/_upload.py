@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable
+from inspect import isawaitable
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,8 @@ async def upload_file(
         transport: Transport to the service.
         spec: What is uploaded; length, digest and offset are filled in.
         path: The file.
-        on_progress: Called with the bytes that were sent, counted from the start of the file, and its length.
+        on_progress: Called with the bytes that were sent, counted from the start of the file, and its length. More is sent
+            once it has returned, and what it returned, if that can be awaited, is done.
 
     Raises:
         SecateurError: If the service refuses it or fails for good.
@@ -49,13 +51,18 @@ async def _messages(
 ) -> AsyncGenerator[datasets_pb.UploadDatasetRequest, None]:
     sent = spec.write_offset
     yield datasets_pb.UploadDatasetRequest(spec=spec)
-    on_progress(sent, spec.size_bytes)
+
+    async def tell() -> None:
+        if isawaitable(waiting := on_progress(sent, spec.size_bytes)):
+            await waiting
+
+    await tell()
     with path.open("rb") as file:
         file.seek(sent)
         while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
             yield datasets_pb.UploadDatasetRequest(chunk=chunk)
             sent += len(chunk)
-            on_progress(sent, spec.size_bytes)
+            await tell()
 
 
 def _digest(path: Path) -> str:

@@ -127,7 +127,7 @@ class Internal(SecateurError):
 
 
 class Unavailable(SecateurError):
-    """The server could not be reached, even after retries."""
+    """The service cannot be reached, or cannot answer at the moment; every pause between tries was spent."""
 
 
 class DataLoss(SecateurError):

@@ -143,7 +143,7 @@ class Catalogue:
             cutout: Side of the square that may be blanked in them, in pixels.
             validate_only: Only check and answer; register nothing.
             on_progress: Called with the bytes sent so far and the bytes of the file; by a blocking client in the thread that
-                waits. What it raises ends the upload, and comes out.
+                waits. More is sent once it has returned. What it raises ends the upload, and comes out.
 
         Raises:
             UsageError: If the path holds no data set; the message names the file.
