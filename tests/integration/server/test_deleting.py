@@ -28,6 +28,14 @@ T = TypeVar("T")
 FITTING = npz({**arrays(400, 50), "y_train": np.arange(400) % 10, "y_test": np.arange(50) % 10})
 
 
+def trained(api: Api, store: Store, blobs: BlobStore) -> tuple[jobs.Job, models.Model]:
+    """Has a job done, and returns it with its model."""
+    job = api.create_job()
+    train(store, blobs, job)
+    (model,) = api.models.ListModels(models.ListModelsRequest(parent=api.parent)).models
+    return job, model
+
+
 def test_a_deleted_job_is_out_of_sight_and_its_model_stays(api: Api, store: Store, blobs: BlobStore) -> None:
     job = api.create_job()
     early = refusal(lambda: api.jobs.DeleteJob(jobs.DeleteJobRequest(name=job.name)))
@@ -59,9 +67,7 @@ def test_a_deleted_job_is_not_retried(api: Api) -> None:
 
 
 def test_no_device_gets_a_deleted_model(api: Api, store: Store, blobs: BlobStore) -> None:
-    job = api.create_job()
-    train(store, blobs, job)
-    (model,) = api.models.ListModels(models.ListModelsRequest(parent=api.parent)).models
+    job, model = trained(api, store, blobs)
     resolve = models.ResolveModelRequest(
         architecture=job.architecture, dataset=job.dataset, device_profile="deviceProfiles/stm32f746"
     )
@@ -131,9 +137,7 @@ def test_what_is_done_whose_answer_was_lost_is_no_error(
     api: Api, settings: ServerSettings, store: Store, blobs: BlobStore, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.npz").write_bytes(FITTING)
-    job = api.create_job()
-    train(store, blobs, job)
-    (model,) = api.models.ListModels(models.ListModelsRequest(parent=api.parent)).models
+    job, model = trained(api, store, blobs)
     with running(settings) as server, losing(server.address) as way, Client(way.address, api.project) as client:
         dataset = client.upload_dataset("mine", tmp_path / "mine.npz")
         profile = client.add_device_profile("mine", clock="100MHz", flash="64KiB", ram="256KiB", macs_per_second="1M")
@@ -166,9 +170,7 @@ def test_the_command_line_deletes_lists_and_undeletes(
     api: Api, settings: ServerSettings, store: Store, blobs: BlobStore, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.npz").write_bytes(FITTING)
-    job = api.create_job()
-    train(store, blobs, job)
-    (model,) = api.models.ListModels(models.ListModelsRequest(parent=api.parent)).models
+    job, model = trained(api, store, blobs)
 
     with running(settings) as server, Client(server.address, api.project) as client:
         dataset = client.upload_dataset("mine", tmp_path / "mine.npz")
