@@ -42,6 +42,9 @@ _OPTIONS: Final = (
 _ACCEPTED: Final = ("x-upload", "accepted")
 """Initial metadata of an upload that the server wants."""
 
+_OPEN: Final = ("x-watch", "open")
+"""Initial metadata of a watch that the server has begun."""
+
 _RequestT = TypeVar("_RequestT")
 _ResponseT = TypeVar("_ResponseT")
 _log = logging.getLogger("secateur.client")
@@ -166,7 +169,12 @@ class Transport:
             raise
 
     async def stream(
-        self, method: grpc.aio.UnaryStreamMultiCallable[_RequestT, _ResponseT], request: _RequestT, *, idle: float | None = None
+        self,
+        method: grpc.aio.UnaryStreamMultiCallable[_RequestT, _ResponseT],
+        request: _RequestT,
+        *,
+        idle: float | None = None,
+        on_open: Callable[[], None] | None = None,
     ) -> AsyncGenerator[_ResponseT, None]:
         """Yields what one try of a streaming call sends.
 
@@ -174,6 +182,7 @@ class Transport:
             method: What is called. The call is cancelled when the generator is closed before its end.
             request: The request.
             idle: Longest silence between two responses, in seconds; None for any.
+            on_open: Called once the server says that it has begun a watch, which may be long before the first response.
 
         Raises:
             SecateurError: If the stream breaks; starting again where it broke is up to the caller.
@@ -186,6 +195,9 @@ class Transport:
                 try:
                     with self._until_closed():
                         async with asyncio.timeout(idle):
+                            if on_open is not None and _OPEN in tuple(await responses.initial_metadata()):
+                                on_open()
+                                on_open = None
                             response = await anext(iterator)
                 except StopAsyncIteration:
                     return

@@ -159,7 +159,8 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchJob(self, request, context):
-        """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended. Errors:
+        """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended. The server sends the
+        initial metadata `x-watch: open` once it has read the job: it is well then, though there may be no event for hours. Errors:
         RESOURCE_EXHAUSTED (WATCH_LIMIT) if the server has as many watches as it may have.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

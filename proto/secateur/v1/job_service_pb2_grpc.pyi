@@ -66,7 +66,8 @@ class JobServiceStub:
     RESOURCE_EXHAUSTED (WATCH_LIMIT).
     """
     WatchJob: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]
-    """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended. Errors:
+    """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended. The server sends the
+    initial metadata `x-watch: open` once it has read the job: it is well then, though there may be no event for hours. Errors:
     RESOURCE_EXHAUSTED (WATCH_LIMIT) if the server has as many watches as it may have.
     """
     ListSearchCandidates: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListSearchCandidatesRequest, _job_service_pb2.ListSearchCandidatesResponse]
@@ -112,7 +113,8 @@ class JobServiceAsyncStub(JobServiceStub):
     RESOURCE_EXHAUSTED (WATCH_LIMIT).
     """
     WatchJob: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]  # type: ignore[assignment]
-    """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended. Errors:
+    """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended. The server sends the
+    initial metadata `x-watch: open` once it has read the job: it is well then, though there may be no event for hours. Errors:
     RESOURCE_EXHAUSTED (WATCH_LIMIT) if the server has as many watches as it may have.
     """
     ListSearchCandidates: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListSearchCandidatesRequest, _job_service_pb2.ListSearchCandidatesResponse]  # type: ignore[assignment]
@@ -209,7 +211,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.WatchJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_job_service_pb2.WatchJobResponse], _abc.AsyncIterator[_job_service_pb2.WatchJobResponse]]:
-        """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended. Errors:
+        """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended. The server sends the
+        initial metadata `x-watch: open` once it has read the job: it is well then, though there may be no event for hours. Errors:
         RESOURCE_EXHAUSTED (WATCH_LIMIT) if the server has as many watches as it may have.
         """
 

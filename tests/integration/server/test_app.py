@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from migrations.upgrade import upgrade
+from secateur.client import Client, Retry
 from secateur.server.app import SERVICES
 from secateur.server.settings import ServerSettings
 from secateur.store.startup import StartError, check_migrated
 from secateur.v1 import device_profile_service_pb2, device_profile_service_pb2_grpc
 from tests.support.server import Api, make_settings, refusal_of, running, server_process
+from tests.support.stack import free_port
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -92,6 +96,22 @@ def test_a_stop_turns_health_and_ends_watches_as_unavailable(settings: ServerSet
         assert (found.code, found.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING")
         # The probe's own stream takes the whole grace period; nothing may take longer.
         assert time.monotonic() - stopped < settings.grace_seconds + 2
+
+
+def test_one_watch_of_a_job_that_waits_outlives_servers_that_come_and_go(settings: ServerSettings) -> None:
+    settings = settings.model_copy(update={"listen_address": f"127.0.0.1:{free_port()}", "grace_seconds": 0.1})
+    retry = Retry(first_delay=0.05, max_delay=0.1, total=4.0)
+    with Client(settings.listen_address, project="patient", retry=retry) as client, ThreadPoolExecutor() as threads:
+        with running(settings) as server, grpc.insecure_channel(server.address) as channel:
+            job = client.job(Api(channel, "patient").create_job().name)
+            watching = threads.submit(lambda: [(event.sequence, event.state) for event in job.watch(timeout=60)])
+            time.sleep(1)
+        for _ in range(2):  # longer apart than any one of them may be away
+            with running(settings), suppress(TimeoutError):
+                watching.result(retry.total + 1)
+        with running(settings):
+            job.cancel()
+            assert watching.result(60) == [(1, "QUEUED"), (2, "CANCELLED")]
 
 
 def test_jobs_are_taken_in_while_redis_is_away(tmp_path: Path) -> None:

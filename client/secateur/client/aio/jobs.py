@@ -149,7 +149,9 @@ class Job(JobView):
         while True:
             request = made(jobs_pb.WatchJobRequest, name=self.name, after_sequence=after)
             try:
-                async with aclosing(self._transport.stream(self._transport.jobs.WatchJob, request)) as responses:
+                async with aclosing(
+                    self._transport.stream(self._transport.jobs.WatchJob, request, on_open=attempts.progressed)
+                ) as responses:
                     async for response in responses:
                         event = _job_mapping.job_event(response.event)
                         after = event.sequence

@@ -23,6 +23,9 @@ from secateur.store import Store
 from secateur.store.records import JobRecord
 from secateur.v1 import job_service_pb2, job_service_pb2_grpc
 
+_OPEN: Final = (("x-watch", "open"),)
+"""Initial metadata of a watch whose job has been read."""
+
 _MOST_AT_ONCE: Final = 64
 """Jobs that one transaction creates. It is over within a tenth of a second, as others may wait for it."""
 
@@ -132,7 +135,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Streams the events of a job."""
         project, job_id = names.in_project(request.name, "jobs")
         query = WatchJob(project=project, job=job_id, after_sequence=request.after_sequence)
-        events = watch_job(query, feeds=self._feeds)
+        events = watch_job(query, feeds=self._feeds, on_open=lambda: context.send_initial_metadata(_OPEN))
         async with aclosing(events):
             async for event in events:
                 yield mapping.event_to_proto(event)

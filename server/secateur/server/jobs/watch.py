@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -30,10 +30,21 @@ class WatchJob:
     after_sequence: int
 
 
-async def watch_job(query: WatchJob, *, feeds: Feeds) -> AsyncGenerator[EventRecord, None]:
+async def _nothing() -> None:
+    pass
+
+
+async def watch_job(
+    query: WatchJob, *, feeds: Feeds, on_open: Callable[[], Awaitable[None]] = _nothing
+) -> AsyncGenerator[EventRecord, None]:
     """Yields every event after the given one and ends with the job.
 
     What happened so far each watcher reads for itself; what is new, one reads for all.
+
+    Args:
+        query: Which events.
+        feeds: New events of jobs.
+        on_open: Called once the job has been read, which may be long before there is an event.
 
     Raises:
         NotFound: JOB_NOT_FOUND.
@@ -43,6 +54,7 @@ async def watch_job(query: WatchJob, *, feeds: Feeds) -> AsyncGenerator[EventRec
     seen = query.after_sequence
     with feeds.admission():
         job, events = await feeds.read(query.project, query.job, seen)
+        await on_open()
         with feeds.join(query.project, query.job, job.last_sequence) as feed:
             while True:
                 for event in events:
