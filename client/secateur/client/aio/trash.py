@@ -38,10 +38,10 @@ class Trash(Catalogue):
             AlreadyExists: If it was not deleted (JOB_NOT_DELETED).
             SecateurError: If the call fails for good in any other way.
         """
-        request, service = jobs_pb.UndeleteJobRequest(name=self._in_project(name, "jobs")), self._transport.jobs
-        response = await self._transport.settle(service.UndeleteJob, request, "JOB_NOT_DELETED")
+        request = jobs_pb.UndeleteJobRequest(name=self._in_project(name, "jobs"))
+        response = await self._transport.settle(self._transport.jobs.UndeleteJob, request, "JOB_NOT_DELETED")
         if response is None:
-            response = await self._transport.unary(service.GetJob, jobs_pb.GetJobRequest(name=request.name))
+            return await Job.get(self._transport, request.name)
         return Job(self._transport, _job_mapping.job(response))
 
     async def delete_model(self, name: str, *, allow_missing: bool = False) -> None:
@@ -66,10 +66,10 @@ class Trash(Catalogue):
             AlreadyExists: If it was not deleted (MODEL_NOT_DELETED).
             SecateurError: If the call fails for good in any other way.
         """
-        request, service = models_pb.UndeleteModelRequest(name=self._in_project(name, "models")), self._transport.models
-        response = await self._transport.settle(service.UndeleteModel, request, "MODEL_NOT_DELETED")
+        request = models_pb.UndeleteModelRequest(name=self._in_project(name, "models"))
+        response = await self._transport.settle(self._transport.models.UndeleteModel, request, "MODEL_NOT_DELETED")
         if response is None:
-            response = await self._transport.unary(service.GetModel, models_pb.GetModelRequest(name=request.name))
+            return await Model.get(self._transport, request.name)
         return Model(self._transport, _mapping.model(response))
 
     async def delete_dataset(self, name: str, *, allow_missing: bool = False) -> None:
@@ -96,8 +96,7 @@ class Trash(Catalogue):
             SecateurError: If the call fails for good in any other way.
         """
         request = datasets_pb.UndeleteDatasetRequest(name=await self._datasets.complete(name))
-        service = self._transport.datasets
-        response = await self._transport.settle(service.UndeleteDataset, request, "DATASET_NOT_DELETED")
+        response = await self._transport.settle(self._transport.datasets.UndeleteDataset, request, "DATASET_NOT_DELETED")
         if response is None:
-            response = await self._transport.unary(service.GetDataset, datasets_pb.GetDatasetRequest(name=request.name))
+            return await self.dataset(request.name)
         return _mapping.dataset(response)
