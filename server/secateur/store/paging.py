@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -128,7 +127,7 @@ def decode_token(token: str, scope: str, read: Callable[..., _PositionT]) -> _Po
         token_scope, *position = json.loads(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
         if token_scope == scope:
             return read(*position)
-    except (ValueError, TypeError, binascii.Error):
+    except (ValueError, TypeError, RecursionError):
         raise _bad_token("This is not a page token of this service") from None
     raise _bad_token("This page token belongs to another list")
 

@@ -71,6 +71,7 @@ def test_page_sizes(store: Store, graph: LayerGraph) -> None:
         base64.urlsafe_b64encode(b"[1,2]").decode(),
         base64.urlsafe_b64encode(b'{"a": 1}').decode(),
         base64.urlsafe_b64encode(b"\xff\xfe").decode(),
+        base64.urlsafe_b64encode(b"[" * 100_000).decode(),
         base64.urlsafe_b64encode(json.dumps(["jobs/default", "yesterday", "id"]).encode()).decode(),
         base64.urlsafe_b64encode(json.dumps(["jobs/default", "2026-01-01T00:00:00", "id"]).encode()).decode(),
         base64.urlsafe_b64encode(json.dumps(["jobs/default", 5, "id"]).encode()).decode(),
