@@ -66,6 +66,19 @@ def test_a_deleted_job_is_not_retried(api: Api) -> None:
     assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "JOB_DELETED")
 
 
+def test_a_deleted_job_is_shown_as_deleted_whoever_asks_for_it(api: Api) -> None:
+    job = api.create_job()
+    api.jobs.CancelJob(jobs.CancelJobRequest(name=job.name))
+    deleted = api.jobs.DeleteJob(jobs.DeleteJobRequest(name=job.name))
+    assert deleted.HasField("delete_time")
+    for shown in (
+        api.jobs.GetJob(jobs.GetJobRequest(name=job.name)),
+        api.jobs.CancelJob(jobs.CancelJobRequest(name=job.name)),
+        api.jobs.WaitJob(jobs.WaitJobRequest(name=job.name)),
+    ):
+        assert (shown.delete_time, shown.purge_time) == (deleted.delete_time, deleted.purge_time)
+
+
 def test_no_device_gets_a_deleted_model(api: Api, store: Store, blobs: BlobStore) -> None:
     job, model = trained(api, store, blobs)
     resolve = models.ResolveModelRequest(

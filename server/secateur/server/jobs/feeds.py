@@ -183,7 +183,7 @@ class Feeds:
 
     def _job(self, project: str, job_id: str) -> JobRecord:
         with self._store.snapshot() as work:
-            return work.jobs.get(project, job_id)
+            return work.trash.mark(work.jobs.get(project, job_id))
 
     def _read(self, project: str, job_id: str, after: int) -> tuple[JobRecord, tuple[EventRecord, ...]]:
         with self._store.snapshot() as work:

@@ -86,7 +86,7 @@ def cancel_job(project: str, job_id: str, etag: str, *, store: Store) -> JobReco
         Conflict: ETAG_MISMATCH.
     """
     with store.unit_of_work() as work:
-        job = work.jobs.cancel(project, job_id, etag=etag)
+        job = work.trash.mark(work.jobs.cancel(project, job_id, etag=etag))
         work.commit()
     return job
 
