@@ -103,8 +103,7 @@ class FileSystem:
 
     def exists(self, path: str) -> bool:
         """Returns whether there is such a file."""
-        with self.available():
-            return bool(self._fs.exists(self._at(path)))
+        return self.size(path) is not None  # s3fs's own says so of a bucket that is missing too
 
     def size(self, path: str) -> int | None:
         """Returns the length of a file in bytes; None if there is none."""

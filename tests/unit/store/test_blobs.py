@@ -253,6 +253,10 @@ def test_what_is_being_written_to_the_store_beside_is_left_alone(s3: S3) -> None
     "call",
     [
         lambda url: BlobStore(url).put(DATA),
+        lambda url: BlobStore(url).size(DIGEST),
+        lambda url: BlobStore(url).read(DIGEST),
+        lambda url: BlobStore(url).url(DIGEST, 60),
+        lambda url: FileSystem(url).exists("a/b"),
         lambda url: FileSystem(url).publish(BytesIO(bytes(20 * CHUNK_BYTES)), "a/b"),
         lambda url: FileSystem(url).folders("sha256"),
         lambda url: list(Quarantine(FileSystem(url)).held()),
