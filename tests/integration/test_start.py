@@ -25,15 +25,18 @@ SWEEP: Final = ("secateur-sweep", "--dry-run")
 COMMANDS: Final = [SERVER, WORKER, ADMIN, SWEEP]
 
 
-def refusal(command: tuple[str, ...], **settings: str) -> str:
+def refusal(command: tuple[str, ...], modules: Path | None = None, /, **settings: str) -> str:
     """Runs a command that cannot start, and returns the one line that it says, without its name.
 
     Args:
         command: The command and its arguments.
+        modules: Folder that Python looks for modules in first; None for none.
         settings: Settings by their names in lower case.
     """
     binary = Path(sys.executable).with_name(command[0])
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SECATEUR_")}
+    if modules is not None:
+        kept["PYTHONPATH"] = os.pathsep.join(filter(None, (str(modules), kept.get("PYTHONPATH"))))
     found = subprocess.run(
         [binary, *command[1:]],
         env={**kept, **{f"SECATEUR_{name.upper()}": value for name, value in settings.items()}},
@@ -48,6 +51,12 @@ def refusal(command: tuple[str, ...], **settings: str) -> str:
     program, _, said = line.partition(": ")
     assert program in " ".join(command)
     return said
+
+
+def lacking(module: str, folder: Path) -> Path:
+    """Returns a folder with which Python starts as if a module were not installed."""
+    (folder / "sitecustomize.py").write_text(f"import sys; sys.modules[{module!r}] = None")
+    return folder
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -108,6 +117,23 @@ def test_what_is_no_database_of_ours(url: str, problem: str, tmp_path: Path) -> 
         assert problem in said
         assert "SECATEUR_DATABASE_URL" in said
         assert "pw-1" not in said
+
+
+@pytest.mark.parametrize("command", [ADMIN, UPGRADE], ids=" ".join)
+def test_a_database_whose_driver_is_not_installed(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, line = "postgresql://me:pw-1@db/secateur", "PostgreSQL needs its driver; install secateur-server[postgres]"
+    assert refusal(command, lacking("psycopg", tmp_path), database_url=url) == f"SECATEUR_DATABASE_URL: {line}"
+    monkeypatch.setenv("PSYCOPG_IMPL", "c")  # the driver is there, the library that it needs is not
+    assert refusal(command, database_url=url) == f"SECATEUR_DATABASE_URL: {line}"
+
+
+@pytest.mark.parametrize("command", [SERVER, WORKER, SWEEP], ids=" ".join)
+def test_a_blob_store_whose_library_is_not_installed(command: tuple[str, ...], tmp_path: Path) -> None:
+    upgrade(f"sqlite:///{tmp_path}/secateur.db")
+    said = refusal(command, lacking("s3fs", tmp_path), data_dir=str(tmp_path), blob_url="s3://bucket")
+    assert said == "SECATEUR_BLOB_URL: S3 needs its library; install secateur-server[s3]"
 
 
 def test_a_database_of_another_release(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.logs import configure_logs
 from secateur.store.memory import keep_freed_memory
-from secateur.store.startup import check_migrated, starting
+from secateur.store.startup import check_blobs, check_migrated, starting
 from secateur.store.uploads import UploadStore
 from secateur.store.wakeups import Wakeups
 from secateur.v1 import (
@@ -110,10 +110,12 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         The address that the server listens on, its port filled in.
 
     Raises:
-        StartError: If the database was not migrated, the address is taken, or open to a network without TLS and tokens.
+        StartError: If the database was not migrated, a library is missing, the address is taken, or open to a network without
+            TLS and tokens.
     """
     check_exposure(settings)
     check_migrated(settings.database_url)
+    check_blobs(settings.blob_url)
     with (
         closing(Wakeups(settings.redis_url)) as wakeups,
         closing(

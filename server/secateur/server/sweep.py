@@ -11,7 +11,7 @@ from secateur.store import Store
 from secateur.store.gc import Collector
 from secateur.store.logs import configure_logs
 from secateur.store.settings import Settings
-from secateur.store.startup import check_migrated, starting
+from secateur.store.startup import check_blobs, check_migrated, starting
 
 
 def main() -> None:
@@ -23,6 +23,7 @@ def main() -> None:
     with starting("secateur-sweep"):
         settings = Settings()
         check_migrated(settings.database_url)
+        check_blobs(settings.blob_url)
         with closing(Store(settings.database_url, timeouts=settings.database_timeouts)) as store:
             found = Collector(store, settings.blob_url, settings.ages).sweep(dry_run=dry_run)
     sys.stdout.write(json.dumps(found.counts()) + "\n")

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from secateur.core.errors import SecateurError
 from secateur.store.database import is_passing, make_engine
+from secateur.store.files import FileSystem
 from secateur.store.tables import Base
 
 
@@ -67,13 +68,25 @@ def check_reachable(database_url: str) -> None:
         inspect(connection).get_table_names()  # a file is only looked at once something is read
 
 
+def check_blobs(blob_url: str) -> None:
+    """Refuses a blob store whose library is not installed.
+
+    Raises:
+        StartError: Naming what to install.
+    """
+    try:
+        FileSystem(blob_url)
+    except ImportError as error:
+        raise StartError("SECATEUR_BLOB_URL: S3 needs its library; install secateur-server[s3]") from error
+
+
 @contextmanager
 def _connected(database_url: str) -> Iterator[Connection]:
     try:
         engine = make_engine(database_url)
     except ValueError as error:
         raise StartError(f"SECATEUR_DATABASE_URL: {error}") from error
-    except ModuleNotFoundError as error:
+    except ImportError as error:  # also of a driver without its library, libpq
         raise StartError("SECATEUR_DATABASE_URL: PostgreSQL needs its driver; install secateur-server[postgres]") from error
     except OSError as error:
         raise StartError(

@@ -14,7 +14,7 @@ from secateur.core.jobs import COMPRESS_TASK
 from secateur.store.ledger import JobLedger
 from secateur.store.logs import configure_logs
 from secateur.store.records import Claim
-from secateur.store.startup import check_migrated, starting
+from secateur.store.startup import check_blobs, check_migrated, starting
 from secateur.store.unit_of_work import Store
 from secateur.store.wakeups import Wakeups
 from secateur.workers.attempt import run_attempt
@@ -107,6 +107,7 @@ def main(child_module: str = CHILD_MODULE) -> None:
     with starting("secateur-worker"):
         settings = WorkerSettings()
         check_migrated(settings.database_url)
+        check_blobs(settings.blob_url)
     store = Store(settings.database_url, timeouts=settings.database_timeouts, wakeups=Wakeups(settings.redis_url))
     ledger = JobLedger(store, max_running=settings.max_running_jobs, max_run_seconds=settings.max_run_seconds)
     with Nursery(settings.worker_device, child_module) as nursery:
