@@ -13,13 +13,16 @@ from secateur.workers.protocol import StageChanged, encode
 
 
 def load_engine() -> child.RunTarget:
-    """Returns what sends a message and half of another, and then is gone; with an odd seed no message at all, and goes on."""
+    """Returns what sends a message and half of another, and then is gone.
+
+    With an odd seed it sends a line that is no message, then one that is, and goes on.
+    """
     return _run
 
 
 def _run(_graph: Any, spec: Any, _index: int, *, on_stage: Any, **_others: Any) -> Any:
     if spec.seed % 2:
-        os.write(0, b"no message\n")  # stdin is the socket that stdout was
+        os.write(0, b"no message\n" + encode(StageChanged(0, JobStage.TRAINING, "too late")))  # the socket that stdout was
         threading.Event().wait()
     on_stage(JobStage.TRAINING, "whole")
     os.write(0, encode(StageChanged(0, JobStage.TRAINING, "half"))[:-9])

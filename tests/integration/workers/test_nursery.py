@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import structlog
 
 from secateur.core.jobs import JobStage
 from secateur.core.reports import ArtifactFormat, TargetReport
@@ -101,14 +102,16 @@ def test_a_child_that_dies_in_the_middle_of_a_message_ends_as_any_other(tmp_path
         assert psutil.Process().num_fds() == open_files
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_child_that_says_what_is_no_message_is_given_up(tmp_path: Path) -> None:
-    with Nursery(module=TORN) as nursery:
+def test_a_child_that_says_what_is_no_message_is_given_up_and_heard_no_more(tmp_path: Path) -> None:
+    with structlog.testing.capture_logs() as logs, Nursery(module=TORN) as nursery:
         child = nursery.child()
         child.send(Job.of("job1", replace(SPEC, seed=1), small_network(), tmp_path.as_uri()))
-        with pytest.raises(EOFError):
+        with pytest.raises(EOFError, match="status 1"):
             child.receive(LOADED)
-        until(lambda: not psutil.pid_exists(child.pid), "it has ended", LOADED)
+        assert not psutil.pid_exists(child.pid)
+    (line,) = logs
+    assert line["event"] == "training process given up"
+    assert "no message" in line["error"]
 
 
 def test_a_running_child_outlives_its_nursery_and_the_next_comes_from_a_new_one(nursery: Nursery, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
+import structlog
+
 from secateur.workers.nursery import BIRTH, END, FORK
 from secateur.workers.protocol import Job, Message, Ready, decode, encode
 from secateur.workers.temporary import TemporaryFolder
@@ -26,6 +28,8 @@ _STATUS_SECONDS: Final = 1.0
 """How long the nursery may take to say how a child has ended. It does so at once, unless it is gone or stopped."""
 _END_SECONDS: Final = 5.0
 """How long the nursery may take to end its children and itself."""
+
+_log = structlog.get_logger(__name__)
 
 
 class Child:
@@ -121,7 +125,11 @@ class Child:
             for line in lines:
                 if not line.endswith(b"\n"):  # it was killed while it wrote
                     return
-                message = decode(line)
+                try:
+                    message = decode(line)
+                except ValueError as error:
+                    _log.error("training process given up", error=str(error))
+                    return
                 if not isinstance(message, Ready):
                     self._messages.put(message)
 
