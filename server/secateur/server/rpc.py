@@ -21,7 +21,7 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
-from secateur.core.errors import InvalidArgument
+from secateur.core.errors import InvalidArgument, PermissionDenied, Unauthenticated
 from secateur.server import chunks, errors, validation
 from secateur.server.access import Access, Admission
 from secateur.store.records import AuditRecord
@@ -41,9 +41,13 @@ _OPEN: Final = "/grpc.health."
 _REQUEST_ID_FORM: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 _UNREAD_BYTES: Final = 32 * 2**20
+_UNREAD_BYTES_OF_STRANGERS: Final = 4 * 2**20
 _UNREAD_SECONDS: Final = 10.0
 _QUIET_SECONDS: Final = 0.2
-"""How much of what a refused client still sends is read, for how long, and when it is taken to send nothing more."""
+"""How much of what a refused client still sends is read (of one that may not call, no more than a single message may have), for
+how long, and when it is taken to send nothing more."""
+_LEAST_BYTES: Final = 1024
+"""What any message counts as there: to read many small ones takes time too."""
 
 _FACTORIES: Final = {
     (False, False): grpc.unary_unary_rpc_method_handler,
@@ -130,7 +134,8 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
                 if errors.code_of(error) is grpc.StatusCode.INTERNAL:
                     _log.exception("an RPC met a defect")
                 if requests is not None:
-                    await _hear_out(requests)
+                    may_not_call = isinstance(error, Unauthenticated | PermissionDenied)
+                    await _hear_out(requests, _UNREAD_BYTES_OF_STRANGERS if may_not_call else _UNREAD_BYTES)
                 await _abort(context, rpc_status.to_status(status), request_id)
             except BaseException:  # the client went away, or its deadline passed
                 outcome = {"status": grpc.StatusCode.CANCELLED.name}
@@ -160,12 +165,11 @@ async def _abort(context: Context, status: grpc.Status, request_id: str) -> None
     await context.abort(status.code, status.details, (*status.trailing_metadata, (REQUEST_ID, request_id)))
 
 
-async def _hear_out(requests: AsyncIterator[_Received]) -> None:
-    """Reads what a client is still sending.
+async def _hear_out(requests: AsyncIterator[_Received], unread: int) -> None:
+    """Reads what a client is still sending, up to about so many bytes.
 
     If a call ends while grpc.aio writes a request to it, the client gets INTERNAL in the place of the refusal.
     """
-    unread = _UNREAD_BYTES
     with suppress(TimeoutError):
         async with asyncio.timeout(_UNREAD_SECONDS):
             while unread > 0:
@@ -173,9 +177,9 @@ async def _hear_out(requests: AsyncIterator[_Received]) -> None:
                     request = await anext(requests, None)
                 match request:
                     case memoryview():
-                        unread -= len(request)
+                        unread -= max(len(request), _LEAST_BYTES)
                     case Message():
-                        unread -= request.ByteSize()
+                        unread -= max(request.ByteSize(), _LEAST_BYTES)
                     case _:  # the end, or noise
                         return
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -191,6 +191,34 @@ def test_a_method_that_the_table_does_not_have_is_refused_to_everybody(shape: st
     async def test(channel: grpc.aio.Channel) -> None:
         error, info = await failure(shape, start(channel, shape, GOOD))
         assert (error.code(), info.reason) == (grpc.StatusCode.PERMISSION_DENIED, "METHOD_NOT_GRANTED")
+
+    run(Echo(), test, grants={})
+
+
+@pytest.mark.parametrize("message_bytes", [0, 2**20])
+def test_little_is_read_of_a_caller_who_may_not_call_and_sends_on(message_bytes: int) -> None:
+    sent = 0
+
+    def requests() -> Iterator[Get]:
+        nonlocal sent
+        while sent < 100_000 and sent * message_bytes < 2**26:
+            sent += 1
+            yield Get(name="x" * message_bytes)
+
+    async def test(channel: grpc.aio.Channel) -> None:
+        method: Any = channel.stream_unary("/secateur.test.Echo/stream_unary", request_serializer=Get.SerializeToString)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await method(requests())
+
+    run(Echo(), test, grants={})
+    assert sent * max(message_bytes, 1024) < 2**24
+
+
+def test_the_refusal_of_a_caller_who_may_not_call_reaches_one_that_is_still_writing() -> None:
+    async def test(channel: grpc.aio.Channel) -> None:
+        for _ in range(60):
+            error, _ = await failure("stream_unary", start(channel, "stream_unary", *[Get(name="x" * 2**20)] * 3))
+            assert error.code() is grpc.StatusCode.PERMISSION_DENIED
 
     run(Echo(), test, grants={})
 
