@@ -45,6 +45,13 @@ def test_a_pipe_that_is_closed_is_no_error_to_tell(remote: Service) -> None:
     assert (result.returncode, result.stderr) == (1, "")
 
 
+@pytest.mark.parametrize("arguments", [["profiles", "list"], ["profiles", "list", "--json"]])
+def test_nobody_needs_to_read_the_answer(remote: Service, arguments: list[str]) -> None:
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "secateur.client.cli", "--address", remote.address]
+    result = subprocess.run([*shell, *arguments], stderr=subprocess.PIPE, encoding="utf-8", check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("arguments", [["quote", *NET, *TARGET], ["jobs", "get", "00000001"], ["jobs", "watch", "00000001"]])
 def test_what_an_encoding_lacks_is_replaced(remote: Service, arguments: list[str]) -> None:
     run(remote, *SUBMIT, "--name", "Größe µ", "--no-wait")

@@ -57,7 +57,7 @@ class Session:
         if self.json:
             typer.echo(json.dumps(to_data(data)))
         else:
-            Console(width=None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE).print(table)
+            Console(width=None if sys.stdout and sys.stdout.isatty() else _WIDTH_OF_A_PIPE).print(table)
 
 
 class _Group(TyperGroup):

@@ -37,8 +37,8 @@ def show_job(session: Session, job: Job) -> None:
 def list_jobs(
     ctx: typer.Context,
     limit: options.Rows = 20,
-    filter: options.Filter = "",  # noqa: A002 -- the option's name
-    order_by: options.OrderBy = "",
+    filter: options.JobFilter = "",  # noqa: A002 -- the option's name
+    order_by: options.JobOrder = "",
     deleted: options.ShowDeleted = False,
     json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
 ) -> None:

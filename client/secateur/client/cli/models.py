@@ -26,8 +26,8 @@ Name = Annotated[str, typer.Argument(help="Resource name or id of a model.", sho
 def list_models(
     ctx: typer.Context,
     limit: options.Rows = 20,
-    filter: options.Filter = "",  # noqa: A002 -- the option's name
-    order_by: options.OrderBy = "",
+    filter: options.ModelFilter = "",  # noqa: A002 -- the option's name
+    order_by: options.ModelOrder = "",
     deleted: options.ShowDeleted = False,
     json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
 ) -> None:
@@ -86,7 +86,10 @@ def resolve_model(
     ] = "",
     json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
 ) -> None:
-    """Find the most accurate model that fits a device. Exit code 4 if none does."""
+    """Find the most accurate model that fits a device. Exit code 4 if none does.
+
+    Limits are figures: a share of the unpruned net, such as 50%, is none here.
+    """
     session: Session = ctx.obj
     with session.client() as client:
         found = client.resolve_if_changed(etag, network.architecture, dataset, profile, limits.budget, **network.of_zoo)

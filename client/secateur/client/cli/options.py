@@ -307,14 +307,17 @@ class Training:
 ShowDeleted = Annotated[bool, typer.Option("--deleted", help="List those that were deleted too.")]
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="No error if there is none, or if it was deleted before.")]
 Rows = Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Most rows.")]
-Filter = Annotated[
-    str,
-    typer.Option(
-        "--filter", help="Which rows: 'state = RUNNING AND labels.site = \"a\"', 'accuracy >= 0.9'.", show_default=False
-    ),
+JobFilter = Annotated[
+    str, typer.Option("--filter", help="Which rows: 'state = RUNNING AND labels.site = \"a\"'.", show_default=False)
 ]
-OrderBy = Annotated[
-    str, typer.Option("--order-by", help="Order: 'end_time desc', 'accuracy desc, flash_bytes'.", show_default=False)
+JobOrder = Annotated[
+    str, typer.Option("--order-by", help="Order: 'end_time desc', 'attempt, create_time'.", show_default=False)
+]
+ModelFilter = Annotated[
+    str, typer.Option("--filter", help="Which rows: 'accuracy >= 0.9 AND flash_bytes < 300000'.", show_default=False)
+]
+ModelOrder = Annotated[
+    str, typer.Option("--order-by", help="Order: 'accuracy desc, flash_bytes', 'create_time'.", show_default=False)
 ]
 Timeout = Annotated[str | None, typer.Option(help="Longest wait: 90s, 10m. The job goes on after it.", show_default=False)]
 
