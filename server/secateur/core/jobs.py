@@ -117,7 +117,7 @@ def check_retry(state: JobState) -> None:
         FailedPrecondition: JOB_NOT_RETRYABLE.
     """
     if state not in RETRYABLE:
-        known = ", ".join(sorted(RETRYABLE))
+        known = " or ".join(sorted(RETRYABLE))
         raise FailedPrecondition(
             "JOB_NOT_RETRYABLE", f"Only a job that is {known} can be retried. Received: one that is {state}"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Final, TypeAlias
 
 from google.protobuf.message import Message
@@ -48,6 +48,7 @@ class Admission:
         self.resource = ""
         self._authenticate = authenticate
         self._metadata = metadata
+        self._fields: Container[str] = ()
 
     def check_scope(self) -> None:
         """Refuses a caller who may not call the method at all.
@@ -69,6 +70,7 @@ class Admission:
         Raises:
             NotFound: PROJECT_NOT_FOUND, or the reason of the kind of resource.
         """
+        self._fields = request.DESCRIPTOR.fields_by_name
         name = self.grant.name_in(request)
         if not name:
             return
@@ -80,6 +82,11 @@ class Admission:
         if not self.principal.sees(project):
             raise _not_found(name, project, place)
         self.project = project
+
+    def locate(self, error: Exception) -> None:
+        """Has an error about what is not there name the field of the request that names it: repositories do not know that."""
+        if isinstance(error, NotFound) and error.field and error.field.partition(".")[0].partition("[")[0] not in self._fields:
+            error.field = ".".join(self.grant.path)
 
     def answered(self, response: Message) -> None:
         """Notes what an answer is about: the name of what a call has made is not in its request."""

@@ -129,6 +129,8 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
                 admission.check_scope()
                 yield admission
             except Exception as error:
+                if admission is not None:
+                    admission.locate(error)
                 status = errors.status_of(error, request_id=request_id)
                 outcome = {"status": errors.code_of(error).name, "error": status.message}
                 if errors.code_of(error) is grpc.StatusCode.INTERNAL:

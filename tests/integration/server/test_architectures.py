@@ -107,6 +107,7 @@ def test_validate_only_answers_and_keeps_nothing(api: Api) -> None:
     assert architecture.cost.parameters > 0
     missing = refusal(lambda: api.architectures.GetArchitecture(pb.GetArchitectureRequest(name=architecture.name)))
     assert (missing.code, missing.reason) == (grpc.StatusCode.NOT_FOUND, "ARCHITECTURE_NOT_FOUND")
+    assert missing.fields == ["name"]
 
 
 def test_lists_are_paged_newest_first_and_brief(api: Api) -> None:
@@ -168,7 +169,8 @@ def test_a_network_with_nothing_to_prune_is_refused(api: Api) -> None:
 
 
 def test_a_zoo_name_of_nobody_is_refused(api: Api) -> None:
-    assert refusal(lambda: api.upload_zoo("resnet9000")).reason == "ZOO_UNKNOWN"
+    found = refusal(lambda: api.upload_zoo("resnet9000"))
+    assert (found.reason, found.fields) == ("ZOO_UNKNOWN", ["spec.zoo.name"])
 
 
 def test_more_than_may_be_sent_is_refused_before_it_is_sent(api: Api) -> None:

@@ -253,13 +253,13 @@ def test_another_project_has_to_bring_the_bytes_itself(api: Api) -> None:
     ]
 
     assert {(one.code, one.reason) for one in found} == {(grpc.StatusCode.NOT_FOUND, "DATASET_NOT_FOUND")}
-    assert [one.fields for one in found] == [["dataset"], ["job.dataset"], ["job.dataset"]]
+    assert [one.fields for one in found] == [["name"], ["job.dataset"], ["job.dataset"]]
 
 
 def test_what_is_not_there_is_not_found(api: Api) -> None:
     for name in ("datasets/imagenet", f"{api.parent}/datasets/imagenet"):
         found = refusal(partial(get, api, name))
-        assert (found.code, found.reason) == (grpc.StatusCode.NOT_FOUND, "DATASET_NOT_FOUND")
+        assert (found.code, found.reason, found.fields) == (grpc.StatusCode.NOT_FOUND, "DATASET_NOT_FOUND", ["name"])
 
 
 def test_a_job_is_known_by_the_content_of_its_data_set(api: Api, store: Store, blobs: BlobStore) -> None:

@@ -219,8 +219,8 @@ def test_what_is_built_in_stays_and_what_nobody_has_is_not_found(api: Api) -> No
     delete(api, own)
     for name in (own, f"{api.parent}/deviceProfiles/stm32f746", "deviceProfiles/abacus"):
         found = refusal(partial(get, api, name))
-        assert (found.code, found.reason) == (grpc.StatusCode.NOT_FOUND, "DEVICE_PROFILE_NOT_FOUND")
-    assert refusal(lambda: delete(api, own)).code == grpc.StatusCode.NOT_FOUND
+        assert outcome(found) == (grpc.StatusCode.NOT_FOUND, "DEVICE_PROFILE_NOT_FOUND", ["name"])
+    assert outcome(refusal(lambda: delete(api, own))) == (grpc.StatusCode.NOT_FOUND, "DEVICE_PROFILE_NOT_FOUND", ["name"])
 
 
 def test_plans_are_quoted_for_a_profile_of_the_project(api: Api) -> None:

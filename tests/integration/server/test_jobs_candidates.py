@@ -96,7 +96,7 @@ def test_what_is_not_there_is_refused_by_name(api: Api, searched: pb.Job) -> Non
     assert refusal(lambda: page(api, searched.name, page_token="nonsense")).reason == "PAGE_TOKEN_INVALID"
     assert refusal(lambda: page(api, searched.name.replace(api.project, "elsewhere"))).reason == "JOB_NOT_FOUND"
     missing = refusal(lambda: page(api, nobody, page_token=token))
-    assert (missing.code, missing.reason) == (grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND")
+    assert (missing.code, missing.reason, missing.fields) == (grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND", ["parent"])
     assert refusal(lambda: page(api, other, page_token=token)).reason == "TARGET_NOT_FINISHED"
 
 

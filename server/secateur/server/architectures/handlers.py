@@ -10,6 +10,7 @@ from typing import Final
 from secateur.core.cost import LayerCost, LayerShare, cost_of, layer_costs, shares
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import ChannelGroup, LayerGraph, channel_groups, check_prunable, read_keras_json, zoo
+from secateur.server.fields import under
 from secateur.store import Store
 from secateur.store.records import ArchitectureRecord, Page
 
@@ -170,7 +171,8 @@ def _details(record: ArchitectureRecord) -> ArchitectureDetails:
 
 def _read(source: ZooSource | KerasJsonSource, data: bytes) -> LayerGraph:
     if isinstance(source, ZooSource):
-        return zoo.build(source.name, source.input_shape, source.classes)
+        with under("spec.zoo"):
+            return zoo.build(source.name, source.input_shape, source.classes)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
