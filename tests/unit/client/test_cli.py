@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -289,7 +290,7 @@ def test_jobs_are_listed_watched_and_cancelled(remote: Service) -> None:
     for seed in ("1", "2", "3"):
         run(remote, *SUBMIT, "--seed", seed, "--no-wait")
     assert [job["seed"] for job in json.loads(run(remote, "jobs", "list", "--limit", "2", "--json").stdout)] == [3, 2]
-    assert "projects/default/jobs/00000003" in run(remote, "jobs", "list").stdout
+    assert " 00000003 " in run(remote, "jobs", "list").stdout
     lines = run(remote, "jobs", "watch", "00000001", "--after", "3", "--json").stdout.splitlines()
     assert [json.loads(line)["sequence"] for line in lines] == [4, 5]
     assert run(remote, "jobs", "watch", "00000001", "--after", "4").stdout == "5 SUCCEEDED ended\n"
@@ -299,8 +300,20 @@ def test_jobs_are_listed_watched_and_cancelled(remote: Service) -> None:
     assert json.loads(run(remote, "jobs", "retry", "00000004", "--json").stdout)["name"] == "projects/default/jobs/00000005"
 
 
+def test_a_narrow_terminal_shows_ids_of_jobs_in_one_piece(remote: Service) -> None:
+    job_id = str(uuid.uuid4())
+    remote.jobs.add(pb.Job(name=f"projects/default/jobs/{job_id}", dataset="projects/default/datasets/of-some-length"))
+    reader, terminal = pty.openpty()
+    with open(reader, "rb", buffering=0) as screen:  # noqa: PTH123 -- a descriptor
+        command = [sys.executable, "-m", "secateur.client.cli", "jobs", "list"]
+        environment = {**os.environ, "SECATEUR_ADDRESS": remote.address, "COLUMNS": "80", "TERM": "dumb"}
+        subprocess.run(command, env=environment, stdout=terminal, check=True)
+        os.close(terminal)
+        assert job_id in screen.read(65_536).decode()
+
+
 def test_models_are_shown_and_downloaded(remote: Service, tmp_path: Path) -> None:
-    assert "projects/default/models/aa01" in run(remote, "models", "list").stdout
+    assert " aa01 " in run(remote, "models", "list").stdout
     assert "272,474" in run(remote, "models", "get", "aa01").stdout
     result = run(remote, "models", "download", "aa01", str(tmp_path), "--format", "litert-int8", "--json")
     assert json.loads(result.stdout) == [str(tmp_path / "litert-int8.tflite")]

@@ -136,14 +136,14 @@ def render_quotes(quotes: Quotes) -> RenderableType:
 
 
 def job_table(jobs: Iterable[JobView]) -> Table:
-    """Returns a table of jobs."""
-    table = new_table("Job", "State", "Stage", ">Attempt", "Data set", "Created", "Name")
+    """Returns a table of jobs, by their ids."""
+    table = new_table("=Job", "State", "Stage", ">Attempt", "Data set", "Created", "Name")
     for job in jobs:
         snapshot = job.snapshot
         state = Text(snapshot.state, style=_STYLES.get(snapshot.state, ""))
         created = snapshot.create_time.isoformat(" ", "seconds") if snapshot.create_time else ""
         table.add_row(
-            snapshot.name,
+            snapshot.name.rpartition("/")[2],
             state,
             snapshot.stage,
             str(snapshot.attempt),
@@ -155,13 +155,13 @@ def job_table(jobs: Iterable[JobView]) -> Table:
 
 
 def model_table(models: Iterable[ModelView]) -> Table:
-    """Returns a table of models."""
-    table = new_table("Model", "Data set", "Profile", ">Parameters", ">Flash", ">Accuracy", "Met")
+    """Returns a table of models, by their ids."""
+    table = new_table("=Model", "Data set", "Profile", ">Parameters", ">Flash", ">Accuracy", "Met")
     for model in models:
         snapshot = model.snapshot
         file = device_artifact(model)
         table.add_row(
-            snapshot.name,
+            snapshot.name.rpartition("/")[2],
             snapshot.dataset,
             snapshot.device_profile,
             f"{snapshot.plan.cost.parameters:,}",

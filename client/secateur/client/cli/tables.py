@@ -6,8 +6,17 @@ from rich.table import Table
 
 
 def new_table(*headings: str) -> Table:
-    """Returns an empty table; a heading that starts with ">" is that of a column of figures."""
+    """Returns an empty table.
+
+    Args:
+        headings: Of its columns; ">" before one makes it a column of figures, "=" one that is never folded, to copy from.
+    """
     table = Table()
     for heading in headings:
-        table.add_column(heading.removeprefix(">"), justify="right" if heading.startswith(">") else "left", overflow="fold")
+        table.add_column(
+            heading.lstrip(">="),
+            justify="right" if heading.startswith(">") else "left",
+            overflow="fold",
+            no_wrap=heading.startswith("="),
+        )
     return table
