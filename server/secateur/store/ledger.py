@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -42,9 +42,12 @@ class JobLedger:
         self._store = store
         self._max_running = max_running
         self._max_run_seconds = max_run_seconds
+        self._unanswered: list[tuple[Claim, datetime]] = []
 
     def claim_next(self, *, worker: str, lease_seconds: float, needs: Collection[Need] = tuple(Need)) -> Claim | None:
         """Starts the next attempt of the job whose turn it is; see `secateur.store.turns`.
+
+        What an earlier call may have claimed, and was never told, is given back first: that costs no attempt.
 
         Args:
             worker: Who claims it, for people.
@@ -54,6 +57,7 @@ class JobLedger:
         Returns:
             The claim; None if no job waits that may start now.
         """
+        self._give_back_unanswered()
         while True:
             with self._store.unit_of_work() as work:
                 job = take_next(work.session, work.journal.now(), needs, self._max_running)
@@ -98,14 +102,30 @@ class JobLedger:
         now = work.journal.now()
         job.attempt = claim.attempt
         job.lease_owner = worker
-        job.lease_expires = now + timedelta(seconds=lease_seconds)
+        job.lease_expires = expires = now + timedelta(seconds=lease_seconds)
         job.start_time = job.start_time or now
         if claim.run_seconds is not None:
             job.run_deadline = now + timedelta(seconds=claim.run_seconds)
         work.journal.move(job, JobState.RUNNING, f"Claimed by {worker}")
-        work.commit()
+        try:
+            work.commit()
+        except DBAPIError:
+            self._unanswered.append((claim, expires))
+            raise
         _log.info("job_claimed", job=job.id, worker=worker, attempt=claim.attempt)
         return claim
+
+    def _give_back_unanswered(self) -> None:
+        """Gives back what was claimed although the answer was lost: its lease would have to end, and that counts."""
+        while self._unanswered:
+            claim, expires = self._unanswered[-1]
+            with self._store.unit_of_work() as work:
+                job = work.journal.lock(claim.job_id)
+                # The time tells ours from the attempt of another worker, which has the same number if ours came to nothing.
+                if job is not None and (job.state, job.attempt, job.lease_expires) == (JobState.RUNNING, claim.attempt, expires):
+                    work.journal.give_back(job, "The database's answer to the claim was lost", reason="")
+                    work.commit()
+            self._unanswered.pop()
 
     def _claim_of(self, work: UnitOfWork, job: JobRow) -> Claim:
         limits = [limit for limit in (job.max_run_seconds, self._max_run_seconds) if limit is not None]

@@ -8,16 +8,20 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from sqlalchemy import make_url, text
 
 from migrations.upgrade import upgrade
 from secateur.core import recipes
 from secateur.core.cost import cost_of
+from secateur.core.errors import Unavailable
 from secateur.core.jobs import JobState
 from secateur.store import Store
 from secateur.store.database import Timeouts
@@ -60,6 +64,15 @@ class Running:
         return [event.progress.epoch for event in events(self.store, self.job) if event.progress]
 
 
+def make_job(url: str, lock_seconds: float = 30.0) -> tuple[Store, JobRecord]:
+    upgrade(url)
+    store, graph = Store(url, timeouts=Timeouts(lock_seconds)), a_graph()
+    with store.unit_of_work() as work:
+        work.architectures.put(PROJECT, graph, cost_of(graph))
+        work.commit()
+    return store, create(store, graph, recipe=recipes.resolve(epochs=EPOCHS))
+
+
 def start(
     nursery: Nursery,
     url: str,
@@ -69,12 +82,7 @@ def start(
     lock_seconds: float = 30.0,
     **chosen: str,
 ) -> Running:
-    upgrade(url)
-    store, graph = Store(url, timeouts=Timeouts(lock_seconds)), a_graph()
-    with store.unit_of_work() as work:
-        work.architectures.put(PROJECT, graph, cost_of(graph))
-        work.commit()
-    job = create(store, graph, recipe=recipes.resolve(epochs=EPOCHS))
+    store, job = make_job(url, lock_seconds)
     settings = WorkerSettings.model_validate(
         {"data_dir": folder, "poll_seconds": 0.2, "lease_seconds": lease_seconds, **chosen}
     )
@@ -132,6 +140,49 @@ def test_a_database_that_is_locked_for_long_costs_nothing(nursery: Nursery, tmp_
         assert read(running.store, running.job).state is JobState.SUCCEEDED
         assert running.progress() == list(range(1, EPOCHS + 1))
         running.store.close()
+
+
+def test_what_the_database_refuses_for_good_fails_the_job_at_once(nursery: Nursery, tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as threads, closing(sqlite3.connect(tmp_path / "secateur.db")) as database:
+        running = start(nursery, f"sqlite:///{tmp_path}/secateur.db", tmp_path, threads, lease_seconds=60)
+        database.execute("CREATE TRIGGER refuse BEFORE INSERT ON outcomes BEGIN SELECT RAISE(ABORT, 'refused'); END")
+        running.ended.result(timeout=60)
+        job = read(running.store, running.job)
+        assert (job.state, job.error_reason, job.attempt, job.outcomes) == (JobState.FAILED, "INTERNAL", 1, ())
+        running.store.close()
+
+
+def test_a_claim_whose_answer_is_lost_is_given_back_and_does_not_count() -> None:
+    # A commit that waits for a standby is done: who cuts its connection loses the answer alone.
+    with (
+        ThreadPoolExecutor() as threads,
+        postgres_server(synchronous_standby_names="nobody") as server,
+        server.database() as url,
+    ):
+        store, job = make_job(url)
+        execute(store, f"ALTER DATABASE {make_url(url).database} SET synchronous_commit = on")
+        with closing(Store(url)) as own:
+            ledger = JobLedger(own)
+            claimed = threads.submit(ledger.claim_next, worker="w", lease_seconds=60)
+            cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            until(lambda: execute(store, cut) == [(True,)], "its answer is lost")
+            with pytest.raises(Unavailable):
+                claimed.result(timeout=60)
+            assert read(store, job).state is JobState.RUNNING
+            execute(store, f"ALTER DATABASE {make_url(url).database} RESET synchronous_commit")
+            held = ledger.claim_next(worker="w", lease_seconds=60)
+            assert held is not None
+            assert (held.job_id, held.attempt) == (job.id, 2)
+        assert execute(store, "SELECT lost_attempts FROM jobs") == [(0,)]
+        store.close()
+
+
+def execute(store: Store, statement: str) -> list[tuple[Any, ...]]:
+    with store.unit_of_work() as work:
+        found = work.session.execute(text(statement))
+        rows = [tuple(row) for row in found] if found.returns_rows else []  # type: ignore[attr-defined]
+        work.commit()
+    return rows
 
 
 def test_a_blob_store_that_is_away_costs_an_attempt_and_the_next_goes_on_from_the_checkpoint(s3: S3, tmp_path: Path) -> None:

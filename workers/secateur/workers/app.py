@@ -55,7 +55,7 @@ class Worker:
         except Unavailable:
             log.warning("stopped while the database was away")
 
-    def _claim(self, again: bool) -> Claim | None:  # noqa: ARG002 - what an earlier call has claimed, its lease gives back
+    def _claim(self, again: bool) -> Claim | None:  # noqa: ARG002 - the ledger gives back what an earlier call has claimed
         if self._stopping.is_set():
             return None
         return self._ledger.claim_next(

@@ -8,7 +8,7 @@ import time
 
 import structlog
 
-from secateur.core.errors import Conflict, Unavailable
+from secateur.core.errors import Conflict, SecateurError, Unavailable
 from secateur.core.jobs import JobState
 from secateur.core.reports import TargetReport
 from secateur.store.checkpoints import CheckpointStore
@@ -91,8 +91,15 @@ def _relay(claim: Claim, child: Child, lease: Lease, settings: WorkerSettings, s
             continue
         except EOFError as death:
             return None if lease.is_lost else lease.release(f"Attempt {claim.attempt} was lost: {death}")
-        if _handle(received, lease, reports):
-            return None
+        try:
+            if _handle(received, lease, reports):
+                return None
+        except SecateurError:
+            raise
+        except Exception:  # another attempt would say the same
+            log.exception("what an attempt says cannot be written down", job=claim.job_id, attempt=claim.attempt)
+            message = "The worker could not write down what came of this job; its log says why."
+            return lease.finish(JobState.FAILED, reason="INTERNAL", message=message)
     return None
 
 
