@@ -7,6 +7,7 @@ import asyncio
 import gc
 import signal
 import sys
+import threading
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
@@ -89,7 +90,7 @@ _MAX_PENDING: Final = 20_000
 _KEPT_BYTES: Final = 64 * 2**20
 """Free memory that is kept for the next chunks of uploads and downloads."""
 
-_PERIODICS: Final = 6
+_PERIODICS: Final = 7
 """Background loops that call a function in a thread: one each, so that none waits for another."""
 
 _CANCEL_AGAIN_SECONDS: Final = 0.2
@@ -127,6 +128,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         closing(Threads(settings.blob_threads)) as blob_threads,
         closing(Threads(_PERIODICS)) as background_threads,
     ):
+        stopping = threading.Event()
         watchers = Watchers(wakeups)
         feeds = Feeds(store=store, watchers=watchers, threads=threads, most=settings.max_watches)
         forgetter = Forgetter(
@@ -141,12 +143,13 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
             blob_url=settings.blob_url,
             lease_seconds=settings.lease_seconds,
             reap_seconds=settings.reap_seconds,
+            stopping=stopping,
             resend_after=timedelta(seconds=settings.resend_seconds),
         )
         reaping = Periodic(reaper.reap, interval_seconds=settings.reap_seconds, threads=background_threads)
-        sweeping = Periodic(
-            Sweeper(store, settings).sweep, interval_seconds=settings.collect_seconds, threads=background_threads
-        )
+        clearing = Periodic(reaper.clear, interval_seconds=settings.reap_seconds, threads=background_threads)
+        sweeper = Sweeper(store, settings, stopping)
+        sweeping = Periodic(sweeper.sweep, interval_seconds=settings.collect_seconds, threads=background_threads)
         audit = AuditLog(store)
         auditing = Periodic(audit.flush, interval_seconds=FLUSH_SECONDS, threads=background_threads)
         authenticator = Authenticator(store, threads, cache_seconds=settings.token_cache_seconds)
@@ -192,7 +195,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         address = listen(server, settings)
         # A loop that dies takes the server down with it, loudly, for the process manager to start again.
         async with asyncio.TaskGroup() as background:
-            loops = (watchers, sending, reaping, sweeping, refreshing, forgetting, auditing)
+            loops = (watchers, sending, reaping, clearing, sweeping, refreshing, forgetting, auditing)
             tasks = [background.create_task(loop.run()) for loop in loops]
             await server.start()
             # What was made until now stays for good: looking through it again would hold up every call for a tenth of a second.
@@ -202,6 +205,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
                 yield address
             finally:
                 _log.info("stopping", grace_seconds=settings.grace_seconds)
+                stopping.set()
                 await probes.enter_graceful_shutdown()
                 watchers.stop()
                 await server.stop(settings.grace_seconds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import structlog
 
 from secateur.store import Store
@@ -18,16 +20,18 @@ class Sweeper:
     Args:
         store: Database.
         settings: Where the blobs are, and how old garbage has to be.
+        stopping: Set when the server stops: a sweep then ends before the next file.
     """
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, stopping: threading.Event) -> None:
         self._store = store
-        self._collector = Collector(store, settings.blob_url, settings.ages)
+        self._stopping = stopping
+        self._collector = Collector(store, settings.blob_url, settings.ages, stopping=stopping)
 
     def sweep(self) -> None:
         """Sweeps once, and logs what was done."""
         purged = latest = self._purge()
-        while latest == PURGE_BATCH:  # there may be more, and the next sweep is far away
+        while latest == PURGE_BATCH and not self._stopping.is_set():  # there may be more, and the next sweep is far away
             latest = self._purge()
             purged += latest
         done = {name: count for name, count in {"purged": purged, **self._collector.sweep().counts()}.items() if count}

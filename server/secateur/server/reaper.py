@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterable
+from collections import deque
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Final
 
 import structlog
 
@@ -14,11 +16,14 @@ from secateur.store import Store
 from secateur.store.checkpoints import CheckpointStore
 from secateur.store.reaper import RESEND_AFTER
 
+_MAX_ENDED: Final = 1_000
+"""Most jobs whose checkpoints wait to be removed; those of others go with the garbage."""
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class Reaper:
-    """Recovers jobs. Call `reap` again and again.
+    """Recovers jobs. Call `reap` again and again, and `clear` in another thread: a blob store may hang.
 
     When the database comes back after it was away, this process after a pause, or the machine after a sleep, leases have run
     out that their workers had no chance to renew. So no attempt is given up before rounds have succeeded for as long as a lease
@@ -29,6 +34,7 @@ class Reaper:
         blob_url: Where the checkpoints of their trainings are.
         lease_seconds: How long a lease lasts.
         reap_seconds: About how long it is from one call of `reap` to the next.
+        stopping: Set when the server stops: `clear` then ends before the next job.
         resend_after: How long a sent message may go unclaimed.
     """
 
@@ -39,6 +45,7 @@ class Reaper:
         blob_url: str,
         lease_seconds: float,
         reap_seconds: float,
+        stopping: threading.Event,
         resend_after: timedelta = RESEND_AFTER,
     ) -> None:
         self._store = store
@@ -46,7 +53,9 @@ class Reaper:
         self._lease_seconds = lease_seconds
         # Not the lease alone: where rounds are further apart than that, each would be a pause and nothing ever recovered.
         self._pause_seconds = max(lease_seconds, 3 * reap_seconds)
+        self._stopping = stopping
         self._resend_after = resend_after
+        self._ended: deque[str] = deque(maxlen=_MAX_ENDED)
         self._begun: float | None = None
         self._latest: tuple[float, datetime] | None = None
 
@@ -72,8 +81,14 @@ class Reaper:
             _log.warning("a job took too long", job=job_id)
         for job_id in reaped.resent:
             _log.warning("a queue message was lost; sending it again", job=job_id)
-        self._clear(job_id for job_id, state in reaped.ended.items() if state.is_terminal)
-        self._clear(reaped.expired)
+        self._ended.extend(job_id for job_id, state in reaped.ended.items() if state.is_terminal)
+        self._ended.extend(reaped.expired)
+
+    def clear(self) -> None:
+        """Removes the checkpoints of jobs that `reap` has ended: their workers may be gone. One that is not does the same."""
+        while self._ended and not self._stopping.is_set():
+            with suppress(Unavailable):  # what stays goes with the garbage
+                CheckpointStore(self._blob_url, self._ended.popleft()).clear()
 
     def _may_give_up(self, now: datetime) -> bool:
         """Notes when this round is, and returns whether every worker had its chance to renew its lease.
@@ -88,9 +103,3 @@ class Reaper:
                 self._begun = None
         self._latest = own, now
         return self._begun is not None and own - self._begun >= self._lease_seconds
-
-    def _clear(self, job_ids: Iterable[str]) -> None:
-        """Removes checkpoints: the workers of these jobs may be gone. One that is not does the same when it notices."""
-        for job_id in job_ids:
-            with suppress(Unavailable):  # what stays goes with the garbage
-                CheckpointStore(self._blob_url, job_id).clear()

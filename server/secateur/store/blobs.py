@@ -79,8 +79,16 @@ class BlobStore:
             raise InvalidArgument(
                 "READ_OFFSET_INVALID", f"The file has {size} bytes; start within them. Received: {offset}", field="read_offset"
             )
-        end = min(size, offset + limit) if limit else size
-        return self._files.chunks(path, offset, end)
+        return self._chunks(digest, path, offset, min(size, offset + limit) if limit else size)
+
+    def _chunks(self, digest: str, path: str, start: int, end: int) -> Iterator[bytes]:
+        while start < end:
+            try:
+                for chunk in self._files.chunks(path, start, end):
+                    start += len(chunk)
+                    yield chunk
+            except FileNotFoundError:  # a sweep has moved it; in an object store that may be between any two chunks
+                path, _ = self._located(digest)
 
     def url(self, digest: str, seconds: int) -> str | None:
         """Returns a URL that whoever has it can read the blob at; None if the store has no such thing.

@@ -19,10 +19,12 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from secateur.store.ages import SHORTEST_GRACE, Ages
 from secateur.store.blobs import LIVE, is_digest, path_of
@@ -32,6 +34,12 @@ from secateur.store.files import FileSystem
 from secateur.store.quarantine import Quarantine
 from secateur.store.unit_of_work import Store
 from secateur.store.uploads import UploadStore
+
+T = TypeVar("T")
+
+
+class _Stopped(Exception):
+    """The sweep is to end."""
 
 
 @dataclass(slots=True)
@@ -71,6 +79,7 @@ class Collector:
         url: The blob store, as `BlobStore` takes it.
         ages: How old garbage has to be.
         clock: Returns the current time, aware.
+        stopping: Set when sweeps are to end; what they had yet to do, later ones will.
 
     Raises:
         ValueError: If the grace age is less than `shortest_grace`.
@@ -83,6 +92,7 @@ class Collector:
         ages: Ages,
         *,
         clock: Callable[[], datetime] = utc_now,
+        stopping: threading.Event | None = None,
         shortest_grace: timedelta = SHORTEST_GRACE,
     ) -> None:
         if ages.grace < shortest_grace:
@@ -93,6 +103,7 @@ class Collector:
         self._uploads = UploadStore(url)
         self._ages = ages
         self._clock = clock
+        self._stopping = stopping or threading.Event()
 
     def sweep(self, *, dry_run: bool = False) -> Collected:
         """Takes away what nobody needs.
@@ -101,20 +112,27 @@ class Collector:
             dry_run: Only count.
         """
         found = Collected()
-        self._empty_quarantine(found, dry_run)
-        for shard in self._files.folders(LIVE):  # one at a time, so that no listing takes more memory than there is
-            self._sweep_blobs(shard, found, dry_run)
-        self._sweep_checkpoints(found, dry_run)
-        self._sweep_trainings(found, dry_run)
-        found.uploads = self._uploads.discard_stale(self._clock() - self._ages.uploads, dry_run=dry_run)
-        found.unfinished = self._files.discard_unfinished(self._clock() - self._ages.grace, dry_run=dry_run)
+        with suppress(_Stopped):
+            self._empty_quarantine(found, dry_run)
+            for shard in self._unless_stopping(self._files.folders(LIVE)):  # so that no listing takes more memory than there is
+                self._sweep_blobs(shard, found, dry_run)
+            self._sweep_checkpoints(found, dry_run)
+            self._sweep_trainings(found, dry_run)
+            self._sweep_uploads(found, dry_run)
+            found.unfinished = self._files.discard_unfinished(self._clock() - self._ages.grace, dry_run=dry_run)
         return found
+
+    def _unless_stopping(self, items: Iterable[T]) -> Iterator[T]:
+        for item in items:
+            if self._stopping.is_set():
+                raise _Stopped
+            yield item
 
     def _empty_quarantine(self, found: Collected, dry_run: bool) -> None:
         before = self._clock() - self._ages.grace
         held = list(self._quarantine.held())
         referenced = self._referenced({blob.digest for blob in held})
-        for blob in held:
+        for blob in self._unless_stopping(held):
             if blob.digest in referenced:
                 found.returned += 1
                 if not dry_run:
@@ -129,7 +147,7 @@ class Collector:
         before = self._clock() - self._ages.grace
         found_here = self._files.entries(f"{LIVE}/{shard}").items()
         old = {shard + name for name, entry in found_here if is_digest(shard + name) and entry.modified < before}
-        for digest in old - self._referenced(old):
+        for digest in self._unless_stopping(old - self._referenced(old)):
             found.quarantined += 1
             if not dry_run:
                 _unless_gone(self._quarantine.take, digest, path_of(digest), self._clock())
@@ -142,16 +160,24 @@ class Collector:
         old = {job for job, written in latest.items() if written < self._clock() - self._ages.grace}
         with self._store.snapshot() as work:
             done = old - work.references.unfinished(old)
-        found.checkpoints = len(done)
-        for job in () if dry_run else done:
-            self._files.remove(f"{CHECKPOINTS}/{job}")
+        for job in self._unless_stopping(done):
+            found.checkpoints += 1
+            if not dry_run:
+                self._files.remove(f"{CHECKPOINTS}/{job}")
 
     def _sweep_trainings(self, found: Collected, dry_run: bool) -> None:
         before = self._clock() - self._ages.trainings
         old = [name for name, entry in self._files.entries(TRAININGS).items() if is_key(name) and entry.modified < before]
-        found.trainings = len(old)
-        for name in () if dry_run else old:
-            self._files.delete(f"{TRAININGS}/{name}")
+        for name in self._unless_stopping(old):
+            found.trainings += 1
+            if not dry_run:
+                self._files.delete(f"{TRAININGS}/{name}")
+
+    def _sweep_uploads(self, found: Collected, dry_run: bool) -> None:
+        for project, digest in self._unless_stopping(self._uploads.stale(self._clock() - self._ages.uploads)):
+            found.uploads += 1
+            if not dry_run:
+                self._uploads.discard(project, digest)
 
     def _referenced(self, digests: set[str]) -> set[str]:
         # A snapshot of its own, begun after the listing: see the invariant.

@@ -122,7 +122,8 @@ class JobLedger:
             with self._store.unit_of_work() as work:
                 job = work.journal.lock(claim.job_id)
                 # The time tells ours from the attempt of another worker, which has the same number if ours came to nothing.
-                if job is not None and (job.state, job.attempt, job.lease_expires) == (JobState.RUNNING, claim.attempt, expires):
+                ours = JobState.RUNNING, claim.attempt, expires
+                if job is not None and (job.state, job.attempt, job.lease_expires) == ours:
                     work.journal.give_back(job, "The database's answer to the claim was lost", reason="")
                     work.commit()
             self._unanswered.pop()

@@ -32,7 +32,7 @@ PART_BYTES: Final = 6 * 1024 * 1024
 _ROOT: Final = "uploads"
 _PROJECT: Final = re.compile("[a-z][a-z0-9-]{0,62}")
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
-_UPLOAD: Final = re.compile(f"(?:{_PROJECT.pattern})/(?:{_DIGEST.pattern})")
+_UPLOAD: Final = re.compile(f"({_PROJECT.pattern})/({_DIGEST.pattern})")
 _PART: Final = re.compile("([0-9]{16})-([0-9]{16})(-[0-9a-f]{32})?")
 
 
@@ -190,22 +190,19 @@ class UploadStore:
         """Forgets an upload; there need not be one."""
         self._files.remove(_folder(project, digest))
 
-    def discard_stale(self, before: datetime, *, dry_run: bool = False) -> int:
-        """Forgets every upload that nothing was added to since a time, whatever project began it, and returns how many it was.
+    def stale(self, before: datetime) -> list[tuple[str, str]]:
+        """Returns project and digest of every upload that nothing was added to since a time, whatever project began it.
 
         Args:
             before: The time, aware.
-            dry_run: Only count.
         """
-        latest: dict[str, datetime] = {}
+        latest: dict[tuple[str, str], datetime] = {}
         for path, entry in self._files.entries(_ROOT).items():
-            upload, _, name = path.rpartition("/")
-            if _UPLOAD.fullmatch(upload) and _PART.fullmatch(name):  # what is not ours may lie anywhere, and stays
+            folder, _, name = path.rpartition("/")
+            if (found := _UPLOAD.fullmatch(folder)) and _PART.fullmatch(name):  # what is not ours may lie anywhere, and stays
+                upload = found[1], found[2]
                 latest[upload] = max(entry.modified, latest.get(upload, entry.modified))
-        stale = [upload for upload, written in latest.items() if written < before]
-        for upload in () if dry_run else stale:
-            self._files.remove(f"{_ROOT}/{upload}")
-        return len(stale)
+        return [upload for upload, written in latest.items() if written < before]
 
     def _pieces(self, project: str, digest: str) -> list[tuple[_Part, int]]:
         """Returns the parts that cover the start of a file, and how many bytes to skip of each."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,8 +24,10 @@ from secateur.server.reaper import Reaper
 from secateur.server.relay import Relay
 from secateur.server.settings import ServerSettings
 from secateur.store import Store
+from secateur.store.checkpoints import CheckpointStore
 from secateur.store.ledger import JobLedger
-from tests.support.server import Api, make_settings
+from tests.support.server import Api, make_settings, running
+from tests.support.stack import until
 from tests.support.store import PROJECT, a_graph, create, owed, read, redis_server
 
 
@@ -155,7 +158,7 @@ def test_the_reaper_gives_the_job_of_a_silent_worker_to_the_next(own_store: Stor
     assert JobLedger(own_store).claim(job.id, worker="w", lease_seconds=-1) is not None
     assert owed(own_store) == []
 
-    reaper = Reaper(own_store, blob_url=tmp_path.as_uri(), lease_seconds=0.5, reap_seconds=1)
+    reaper = Reaper(own_store, blob_url=tmp_path.as_uri(), lease_seconds=0.5, reap_seconds=1, stopping=threading.Event())
     reaper.reap()
     assert read(own_store, job).state is JobState.RUNNING  # the database may just be back: the worker gets its chance
     time.sleep(0.25)
@@ -167,6 +170,19 @@ def test_the_reaper_gives_the_job_of_a_silent_worker_to_the_next(own_store: Stor
     assert owed(own_store) == [job.id]
 
 
+def test_checkpoints_of_a_job_that_the_reaper_ends_are_removed(own_store: Store, graph: LayerGraph, tmp_path: Path) -> None:
+    job, settings = create(own_store, graph), make_settings(tmp_path, lease_seconds=0.3, reap_seconds=0.1)
+    JobLedger(own_store).claim(job.id, worker="w", lease_seconds=0)
+    with own_store.unit_of_work() as work:
+        work.jobs.cancel(PROJECT, job.id)
+        work.commit()
+    kept = CheckpointStore(settings.blob_url, job.id)
+    kept.write("c" * 64, b"weights")
+    with running(settings):
+        until(lambda: kept.read("c" * 64) is None, "they are gone", timeout=10)
+    assert read(own_store, job).state is JobState.CANCELLED
+
+
 def test_the_reaper_sends_again_what_the_queue_lost(own_store: Store, graph: LayerGraph, tmp_path: Path) -> None:
     job = create(own_store, graph)
     with own_store.unit_of_work() as work:
@@ -175,6 +191,6 @@ def test_the_reaper_sends_again_what_the_queue_lost(own_store: Store, graph: Lay
         work.commit()
     assert owed(own_store) == []
 
-    Reaper(own_store, blob_url=tmp_path.as_uri(), lease_seconds=30, reap_seconds=5).reap()
+    Reaper(own_store, blob_url=tmp_path.as_uri(), lease_seconds=30, reap_seconds=5, stopping=threading.Event()).reap()
 
     assert owed(own_store) == [job.id]

@@ -7,6 +7,8 @@ import hashlib
 import time
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import grpc
@@ -17,6 +19,7 @@ from migrations.upgrade import upgrade
 from secateur.client import Client
 from secateur.store import Store
 from secateur.store.blobs import BlobStore
+from secateur.store.files import FileSystem
 from secateur.store.ledger import JobLedger
 from secateur.store.uploads import PART_BYTES
 from secateur.v1 import dataset_service_pb2 as datasets
@@ -126,22 +129,43 @@ def test_a_blob_store_that_hangs_holds_up_nothing_that_does_not_need_it(s3: S3, 
         api = Api(channel, "default")
         train(store, BlobStore(settings.blob_url), api.create_job())
         (artifact, *_) = api.models.ListModels(models.ListModelsRequest(parent=api.parent)).models[0].artifacts
-        job = api.create_job(seed=1)
+        job, cancelled = api.create_job(seed=1), api.create_job(seed=2)
         with s3.silence():
             queries = [datasets.QueryDatasetUploadRequest(parent=api.parent, sha256=f"{number:064x}") for number in range(8)]
             waiting = [api.datasets.QueryDatasetUpload.future(query) for query in queries]
             download = api.models.DownloadArtifact(models.DownloadArtifactRequest(name=artifact.name))
             time.sleep(1)  # they have every thread that they can get
-            JobLedger(store).claim(job.name.rpartition("/")[2], worker="falls silent", lease_seconds=1.0)
 
-            def state() -> jobs.JobState.ValueType:
+            def fall_silent(job: jobs.Job) -> None:
+                JobLedger(store).claim(job.name.rpartition("/")[2], worker="falls silent", lease_seconds=1.0)
+                assert state(job) == jobs.JOB_STATE_RUNNING
+
+            def state(job: jobs.Job) -> jobs.JobState.ValueType:
                 found: jobs.Job = api.jobs.GetJob(jobs.GetJobRequest(name=job.name), timeout=10)
                 return found.state
 
-            assert state() == jobs.JOB_STATE_RUNNING
-            until(lambda: state() == jobs.JOB_STATE_QUEUED, "the reaper has seen that its worker is gone")
+            fall_silent(cancelled)
+            api.jobs.CancelJob(jobs.CancelJobRequest(name=cancelled.name))
+            until(lambda: state(cancelled) == jobs.JOB_STATE_CANCELLED, "the reaper has ended it, and removes its checkpoints")
+            fall_silent(job)
+            until(lambda: state(job) == jobs.JOB_STATE_QUEUED, "the reaper has seen that its worker is gone", timeout=15)
             assert download.is_active()
             assert not any(call.done() for call in waiting)
         assert [call.result().committed_size for call in waiting] == [0] * len(waiting)
         assert len(list(download)) > 1
     store.close()
+
+
+def test_a_sweep_does_not_hold_up_the_end_of_the_server(s3: S3, tmp_path: Path) -> None:
+    settings = make_settings(tmp_path, blob_url=s3.bucket())
+    upgrade(settings.database_url)
+    files = FileSystem(settings.blob_url)
+
+    def put(number: int) -> None:
+        files.publish(BytesIO(b"garbage"), f"quarantine/00/{number:062x}/20260101T000000.000000Z-{number:032x}")
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(put, range(300)))
+    with running(settings):
+        until(lambda: len(files.sizes("quarantine")) < 300, "the sweep has begun")
+    assert len(files.sizes("quarantine")) > 0

@@ -120,6 +120,42 @@ def test_what_is_referred_to_comes_back_from_the_quarantine(
     assert sweep(9 * DAY) == {}
 
 
+def test_what_sweeps_move_while_it_is_read_is_read_to_its_end(
+    store: Store, blob_url: str, sweep: Callable[..., dict[str, int]]
+) -> None:
+    blobs, data = BlobStore(blob_url), os.urandom(20 * 2**20)  # more than is read ahead
+    digest = blobs.put(data)
+    for late in (False, True):
+        located, begun = blobs.read(digest), blobs.read(digest)
+        start = next(begun)
+        if late:
+            refer(store, digest)
+        assert sweep(1.1 * DAY) == {"returned" if late else "quarantined": 1}
+        assert b"".join(located) == start + b"".join(begun) == data
+
+
+def test_a_sweep_that_is_stopped_ends_before_the_next_file(store: Store, blob_url: str) -> None:
+    blobs, stopping = BlobStore(blob_url), threading.Event()
+    for number in range(5):
+        blobs.put(b"%d" % number)
+    CheckpointStore(blob_url, "ended").write(KEY, b"weights")
+    seen = []
+
+    def clock() -> datetime:  # asked for each blob that is moved, among others
+        seen.append(datetime.now(UTC) + 2 * DAY)
+        if len(seen) == 9:
+            stopping.set()
+        return seen[-1]
+
+    collector = Collector(store, blob_url, AGES, clock=clock, stopping=stopping)
+    stopped = collector.sweep()
+    assert 0 < stopped.quarantined < 5
+    assert stopped.checkpoints == 0
+    stopping.clear()
+    found = collector.sweep()
+    assert (stopped.quarantined + found.quarantined, found.checkpoints) == (5, 1)
+
+
 def test_what_was_quarantined_and_is_put_again_is_written_again(
     store: Store, blob_url: str, sweep: Callable[..., dict[str, int]]
 ) -> None:

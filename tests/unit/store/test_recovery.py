@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -125,7 +126,9 @@ def test_lost_workers_are_found_however_far_apart_the_rounds_are(
     with closing(Store(database_url)) as store:  # on the database's own clock
         job = create(store, graph)
         JobLedger(store).claim(job.id, worker="w", lease_seconds=-1)
-        reaper = Reaper(store, blob_url=tmp_path.as_uri(), lease_seconds=0.2, reap_seconds=reap_seconds)
+        reaper = Reaper(
+            store, blob_url=tmp_path.as_uri(), lease_seconds=0.2, reap_seconds=reap_seconds, stopping=threading.Event()
+        )
         reaper.reap()
         assert read(store, job).state is JobState.RUNNING
         deadline = time.monotonic() + 5
@@ -141,7 +144,7 @@ def test_after_a_leap_of_the_database_s_time_no_worker_is_lost_that_renews_its_l
 ) -> None:
     slept = timedelta()
     with closing(Store(database_url, clock=lambda: datetime.now(UTC) + slept)) as store:
-        reaper = Reaper(store, blob_url=tmp_path.as_uri(), lease_seconds=1, reap_seconds=1)
+        reaper = Reaper(store, blob_url=tmp_path.as_uri(), lease_seconds=1, reap_seconds=1, stopping=threading.Event())
         reaper.reap()
         time.sleep(1)
         ledger, job = JobLedger(store), create(store, graph)

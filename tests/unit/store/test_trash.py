@@ -150,7 +150,7 @@ def test_one_sweep_purges_all_that_is_due(store: Store, graph: LayerGraph, clock
         work.trash.delete(Deletable.JOB, PROJECT, later.id, keep=2 * WEEK)
         work.commit()
     clock.advance(WEEK.total_seconds())
-    Sweeper(store, Settings(data_dir=tmp_path)).sweep()
+    Sweeper(store, Settings(data_dir=tmp_path), threading.Event()).sweep()
     assert listed(store, show_deleted=True)[0] == [later.id]
 
 

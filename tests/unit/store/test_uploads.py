@@ -158,16 +158,13 @@ def test_names_that_could_lead_elsewhere_are_refused(url: str, project: str, dig
         UploadStore(url).committed(project, digest)
 
 
-def test_an_upload_is_forgotten_once_nobody_goes_on_with_it(url: str) -> None:
+def test_an_upload_that_nobody_goes_on_with_is_stale(url: str) -> None:
     uploads = UploadStore(url)
     append(uploads, "p", 0, DATA)
     append(uploads, "q", 0, DATA)
     now = datetime.now(UTC)
-    assert uploads.discard_stale(now - timedelta(minutes=1)) == 0
-    assert uploads.discard_stale(now + timedelta(minutes=1), dry_run=True) == 2
-    assert uploads.committed("p", DIGEST) == len(DATA)
-    assert uploads.discard_stale(now + timedelta(minutes=1)) == 2
-    assert uploads.committed("p", DIGEST) == 0
+    assert uploads.stale(now - timedelta(minutes=1)) == []
+    assert sorted(uploads.stale(now + timedelta(minutes=1))) == [("p", DIGEST), ("q", DIGEST)]
 
 
 def test_a_file_of_somebody_else_takes_no_upload_with_it(tmp_path: Path) -> None:
@@ -181,7 +178,7 @@ def test_a_file_of_somebody_else_takes_no_upload_with_it(tmp_path: Path) -> None
         stray.touch()
         os.utime(stray, (0, 0))
 
-    assert uploads.discard_stale(datetime.now(UTC) - timedelta(days=1)) == 0
-    assert uploads.committed("p", DIGEST) == len(DATA)
-    assert uploads.discard_stale(datetime.now(UTC) + timedelta(days=1)) == 1
+    assert uploads.stale(datetime.now(UTC) - timedelta(days=1)) == []
+    assert uploads.stale(datetime.now(UTC) + timedelta(days=1)) == [("p", DIGEST)]
+    uploads.discard("p", DIGEST)
     assert all(stray.exists() for stray in strays)
