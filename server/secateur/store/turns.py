@@ -23,6 +23,8 @@ from secateur.store.tables import JobRow, TurnRow
 
 _HISTORY: Final = 20
 """Ended jobs whose run times an estimate goes by."""
+_MOST_HELD: Final = 300
+"""Jobs that wait and that others hold at one time: a reaper at most so many, a call of a user one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,9 @@ def take_next(session: Session, now: datetime, needs: Collection[Need], max_runn
     """
     exclude_others(session, "turns")
     running = _running_by_project()
-    job = session.scalars(
-        _in_turn(select(JobRow), running)
+    # Their ids alone: whole rows, sorted by the hundred thousand, would be written to the disk and read again.
+    in_turn = session.scalars(
+        _in_turn(select(JobRow.id), running)
         .where(
             JobRow.state == JobState.QUEUED,
             _needs_one_of(needs),
@@ -60,13 +63,19 @@ def take_next(session: Session, now: datetime, needs: Collection[Need], max_runn
             *(() if max_running is None else (func.coalesce(running.c.jobs, 0) < max_running,)),
         )
         .order_by(JobRow.create_time, JobRow.id)
-        .limit(1)
-        # Whoever else holds the row is cancelling or expiring the job.
-        .with_for_update(of=JobRow, skip_locked=True)
-    ).one_or_none()
-    if job is not None:
-        session.merge(TurnRow(project=job.project, time=now))
-    return job
+        .limit(_MOST_HELD + 1)
+    ).all()
+    for job_id in in_turn:
+        job = session.scalars(
+            select(JobRow)
+            .where(JobRow.id == job_id, JobRow.state == JobState.QUEUED)
+            # Whoever else holds the row is cancelling, expiring or announcing the job.
+            .with_for_update(skip_locked=True)
+        ).one_or_none()
+        if job is not None:
+            session.merge(TurnRow(project=job.project, time=now))
+            return job
+    return None
 
 
 def place_of(session: Session, job: JobRow, now: datetime) -> QueuePlace:

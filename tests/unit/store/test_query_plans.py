@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, select
 
 from secateur.core.cost import cost_of
 from secateur.core.graph import LayerGraph
@@ -19,7 +19,7 @@ from secateur.store import Store
 from secateur.store.creation import NewJob
 from secateur.store.families import Family
 from secateur.store.ledger import JobLedger
-from secateur.store.tables import Base, Deletable
+from secateur.store.tables import Base, Deletable, JobRow
 from tests.support.store import PROJECT, Clock, a_plan, a_report, a_spec, claim, create
 
 TABLE_SCAN = re.compile(rf"SCAN ({'|'.join(Base.metadata.tables)})\b")
@@ -121,3 +121,33 @@ def test_no_table_is_read_as_a_whole(
     with table_scans() as found:
         what(store, graph, clock)
     assert found == []
+
+
+def test_a_claim_sorts_a_long_queue_in_memory_and_passes_over_what_others_hold(postgres_url: str, graph: LayerGraph) -> None:
+    plans: list[str] = []
+
+    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        if statement.startswith("SELECT"):
+            plan = connection.connection.cursor().execute(f"EXPLAIN ANALYZE {statement}", parameters)
+            plans.extend(line for (line,) in plan if "Sort Method" in line)
+
+    with closing(Store(postgres_url)) as store:
+        wanted = [
+            NewJob(PROJECT, spec, work_key=spec.work_key("t")) for seed in range(2_500) for spec in [a_spec(graph, seed=seed)]
+        ]
+        with store.unit_of_work() as work:
+            work.jobs.create_all(wanted)
+            work.commit()
+        with store.unit_of_work() as reaper:
+            oldest = select(JobRow.id).order_by(JobRow.create_time, JobRow.id).limit(301)
+            ids = reaper.session.scalars(oldest).all()
+            reaper.session.execute(select(JobRow.id).where(JobRow.id.in_(ids[:300])).with_for_update())
+            event.listen(Engine, "before_cursor_execute", explain)
+            try:
+                held = JobLedger(store).claim_next(worker="w", lease_seconds=9)
+            finally:
+                event.remove(Engine, "before_cursor_execute", explain)
+        assert held is not None
+        assert held.job_id == ids[300]
+    assert any("top-N" in line for line in plans)
+    assert not any("Disk" in line for line in plans)
