@@ -275,6 +275,12 @@ class FileSystem:
             else:
                 self._fs.rm(self._at(folder), recursive=True)
 
+    def remove_empty(self, folder: str) -> None:
+        """Removes a folder if nothing is in it; in an object store there is none then."""
+        if self._is_local:
+            with suppress(OSError):  # it is not empty, or gone
+                Path(self._at(folder)).rmdir()
+
     def _copy(self, source: BinaryIO, target: BinaryIO) -> None:
         while chunk := source.read(CHUNK_BYTES):
             with self.available():

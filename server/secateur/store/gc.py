@@ -137,11 +137,13 @@ class Collector:
                 found.returned += 1
                 if not dry_run:
                     _unless_gone(self._files.move, blob.path, path_of(blob.digest))
+                    self._quarantine.tidy(blob.digest)
             elif blob.since < before:
                 found.removed += 1
                 found.removed_bytes += blob.size
                 if not dry_run:
                     self._files.delete(blob.path)
+                    self._quarantine.tidy(blob.digest)
 
     def _sweep_blobs(self, shard: str, found: Collected, dry_run: bool) -> None:
         before = self._clock() - self._ages.grace

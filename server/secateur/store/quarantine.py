@@ -55,6 +55,10 @@ class Quarantine:
             if _NAME.fullmatch(name):  # not what a copying tool has yet to finish
                 yield f"{_folder(digest)}/{name}"
 
+    def tidy(self, digest: str) -> None:
+        """Removes what is left of a place that a blob has gone from: every look at all of the quarantine reads it."""
+        self._files.remove_empty(_folder(digest))
+
     def held(self) -> Iterator[Held]:
         """Yields every blob here. What else lies in the folder, left by file systems and their tools, is none of ours."""
         for path, size in self._files.sizes(_ROOT).items():

@@ -120,6 +120,17 @@ def test_what_is_referred_to_comes_back_from_the_quarantine(
     assert sweep(9 * DAY) == {}
 
 
+def test_nothing_stays_in_the_quarantine_of_what_has_left_it(sqlite_url: str, tmp_path: Path) -> None:
+    blobs = BlobStore(tmp_path.as_uri())
+    _, needed = blobs.put(b"garbage"), blobs.put(b"needed")
+    with closing(Store(sqlite_url)) as store:
+        for later in (1.1, 2.2):
+            Collector(store, tmp_path.as_uri(), AGES, clock=lambda: datetime.now(UTC) + later * DAY).sweep()  # noqa: B023
+            left = list((tmp_path / "quarantine").glob("*/*"))
+            assert len(left) == (2 if later == 1.1 else 0)
+            refer(store, needed)
+
+
 def test_what_sweeps_move_while_it_is_read_is_read_to_its_end(
     store: Store, blob_url: str, sweep: Callable[..., dict[str, int]]
 ) -> None:
