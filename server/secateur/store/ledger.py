@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
-from secateur.core.errors import Conflict
+from secateur.core.errors import Conflict, Unavailable
 from secateur.core.jobs import JobStage, JobState
 from secateur.core.reports import Progress, TargetReport
 from secateur.core.routing import Need
@@ -118,15 +118,18 @@ class JobLedger:
     def _give_back_unanswered(self) -> None:
         """Gives back what was claimed although the answer was lost: its lease would have to end, and that counts."""
         while self._unanswered:
-            claim, expires = self._unanswered[-1]
-            with self._store.unit_of_work() as work:
-                job = work.journal.lock(claim.job_id)
-                # The time tells ours from the attempt of another worker, which has the same number if ours came to nothing.
-                ours = JobState.RUNNING, claim.attempt, expires
-                if job is not None and (job.state, job.attempt, job.lease_expires) == ours:
-                    work.journal.give_back(job, "The database's answer to the claim was lost", reason="")
-                    work.commit()
-            self._unanswered.pop()
+            claim, expires = self._unanswered.pop()
+            try:
+                with self._store.unit_of_work() as work:
+                    job = work.journal.lock(claim.job_id)
+                    # The time tells ours from the attempt of another worker, which has the same number if ours came to nothing.
+                    ours = JobState.RUNNING, claim.attempt, expires
+                    if job is not None and (job.state, job.attempt, job.lease_expires) == ours:
+                        work.journal.give_back(job, "The database's answer to the claim was lost", reason="")
+                        work.commit()
+            except Unavailable:
+                self._unanswered.append((claim, expires))
+                raise
 
     def _claim_of(self, work: UnitOfWork, job: JobRow) -> Claim:
         limits = [limit for limit in (job.max_run_seconds, self._max_run_seconds) if limit is not None]
