@@ -159,6 +159,7 @@ def job(message: jobs_pb.Job) -> v.JobSnapshot:
         max_run=message.max_run_time.ToTimedelta() if message.HasField("max_run_time") else None,
         queue_position=message.queue_position,
         estimated_start_time=time_of(message.estimated_start_time),
+        queue=message.queue,
         delete_time=time_of(message.delete_time),
         purge_time=time_of(message.purge_time),
     )

@@ -104,7 +104,7 @@ class JobEvent:
 class JobSnapshot:
     """A job as of one moment. `hybrid` is None unless that is the mode, `search` unless the job searches.
 
-    `queue_position` (1 is next) and `estimated_start_time` are known of a queued job that was read by itself.
+    `queue`, `queue_position` (1 is next) and `estimated_start_time` are known of a queued job that was read by itself.
     """
 
     name: str
@@ -139,6 +139,7 @@ class JobSnapshot:
     max_run: timedelta | None = None
     queue_position: int = 0
     estimated_start_time: datetime | None = None
+    queue: str = ""
     delete_time: datetime | None = None
     purge_time: datetime | None = None
 

@@ -376,6 +376,7 @@ class Job(_message.Message):
     MAX_RUN_TIME_FIELD_NUMBER: _builtins.int
     QUEUE_POSITION_FIELD_NUMBER: _builtins.int
     ESTIMATED_START_TIME_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     DELETE_TIME_FIELD_NUMBER: _builtins.int
     PURGE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -406,6 +407,8 @@ class Job(_message.Message):
     """Output only. Of a queued job as GetJob returns it: its place among those that need the same kind of worker,
     1 for the next. It changes as others come and go.
     """
+    queue: _builtins.str
+    """Output only. Of a queued job as GetJob returns it: the queue that some worker has to take for it to start, `cpu` or `gpu`."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels: at most 64, keys and values of at most 63 characters."""
@@ -500,12 +503,13 @@ class Job(_message.Message):
         max_run_time: _duration_pb2.Duration | None = ...,
         queue_position: _builtins.int = ...,
         estimated_start_time: _timestamp_pb2.Timestamp | None = ...,
+        queue: _builtins.str = ...,
         delete_time: _timestamp_pb2.Timestamp | None = ...,
         purge_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "end_time", b"end_time", "error", b"error", "estimated_start_time", b"estimated_start_time", "max_pending_time", b"max_pending_time", "max_run_time", b"max_run_time", "policy", b"policy", "progress", b"progress", "purge_time", b"purge_time", "recipe", b"recipe", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "attempt", b"attempt", "create_time", b"create_time", "dataset", b"dataset", "delete_time", b"delete_time", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "estimated_start_time", b"estimated_start_time", "etag", b"etag", "labels", b"labels", "last_sequence", b"last_sequence", "max_pending_time", b"max_pending_time", "max_run_time", b"max_run_time", "name", b"name", "policy", b"policy", "priority", b"priority", "progress", b"progress", "purge_time", b"purge_time", "queue_position", b"queue_position", "recipe", b"recipe", "results", b"results", "seed", b"seed", "stage", b"stage", "start_time", b"start_time", "state", b"state", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "attempt", b"attempt", "create_time", b"create_time", "dataset", b"dataset", "delete_time", b"delete_time", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "estimated_start_time", b"estimated_start_time", "etag", b"etag", "labels", b"labels", "last_sequence", b"last_sequence", "max_pending_time", b"max_pending_time", "max_run_time", b"max_run_time", "name", b"name", "policy", b"policy", "priority", b"priority", "progress", b"progress", "purge_time", b"purge_time", "queue", b"queue", "queue_position", b"queue_position", "recipe", b"recipe", "results", b"results", "seed", b"seed", "stage", b"stage", "start_time", b"start_time", "state", b"state", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

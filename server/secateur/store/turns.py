@@ -29,8 +29,12 @@ _MOST_HELD: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class QueuePlace:
-    """Where a job that waits stands: 1 is next. `start_time` is a guess from the latest run times, None without any."""
+    """Where a job that waits stands among those of its `need`: 1 is next.
 
+    `start_time` is a guess from the latest run times, None without any.
+    """
+
+    need: Need
     position: int
     start_time: datetime | None
 
@@ -102,7 +106,7 @@ def place_of(session: Session, job: JobRow, now: datetime) -> QueuePlace:
     # Each turn of the own project comes after one of each that goes before it, and after one fewer of the others.
     others = sum(min(count, own + (index < mine)) for index, (_, count) in enumerate(by_project) if index != mine)
     position = 1 + higher + own + others
-    return QueuePlace(position, _start_time(session, job.need, position, now))
+    return QueuePlace(job.need or Need.CPU, position, _start_time(session, job.need, position, now))
 
 
 def _start_time(session: Session, need: Need | None, position: int, now: datetime) -> datetime | None:

@@ -73,7 +73,16 @@ def test_a_job_is_created_with_everything_filled_in(api: Api) -> None:
     assert seen.queue_position >= 1
     seen.ClearField("queue_position")  # not worth counting for everybody who creates a job
     seen.ClearField("estimated_start_time")
+    seen.ClearField("queue")
     assert seen == job
+
+
+def test_a_job_that_waits_names_the_queue_that_a_worker_has_to_take(api: Api) -> None:
+    assert get(api, api.create_job(recipe=pb.Recipe(name="fast", epochs=1))).queue == "cpu"
+    long = api.create_job(recipe=pb.Recipe(name="fast", epochs=10_000))
+    assert get(api, long).queue == "gpu"
+    api.jobs.CancelJob(pb.CancelJobRequest(name=long.name))
+    assert get(api, long).queue == ""
 
 
 def test_a_job_says_who_goes_first_and_takes_no_longer_than_the_deployment_allows(api: Api, settings: ServerSettings) -> None:

@@ -187,6 +187,14 @@ def test_wrong_usage_is_exit_code_2_and_sends_nothing(remote: Service, arguments
     assert not remote.faults.requests
 
 
+def test_a_job_that_waits_shows_its_place_and_its_queue(remote: Service) -> None:
+    remote.jobs.live = True
+    name = json.loads(run(remote, *SUBMIT, "--no-wait", "--json").stdout)["name"]
+    remote.jobs.jobs[name].MergeFrom(pb.Job(queue_position=2, queue="gpu"))
+    assert "Place 2 in the queue gpu" in run(remote, "jobs", "get", name).stdout
+    assert json.loads(run(remote, "jobs", "get", name, "--json").stdout)["queue"] == "gpu"
+
+
 def test_an_error_of_the_service_is_one_readable_line(remote: Service) -> None:
     remote.faults.fail(
         "CreateJob",

@@ -55,7 +55,8 @@ def render_job(job: JobView, models: Sequence[ModelView]) -> RenderableType:
     if snapshot.queue_position:
         start = snapshot.estimated_start_time
         when = f", starts at about {start.isoformat(' ', 'minutes')}" if start else ""
-        parts.append(Text(f"Place {snapshot.queue_position} in the queue, priority {snapshot.priority}{when}"))
+        queue = f"queue {snapshot.queue}" if snapshot.queue else "queue"  # a server of the release before names none
+        parts.append(Text(f"Place {snapshot.queue_position} in the {queue}, priority {snapshot.priority}{when}"))
     if snapshot.error is not None:
         parts.append(Text(f"{snapshot.error.reason}: {snapshot.error.message}", style="red"))
     by_name = {model.name: model for model in models}

@@ -103,6 +103,7 @@ def job_to_proto(job: JobRecord, *, brief: bool = False, place: QueuePlace | Non
         priority=job_service_pb2.JobPriority.Value(f"JOB_PRIORITY_{job.priority.name}"),
         max_pending_time=_duration(job.max_pending_seconds),
         max_run_time=_duration(job.max_run_seconds),
+        queue=place.need.value if place else "",
         queue_position=place.position if place else 0,
         estimated_start_time=timestamp(place.start_time if place else None),
         delete_time=timestamp(job.deletion.delete_time) if job.deletion else None,
