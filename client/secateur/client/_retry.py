@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Final
 
-from secateur.client.errors import SecateurError, Unavailable, UsageError
+from secateur.client.errors import Cancelled, SecateurError, Unavailable, UsageError
 
 _MAX_SECONDS: Final = 10**9
 """Some thirty years. gRPC lets a call with a much later deadline fail at once."""
@@ -32,9 +32,9 @@ def check_seconds(field: str, value: float, most: float = _MAX_SECONDS, *, or_ze
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Exponential back-off with jitter. Only UNAVAILABLE is tried again: nothing was done, or doing it again is safe.
+    """Exponential back-off with jitter. Only UNAVAILABLE and CANCELLED are tried again: doing it again is safe.
 
-    What creates carries a `request_id`. What deletes or undeletes tells by its second error that the first try has done it.
+    With CANCELLED gRPC ends what a server that stops has not begun, and what takes longer than that server has. What creates carries a `request_id`. What deletes or undeletes tells by its second error that the first try has done it.
 
     Args:
         first_delay: Longest pause after the first failure, in seconds.
@@ -98,7 +98,7 @@ class Attempts:
         Raises:
             SecateurError: `failure` itself, if it is not one to retry or time is up.
         """
-        if not isinstance(failure, Unavailable):
+        if not isinstance(failure, Unavailable | Cancelled):
             raise failure
         now = asyncio.get_running_loop().time()
         if self._give_up is None:

@@ -71,7 +71,7 @@ class DigestMismatch(SecateurError):
 
 
 class Cancelled(SecateurError):
-    """The call was cancelled."""
+    """The server, or a proxy, dropped the call; every pause between tries was spent."""
 
 
 class Unknown(SecateurError):

@@ -105,7 +105,15 @@ def test_one_idempotency_key_per_call_whatever_the_retries(client: Client, remot
     assert uuid.UUID(keys[0]).version == 4
 
 
-def test_only_unavailable_is_retried(client: Client, remote: Service) -> None:
+def test_what_a_server_that_stops_has_dropped_is_asked_again(client: Client, remote: Service) -> None:
+    remote.faults.fail("CreateJob", "CANCELLED", times=2)
+    remote.faults.fail("GetJob", "CANCELLED", times=2)
+    job = client.submit(RESNET, dataset="digits", targets=TARGET)
+    assert client.job(job.name).state == "SUCCEEDED"
+    assert len(remote.faults.requests["CreateJob"]) == len(remote.faults.requests["GetJob"]) == 3
+
+
+def test_what_the_service_refuses_is_not_retried(client: Client, remote: Service) -> None:
     remote.faults.fail(
         "CreateJob", "FAILED_PRECONDITION", reason="BUDGET_INFEASIBLE", message="flash_bytes: 12000 is the least"
     )
