@@ -17,7 +17,6 @@ import typer
 from secateur.core.access import Scope, Token
 from secateur.server import forgetting
 from secateur.store import Store
-from secateur.store.clock import utc_now
 from secateur.store.logs import configure_logs
 from secateur.store.records import AuditRecord, TokenRecord
 from secateur.store.settings import LONGEST_DAYS, Settings
@@ -79,7 +78,7 @@ def create_token(
         raise typer.BadParameter(f"A title has at most 63 characters. Received: {len(title)}")
     token = Token.generate()
     with _store() as store, store.unit_of_work() as work:
-        expire_time = utc_now() + expires_in if expires_in is not None else None
+        expire_time = work.now() + expires_in if expires_in is not None else None
         work.tokens.create(token, scope=scope, project=project, title=title, expire_time=expire_time)
         work.commit()
     typer.echo(token.text)
@@ -90,8 +89,7 @@ def create_token(
 def list_tokens(project: Project = None, as_json: Json = False) -> None:
     """Lists tokens, oldest first."""
     with _store() as store, store.snapshot() as work:
-        found = work.tokens.list(project)
-    now = utc_now()
+        found, now = work.tokens.list(project), work.now()
     _show((_token_row(record, now) for record in found), as_json=as_json)
 
 
@@ -119,7 +117,7 @@ def list_audit(
 ) -> None:
     """Lists what was changed, newest first."""
     with _store() as store, store.snapshot() as work:
-        start = utc_now() - since if since is not None else None
+        start = work.now() - since if since is not None else None
         found = work.audit.list(project=project, token=token, since=start, limit=limit)
     _show(map(_audit_row, found), as_json=as_json)
 
@@ -130,7 +128,7 @@ def prune_audit(
 ) -> None:
     """Deletes old records."""
     with _store() as store:
-        deleted = forgetting.prune_audit(store, utc_now() - older_than)
+        deleted = forgetting.prune_audit(store, older_than)
     typer.echo(f"{deleted} records are deleted.", err=True)
 
 

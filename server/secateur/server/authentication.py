@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, TypeAlias
 
 from secateur.core.access import ANYBODY, Principal, Token
 from secateur.core.errors import Unauthenticated
 from secateur.server.threads import Threads
 from secateur.store import Store
-from secateur.store.clock import utc_now
 from secateur.store.records import TokenRecord
 
 AUTHORIZATION: Final = "authorization"
@@ -36,10 +34,18 @@ async def as_anybody(metadata: Metadata) -> Principal:  # noqa: ARG001 - takes t
 
 
 @dataclass(frozen=True, slots=True)
+class _Known:
+    """A token, and when it ends by this process's `monotonic`: the machine's clock may be wrong. None for never."""
+
+    record: TokenRecord
+    ends_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Read:
     """What is being read, or was read, of one token, and until when that may be relied on."""
 
-    record: asyncio.Future[TokenRecord | None]
+    known: asyncio.Future[_Known | None]
     stale_at: float
 
 
@@ -53,16 +59,12 @@ class Authenticator:
         store: Where tokens are.
         threads: Where the store is read.
         cache_seconds: How long what was read is relied on.
-        clock: Returns the current time, aware.
     """
 
-    def __init__(
-        self, store: Store, threads: Threads, *, cache_seconds: float, clock: Callable[[], datetime] = utc_now
-    ) -> None:
+    def __init__(self, store: Store, threads: Threads, *, cache_seconds: float) -> None:
         self._store = store
         self._threads = threads
         self._cache_seconds = cache_seconds
-        self._clock = clock
         self._cache: OrderedDict[str, _Read] = OrderedDict()
 
     async def __call__(self, metadata: Metadata) -> Principal:
@@ -74,17 +76,17 @@ class Authenticator:
             Unavailable: DATABASE_UNAVAILABLE.
         """
         token = _token_in(metadata)
-        record = await self._record(token.id)
-        if not token.matches(record.digest if record is not None else None) or record is None:
+        known = await self._known(token.id)
+        if not token.matches(known.record.digest if known is not None else None) or known is None:
             raise Unauthenticated("TOKEN_INVALID", "This token is not known here; check that it is whole and for this server")
         # Only who has the secret learns more.
-        if record.revoke_time is not None:
+        if known.record.revoke_time is not None:
             raise Unauthenticated("TOKEN_REVOKED", "This token was revoked; ask your operator for a new one")
-        if record.expire_time is not None and record.expire_time <= self._clock():
+        if known.ends_at is not None and known.ends_at <= time.monotonic():
             raise Unauthenticated("TOKEN_EXPIRED", "This token has expired; ask your operator for a new one")
-        return record.principal
+        return known.record.principal
 
-    async def _record(self, token_id: str) -> TokenRecord | None:
+    async def _known(self, token_id: str) -> _Known | None:
         read = self._cache.get(token_id)
         if read is None or read.stale_at <= time.monotonic():
             # One query for all calls that wait for it; it goes on when the call that began it is cancelled.
@@ -94,15 +96,20 @@ class Authenticator:
             if len(self._cache) > MAX_CACHED:
                 self._cache.popitem(last=False)
         try:
-            return await asyncio.shield(read.record)
+            return await asyncio.shield(read.known)
         except Exception:
             if self._cache.get(token_id) is read:
                 del self._cache[token_id]
             raise
 
-    def _find(self, token_id: str) -> TokenRecord | None:
+    def _find(self, token_id: str) -> _Known | None:
         with self._store.snapshot() as work:
-            return work.tokens.find(token_id)
+            record = work.tokens.find(token_id)
+            if record is None:
+                return None
+            if record.expire_time is None:
+                return _Known(record, None)
+            return _Known(record, time.monotonic() + (record.expire_time - work.now()).total_seconds())
 
 
 def _token_in(metadata: Metadata) -> Token:

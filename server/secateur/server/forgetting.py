@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from secateur.store import Store
-from secateur.store.clock import utc_now
 from secateur.store.unit_of_work import UnitOfWork
 
 FORGET_SECONDS: Final = 600.0
@@ -33,15 +32,14 @@ class Forgetter:
 
     def forget(self) -> None:
         """Forgets what is older than it has to be."""
-        now = utc_now()
-        _in_batches(self._store, lambda work: work.requests.forget(now - self._request_ids, _BATCH))
+        _in_batches(self._store, lambda work: work.requests.forget(work.now() - self._request_ids, _BATCH))
         if self._audit is not None:
-            prune_audit(self._store, now - self._audit)
+            prune_audit(self._store, self._audit)
 
 
-def prune_audit(store: Store, before: datetime) -> int:
-    """Deletes the audit records from before a time, and returns how many there were."""
-    return _in_batches(store, lambda work: work.audit.prune(before, _BATCH))
+def prune_audit(store: Store, older_than: timedelta) -> int:
+    """Deletes the audit records of an age, and returns how many there were."""
+    return _in_batches(store, lambda work: work.audit.prune(work.now() - older_than, _BATCH))
 
 
 def _in_batches(store: Store, forget: Callable[[UnitOfWork], int]) -> int:

@@ -51,10 +51,11 @@ class Snapshot:
         quotas: What projects may take.
         references: What is referred to in the blob store.
         trash: What was deleted.
+        now: Returns the current time. The machine's own may be wrong.
     """
 
     def __init__(self, session: Session, instead: Callable[[], datetime] | None, quotas: Quotas) -> None:
-        clock = DatabaseClock(session, instead)
+        self.now = clock = DatabaseClock(session, instead)
         self.architectures = ArchitectureRepository(session, clock)
         self.quotas = QuotaRepository(session, clock, quotas)
         self.families = FamilyRepository(session)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import grpc
 import pytest
+import time_machine
 from google.protobuf.descriptor import MethodDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -156,6 +157,24 @@ def test_an_expired_token_is_good_until_then(guarded: grpc.Channel, store: Store
     # Only who has the secret is told that it has expired.
     assert reasons[:2] == ["TOKEN_EXPIRED", "TOKEN_INVALID"]
     assert not reasons[2].startswith("TOKEN_")
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_a_token_ends_when_it_should_whatever_the_clock_of_the_server_says(
+    guarded: grpc.Channel, store: Store, hours: int
+) -> None:
+    method, now = SHAPES[0], datetime.now(UTC)
+    ended, good = (issue(store, Scope.ADMIN, None, expire_time=now + timedelta(hours=left)) for left in (-1, 1))
+
+    timeout = 10 - min(0, hours) * 3_600  # gRPC counts it from the wrong time too
+    with time_machine.travel(now + timedelta(hours=hours), tick=True):
+        reasons = [
+            refusal(partial(call, authorized(guarded, token), method, request_of(method), timeout=timeout)).reason
+            for token in (ended, good)
+        ]
+
+    assert reasons[0] == "TOKEN_EXPIRED"
+    assert not reasons[1].startswith("TOKEN_")
 
 
 def test_a_revoked_token_ends_within_the_seconds_that_the_settings_name(guarded: grpc.Channel, store: Store) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import time_machine
 from typer.testing import CliRunner, Result
 
 from secateur.core.access import Scope, Token
@@ -74,6 +75,16 @@ def test_a_token_that_is_made_is_good_until_it_is_revoked(guarded: grpc.Channel,
     assert refusal(lambda: api.jobs.ListJobs(request)).reason == "TOKEN_REVOKED"
     assert token.secret not in run("tokens", "list").output
     assert f"{token.id}  operator  {project}  revoked" in run("tokens", "list").stdout
+
+
+def test_what_the_clock_of_the_operator_says_does_not_matter(guarded: grpc.Channel, project: str) -> None:
+    with time_machine.travel(datetime.now(UTC) - timedelta(hours=2), tick=True):
+        made = run("tokens", "create", "--project", project, "--scope", "operator", "--expires-in", "1h")
+        assert "  good  " in run("tokens", "list", "--project", project).stdout
+    token = Token.parse(made.stdout.strip())
+    assert token is not None
+    api = Api(authorized(guarded, token), project)
+    api.jobs.ListJobs(jobs.ListJobsRequest(parent=api.parent))
 
 
 def test_an_admin_may_be_for_all_projects(guarded: grpc.Channel, project: str) -> None:

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import grpc
 import pytest
+import time_machine
 from sqlalchemy import update
 
 from secateur.core.datasets import DatasetName
@@ -146,6 +147,17 @@ class TestMemory:
         resolver.refresh()
         assert resolver.recall("family", (None, 100_000)) is None
         assert ask() == 3
+
+    def test_a_change_is_found_whatever_the_clock_of_the_server_says(
+        self, api: Api, store: Store, blobs: BlobStore, resolver: Resolver[int], ask: Callable[..., int]
+    ) -> None:
+        with time_machine.travel(utc_now() + timedelta(hours=1), tick=True):
+            ask()
+            resolver.refresh()
+            assert resolver.recall("family", (None, 100_000)) == 1
+            train(store, blobs, api.create_job(seed=1), flash_bytes=60_000)
+            resolver.refresh()
+            assert resolver.recall("family", (None, 100_000)) is None
 
     def test_what_does_not_change_is_recalled_for_ever(
         self, resolver: Resolver[int], ask: Callable[..., int], seconds: list[float]

@@ -9,7 +9,6 @@ import pytest
 
 from secateur.server.forgetting import Forgetter, prune_audit
 from secateur.store import Store
-from secateur.store.clock import utc_now
 from secateur.store.records import AuditRecord
 from tests.support.store import Clock
 
@@ -56,13 +55,16 @@ def test_pruning_takes_what_is_older_and_nothing_else(store: Store, clock: Clock
         work.audit.add([*old, new])
         assert work.audit.prune(new.time, 1) == 1
         work.commit()
-    assert prune_audit(store, new.time) == 1_199
+    clock.now = new.time + timedelta(hours=2)
+    assert prune_audit(store, timedelta(hours=2)) == 1_199
     assert listed(store) == [new]
 
 
 @pytest.mark.parametrize(("keep", "left"), [(timedelta(days=2), [1]), (None, [1, 3])])
-def test_a_server_forgets_what_is_older_than_its_setting(store: Store, keep: timedelta | None, left: list[int]) -> None:
-    ages = {days: AuditRecord(utc_now() - timedelta(days=days), "t1", "one", "m", "r", "OK", str(days)) for days in (3, 1)}
+def test_a_server_forgets_what_is_older_than_its_setting_by_the_clock_of_the_database(
+    store: Store, clock: Clock, keep: timedelta | None, left: list[int]
+) -> None:
+    ages = {days: record(clock, time=clock.now - timedelta(days=days), request_id=str(days)) for days in (3, 1)}
     with store.unit_of_work() as work:
         work.audit.add(ages.values())
         work.commit()

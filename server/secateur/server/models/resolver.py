@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from threading import Lock
 from typing import Final, Generic, TypeVar
 
@@ -55,7 +55,7 @@ MAX_PROFILES: Final = 32
 """Device profiles per family whose predicted latencies are kept."""
 
 _OVERLAP: Final = timedelta(seconds=120)
-"""How far back `refresh` looks: further than clocks differ and transactions last."""
+"""How far back `refresh` looks: further than transactions last."""
 
 _RAM_MEASUREMENTS: Final = {Runtime.TFLM: ARENA_BYTES, Runtime.LITERT: PROCESS_PEAK_BYTES}
 """Which measurement tells the RAM that a model takes, by what runs it."""
@@ -182,7 +182,7 @@ class Resolver(Generic[AnswerT]):
             names = [shelved.version[0] for shelved in self._shelved.values()]
         check_all = started - self._checked >= CHECK_SECONDS
         with self._store.snapshot() as work:
-            versions = work.families.changed_since(datetime.now(UTC) - _OVERLAP)
+            versions = work.families.changed_since(work.now() - _OVERLAP)
             if check_all:
                 versions |= work.families.versions(names)
         with self._lock:
