@@ -80,7 +80,7 @@ class Reaper:
         for job_id in reaped.expired:
             _log.warning("a job took too long", job=job_id)
         for job_id in reaped.resent:
-            _log.warning("a queue message was lost; sending it again", job=job_id)
+            _log.warning("no worker has taken a job; sending its queue message again", job=job_id)
         self._ended.extend(job_id for job_id, state in reaped.ended.items() if state.is_terminal)
         self._ended.extend(reaped.expired)
 

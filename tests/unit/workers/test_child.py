@@ -160,6 +160,19 @@ def test_a_child_that_is_not_forked_ends_even_while_it_loads(end: str) -> None:
     assert said == b""
 
 
+def test_a_machine_that_fails_says_what_it_lacks_and_not_where(fork: Callable[[], Child], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    spec = replace(quick_job(BUDGET), dataset=_uploaded_digits(tmp_path))
+    folders = Folders(cache=tmp_path / "file" / "cache")
+    child = fork()
+    child.send(encode(Job.of("job1", spec, small_network(), tmp_path.as_uri(), folders=folders)))
+    told = child.receive_rest()[-1]
+    assert isinstance(told, Failed)
+    assert (told.reason, told.transient) == ("RESOURCES_MISSING", True)
+    assert told.message.endswith("Received: Not a directory")
+    assert str(tmp_path) not in told.message
+
+
 def test_what_the_caller_did_wrong_is_told_from_a_defect(fork: Callable[[], Child], tmp_path: Path) -> None:
     graph = zoo.build("resnet20", (32, 32, 3), 10)
     misfit, defect = fork(), fork()

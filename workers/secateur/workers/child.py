@@ -75,7 +75,8 @@ def _serve(line: bytes, send: Callable[[Message], None], run_target: RunTarget) 
         return Failed(error.reason, error.message, internal=False, transient=isinstance(error, Unavailable))
     except (OSError, MemoryError) as error:
         _log.exception("The machine or its storage failed")
-        message = f"The worker's machine or its storage failed; its log says how. Received: {type(error).__name__}"
+        what = getattr(error, "strerror", None) or type(error).__name__  # "No space left on device", without the path
+        message = f"The worker's machine or its storage failed; its log says how. Received: {what}"
         return Failed(RESOURCES_MISSING, message, internal=True, transient=True)
     except Exception:
         _log.exception("The job failed")
