@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
-from secateur.client.errors import UsageError
+from secateur.client.errors import PermissionDenied, UsageError
 
 
 def checked(text: str, field: str = "name") -> str:
@@ -45,11 +45,16 @@ class ShortNames:
 
         Raises:
             UsageError: If it is no text that can be sent.
-            SecateurError: If the service fails for good.
+            PermissionDenied: If the token may not read which ones are built in.
+            SecateurError: If the service fails for good in any other way.
         """
         if not checked(name) or "/" in name:
             return name
         built_in = f"{self._collection}/{name}"
         if built_in not in self._built_in:
-            self._built_in = frozenset([each async for each in self._read()])
+            try:
+                self._built_in = frozenset([each async for each in self._read()])
+            except PermissionDenied as error:
+                message = f"A device names things in full: {built_in} or {self._parent}/{built_in}. Received: {name}"
+                raise PermissionDenied(error.reason, message, code=error.code) from None
         return built_in if built_in in self._built_in else f"{self._parent}/{built_in}"

@@ -10,7 +10,7 @@ from grpc_status import rpc_status
 from secateur.client.errors import CODES, INFEASIBLE_REASONS, Infeasible, SecateurError, Unavailable, Unknown
 
 
-def error_of(error: grpc.aio.AioRpcError, address: str) -> SecateurError:
+def error_of(error: grpc.aio.AioRpcError, address: str, *, encrypted: bool) -> SecateurError:
     """Returns the exception that stands for a failed call.
 
     Reason and metadata come from `google.rpc.ErrorInfo`, the field from `google.rpc.BadRequest` or the metadata. When to
@@ -20,6 +20,7 @@ def error_of(error: grpc.aio.AioRpcError, address: str) -> SecateurError:
     Args:
         error: What gRPC raised.
         address: Where the call went, for the message.
+        encrypted: Whether it went over TLS, for the message.
     """
     code = error.code().name
     reason, field, metadata = code, "", {}
@@ -34,7 +35,8 @@ def error_of(error: grpc.aio.AioRpcError, address: str) -> SecateurError:
     kind = Infeasible if code == "FAILED_PRECONDITION" and reason in INFEASIBLE_REASONS else CODES.get(code, Unknown)
     message = error.details() or "The server gave no message"
     if kind is Unavailable and reason == code:  # nobody who knows Secateur has answered
-        message = f"Cannot reach the server at {address}; is it running? Set SECATEUR_ADDRESS or the address. Cause: {message}"
+        how = "over TLS; is it running, and does it speak TLS" if encrypted else "in plain text; is it running, and without TLS"
+        message = f"Cannot reach the server at {address} {how}? Set SECATEUR_ADDRESS or the address. Cause: {message}"
     return kind(reason, message, field=field or metadata.get("field", ""), metadata=metadata, code=code)
 
 

@@ -278,7 +278,7 @@ class Transport:
 
     def failure(self, error: grpc.aio.AioRpcError) -> SecateurError:
         """Returns the exception for a failed try, and notes whether the server was there to fail it."""
-        failure = error_of(error, self.address)
+        failure = error_of(error, self.address, encrypted=self._connection.tls is not None)
         self._answered |= not isinstance(failure, Unavailable) or failure.reason != failure.code
         _log.debug("call to %s failed: %s", self.address, failure)
         return failure

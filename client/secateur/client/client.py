@@ -119,7 +119,7 @@ class Client(Facade[aio.Client]):
 
     Args:
         address: Server, `host:port`. None for the environment variable SECATEUR_ADDRESS, or else 127.0.0.1:50551.
-        project: Project id.
+        project: Project id. None for the environment variable SECATEUR_PROJECT, or else "default".
         token: API token. None for the environment variable SECATEUR_TOKEN, or else none.
         tls: How to encrypt. None for what SECATEUR_CA_FILE, SECATEUR_CLIENT_CERTIFICATE_FILE and SECATEUR_CLIENT_KEY_FILE
             say, or else TLS with well-known authorities for every address that is not of this machine.
@@ -134,7 +134,7 @@ class Client(Facade[aio.Client]):
     def __init__(
         self,
         address: str | None = None,
-        project: str = "default",
+        project: str | None = None,
         *,
         token: str | None = None,
         tls: Tls | None = None,

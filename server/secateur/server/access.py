@@ -134,7 +134,9 @@ class Access:
 def _not_found(name: str, project: str, place: str) -> NotFound:
     collection, _, identifier = place.partition("/")
     if collection not in _MISSING:
-        return NotFound("PROJECT_NOT_FOUND", f"There is no such project. Received: {name}", field="parent")
+        return NotFound(
+            "PROJECT_NOT_FOUND", f"There is no such project, or this token is for another. Received: {name}", field="parent"
+        )
     reason, noun, field = _MISSING[collection]
     return NotFound(
         reason, f"There is no such {noun} in project {project}. Received: {identifier.partition('/')[0]}", field=field

@@ -95,11 +95,12 @@ def list_tokens(project: Project = None, as_json: Json = False) -> None:
 
 @tokens.command("revoke")
 def revoke_token(
-    token_id: Annotated[str, typer.Argument(help="Id of the token: the part between sct_ and the secret.")],
+    token_id: Annotated[str, typer.Argument(help="Id of the token, the part between sct_ and the secret; or all of it.")],
 ) -> None:
     """Ends a token. Servers notice within SECATEUR_TOKEN_CACHE_SECONDS."""
+    whole = Token.parse(token_id)
     with _store() as store, store.unit_of_work() as work:
-        record = work.tokens.revoke(token_id)
+        record = work.tokens.revoke(whole.id if whole else token_id)
         work.commit()
     typer.echo(f"Token {record.id} is revoked.", err=True)
 

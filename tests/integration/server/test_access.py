@@ -354,7 +354,11 @@ def test_a_token_for_all_projects_sees_each_and_one_for_a_project_only_that(
     request = models.ListModelsRequest(parent=theirs.api.parent)
     assert len(theirs.api.models.ListModels(request).models) == 1
     bound = Api(authorized(guarded, issue(store, Scope.ADMIN, "default")), "default")
-    assert refusal(lambda: bound.models.ListModels(request)).reason == "PROJECT_NOT_FOUND"
+    found = refusal(lambda: bound.models.ListModels(request))
+    assert (found.reason, found.message) == (
+        "PROJECT_NOT_FOUND",
+        f"There is no such project, or this token is for another. Received: {theirs.api.parent}",
+    )
 
 
 def test_a_device_gets_the_models_of_its_project(theirs: Theirs, guarded: grpc.Channel, store: Store) -> None:
@@ -380,7 +384,7 @@ def test_a_device_with_the_sdk_needs_nothing_but_names_in_full(
         resolved = client.resolve(architecture, DATASET, budget=Budget(macs="1G"))
         (path,) = resolved.model.download(tmp_path, formats=[resolved.artifact.format])
         assert hashlib.sha256(path.read_bytes()).hexdigest() == resolved.artifact.sha256
-        with pytest.raises(PermissionDenied):
+        with pytest.raises(PermissionDenied, match=rf"in full: {DATASET} or projects/.*/{DATASET}\. Received: digits$"):
             client.resolve(architecture, "digits", budget=Budget(macs="1G"))
 
 

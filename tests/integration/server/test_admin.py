@@ -77,6 +77,14 @@ def test_a_token_that_is_made_is_good_until_it_is_revoked(guarded: grpc.Channel,
     assert f"{token.id}  operator  {project}  revoked" in run("tokens", "list").stdout
 
 
+def test_a_token_that_is_given_whole_is_revoked_and_not_repeated(project: str) -> None:
+    token = run("tokens", "create", "--project", project, "--scope", "device").stdout.strip()
+    revoked = run("tokens", "revoke", token)
+    assert (revoked.exit_code, revoked.stdout) == (0, "")
+    assert token.rpartition("_")[2] not in revoked.stderr
+    assert "  revoked  " in run("tokens", "list", "--project", project).stdout
+
+
 def test_what_the_clock_of_the_operator_says_does_not_matter(guarded: grpc.Channel, project: str) -> None:
     with time_machine.travel(datetime.now(UTC) - timedelta(hours=2), tick=True):
         made = run("tokens", "create", "--project", project, "--scope", "operator", "--expires-in", "1h")

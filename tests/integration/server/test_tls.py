@@ -126,7 +126,7 @@ def test_a_name_that_the_certificate_does_not_have_is_not_believed(address: str,
 
 
 def test_plain_text_does_not_get_through(address: str, token: str) -> None:
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="in plain text; is it running, and without TLS"):
         profiles(address, token=token)
 
 

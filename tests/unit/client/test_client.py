@@ -290,6 +290,13 @@ def test_the_address_is_the_argument_or_the_environment_or_the_default(monkeypat
     assert Client("10.0.0.2:2").address == "10.0.0.2:2"
 
 
+def test_the_project_is_the_argument_or_the_environment_or_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SECATEUR_PROJECT", raising=False)
+    assert Client().project == "default"
+    monkeypatch.setenv("SECATEUR_PROJECT", "plant-7")
+    assert (Client().project, Client(project="plant-8").project) == ("plant-7", "plant-8")
+
+
 def test_a_closed_client_says_so(remote: Service) -> None:
     client = Client(remote.address)
     list(client.jobs())

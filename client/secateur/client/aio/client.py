@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import timedelta
@@ -36,7 +37,7 @@ class Client(Trash):
 
     Args:
         address: Server, `host:port`. None for the environment variable SECATEUR_ADDRESS, or else 127.0.0.1:50551.
-        project: Project id.
+        project: Project id. None for the environment variable SECATEUR_PROJECT, or else "default".
         token: API token. None for the environment variable SECATEUR_TOKEN, or else none.
         tls: How to encrypt. None for what SECATEUR_CA_FILE, SECATEUR_CLIENT_CERTIFICATE_FILE and SECATEUR_CLIENT_KEY_FILE
             say, or else TLS with well-known authorities for every address that is not of this machine.
@@ -52,7 +53,7 @@ class Client(Trash):
     def __init__(
         self,
         address: str | None = None,
-        project: str = "default",
+        project: str | None = None,
         *,
         token: str | None = None,
         tls: Tls | None = None,
@@ -61,6 +62,8 @@ class Client(Trash):
         retry: Retry | None = None,
     ) -> None:
         connection = Connection.of(address, token, tls, insecure)
+        if project is None:
+            project = os.environ.get("SECATEUR_PROJECT") or "default"
         super().__init__(
             Transport(connection, timeout, retry or Retry()), _requests.in_collection(checked(project, "project"), "projects")
         )

@@ -34,7 +34,7 @@ class Session:
 
     Args:
         address: Server; None for the SDK's own rule.
-        project: Project id.
+        project: Project id; None for the SDK's own rule.
         token: API token; None for the SDK's own rule.
         tls: How to encrypt; None for the SDK's own rule.
         insecure: Whether plain text may go to any address; None for the SDK's own rule.
@@ -42,7 +42,7 @@ class Session:
     """
 
     address: str | None
-    project: str
+    project: str | None
     token: str | None = field(default=None, repr=False)
     tls: Tls | None = None
     insecure: bool | None = None
@@ -116,7 +116,9 @@ def root(
         str | None,
         typer.Option(help="Server, host:port. Default: $SECATEUR_ADDRESS, or else 127.0.0.1:50551.", show_default=False),
     ] = None,
-    project: Annotated[str, typer.Option(help="Project id.")] = "default",
+    project: Annotated[
+        str | None, typer.Option(help="Project id. Default: $SECATEUR_PROJECT, or else default.", show_default=False)
+    ] = None,
     token_file: Annotated[
         Path | None, _file("API token. Default: $SECATEUR_TOKEN, which unlike an option no other user sees.")
     ] = None,
