@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from secateur.server.settings import ServerSettings
 from secateur.store import Store
 from secateur.store.startup import StartError
 from tests.support.access import issue
-from tests.support.server import running
+from tests.support.server import running, server_process
 
 ONCE = Retry(first_contact=0.0, total=0.0)
 """Does not try again what fails."""
@@ -128,6 +129,18 @@ def test_a_name_that_the_certificate_does_not_have_is_not_believed(address: str,
 def test_plain_text_does_not_get_through(address: str, token: str) -> None:
     with pytest.raises(Unavailable, match="in plain text; is it running, and without TLS"):
         profiles(address, token=token)
+
+
+def test_who_does_not_speak_tls_leaves_nothing_in_the_log_that_is_no_json(settings: ServerSettings, files: Files) -> None:
+    tls = {"tls_certificate_file": files.certificate, "tls_key_file": files.key, "authentication": "tokens"}
+    with server_process(data_dir=settings.data_dir, listen_address="127.0.0.1:0", **tls) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        with pytest.raises(Unavailable):
+            profiles(json.loads(first)["address"])
+        process.terminate()
+        lines = [first, *process.stderr]
+    assert [line for line in lines if not line.startswith("{")] == []
 
 
 def test_a_client_with_a_certificate_is_let_in_where_one_is_asked_for(mutual: str, files: Files, token: str) -> None:
