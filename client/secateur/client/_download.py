@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import urllib.request
+from collections.abc import Iterator
 from contextlib import aclosing
 from http.client import HTTPException
 from pathlib import Path
@@ -93,20 +94,31 @@ async def _receive(transport: Transport, artifact: Artifact, file: BinaryIO) -> 
 
 
 def _fetch(url: str, artifact: Artifact, file: BinaryIO) -> bool:
-    """Writes what is at a URL to `file`, and returns whether it is the artifact; if not, the file is empty again."""
-    digest, size = hashlib.sha256(), 0
-    if not url.startswith(("https://", "http://")):
-        return False
-    try:
-        with urllib.request.urlopen(url, timeout=_URL_TIMEOUT_S) as response:  # noqa: S310 -- see above
-            while size <= artifact.size_bytes and (chunk := response.read(_CHUNK_BYTES)):
-                digest.update(chunk)
-                size += len(chunk)
-                file.write(chunk)
-    except (OSError, HTTPException) as error:
-        _log.info("%s cannot be read at its URL, so the service sends it: %s", artifact.name, error)
+    """Writes what is at a URL to `file`, and returns whether it is the artifact; if not, the file is empty again.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    digest = hashlib.sha256()
+    for chunk in _read(url, artifact):
+        digest.update(chunk)
+        file.write(chunk)
     if digest.hexdigest() == artifact.sha256:
         return True
     file.seek(0)
     file.truncate()
     return False
+
+
+def _read(url: str, artifact: Artifact) -> Iterator[bytes]:
+    """Yields what is at a URL, as far as it can be read and may be the artifact."""
+    if not url.startswith(("https://", "http://")):
+        return
+    size = 0
+    try:
+        with urllib.request.urlopen(url, timeout=_URL_TIMEOUT_S) as response:  # noqa: S310 -- see above
+            while size <= artifact.size_bytes and (chunk := response.read(_CHUNK_BYTES)):
+                size += len(chunk)
+                yield chunk
+    except (OSError, HTTPException) as error:
+        _log.info("%s cannot be read at its URL, so the service sends it: %s", artifact.name, error)

@@ -132,8 +132,12 @@ def test_plain_text_does_not_get_through(address: str, token: str) -> None:
 
 
 def test_who_does_not_speak_tls_leaves_nothing_in_the_log_that_is_no_json(settings: ServerSettings, files: Files) -> None:
-    tls = {"tls_certificate_file": files.certificate, "tls_key_file": files.key, "authentication": "tokens"}
-    with server_process(data_dir=settings.data_dir, listen_address="127.0.0.1:0", **tls) as process:
+    with server_process(
+        data_dir=settings.data_dir,
+        listen_address="127.0.0.1:0",
+        tls_certificate_file=files.certificate,
+        tls_key_file=files.key,
+    ) as process:
         assert process.stderr is not None
         first = process.stderr.readline()
         with pytest.raises(Unavailable):

@@ -171,10 +171,15 @@ def test_a_folder_in_the_place_of_a_file_is_refused(client: Client, tmp_path: Pa
     assert (tmp_path / name).is_dir()
 
 
-def test_a_full_disk_is_no_wrong_usage_and_leaves_no_file(remote: Service, tmp_path: Path) -> None:
-    # A limit on the size of a file stands for a full disk: writing fails in the middle.
-    limited = ["bash", "-c", 'ulimit -f 8; exec "$@"', "-", sys.executable, "-m", "secateur.client.cli"]
-    download = ["--address", remote.address, "models", "download", "aa01", str(tmp_path)]
+@pytest.mark.parametrize("at_url", [False, True])
+def test_a_full_disk_is_no_wrong_usage_and_leaves_no_file(
+    remote: Service, tmp_path: Path, http: Callable[[int, bytes], str], at_url: bool
+) -> None:
+    if at_url:
+        remote.models.urls["litert-int8"] = http(200, CONTENT["litert-int8"])
+    # A limit on the size of a file stands for a full disk: writing fails in the middle; of the bytecode too, hence the -B.
+    limited = ["bash", "-c", 'ulimit -f 8; exec "$@"', "-", sys.executable, "-B", "-m", "secateur.client.cli"]
+    download = ["--address", remote.address, "models", "download", "aa01", str(tmp_path), "--format", "litert-int8"]
     result = subprocess.run([*limited, *download], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("error: WRITE_FAILED: Writing failed, and nothing was kept: File too large. Received: ")
