@@ -162,6 +162,15 @@ def test_a_layer_that_is_not_on_the_list_is_refused_by_name(api: Api, layer: dic
     assert any("evil" in field for field in found.fields)
 
 
+def test_a_layer_that_no_file_for_devices_can_hold_is_refused_by_name(api: Api) -> None:
+    found = refused(
+        api, *messages(api, sequential(CONV, keras_layer("Activation", "smooth", activation="gelu"), POOL, LOGITS).encode())
+    )
+
+    assert (found.reason, found.fields) == ("LAYER_UNSUPPORTED", ["smooth"])
+    assert "silu" in found.message
+
+
 def test_a_network_with_nothing_to_prune_is_refused(api: Api) -> None:
     found = refused(api, *messages(api, sequential(POOL, LOGITS).encode()))
 

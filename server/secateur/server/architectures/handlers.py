@@ -9,7 +9,15 @@ from typing import Final
 
 from secateur.core.cost import LayerCost, LayerShare, cost_of, layer_costs, shares
 from secateur.core.errors import InvalidArgument
-from secateur.core.graph import ChannelGroup, LayerGraph, channel_groups, check_prunable, read_keras_json, zoo
+from secateur.core.graph import (
+    ChannelGroup,
+    LayerGraph,
+    channel_groups,
+    check_convertible,
+    check_prunable,
+    read_keras_json,
+    zoo,
+)
 from secateur.server.fields import under
 from secateur.store import Store
 from secateur.store.records import ArchitectureRecord, Page
@@ -132,6 +140,7 @@ def add_architecture(upload: Upload, data: bytes, *, store: Store) -> Architectu
             work.commit()
     graph = _read(upload.source, data)
     check_prunable(graph)
+    check_convertible(graph)
     with store.unit_of_work() as work:
         name = upload.display_name or graph.name[:_MAX_DISPLAY_NAME]
         record = work.architectures.put(upload.project, graph, cost_of(graph), display_name=name)

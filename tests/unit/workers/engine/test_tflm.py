@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from secateur.core.graph import LayerGraph, with_widths
+from secateur.core.errors import InvalidArgument
+from secateur.core.graph import LayerGraph, check_convertible, with_widths
+from secateur.core.graph.arguments import ACTIVATIONS
+from secateur.core.graph.assembly import Builder
 from secateur.workers.engine.build import build_model
 from secateur.workers.engine.datasets import Data
 from secateur.workers.engine.export import export_untrained
@@ -44,3 +48,25 @@ def test_a_narrower_network_needs_less(graph: LayerGraph, data: Data, trained: T
     assert (
         measure_arena(export_untrained(build_model(narrow), data.train.images)).smallest < measure_arena(trained.int8).smallest
     )
+
+
+def activated(*names: str) -> LayerGraph:
+    net = Builder("net", (8, 8, 3))
+    for name in names:
+        net.add("Conv2D", name, filters=4, kernel_size=1, activation=name)
+    net.add("Flatten", "flat")
+    net.add("Dense", "logits", units=10)
+    return net.build()
+
+
+def test_every_activation_that_is_let_through_runs() -> None:
+    passing = []
+    for name in sorted(ACTIVATIONS):
+        try:
+            check_convertible(activated(name))
+            passing.append(name)
+        except InvalidArgument as refusal:
+            assert refusal.reason == "LAYER_UNSUPPORTED"
+    assert {"relu", "silu", "hard_silu", "tanh"} < set(passing)
+    model = build_model(activated(*passing))
+    assert measure_arena(export_untrained(model, np.zeros((1, 8, 8, 3), np.float32))).smallest > 0
