@@ -1,6 +1,6 @@
 """What can be read and counted but not delivered: no converter or interpreter of the workers' has a form for it.
 
-Held apart from the table of layers, so that a network that was stored before something came to be listed here can still be read.
+Held apart from the table of layers, so that a network that was stored before something was listed here can still be read.
 """
 
 from __future__ import annotations

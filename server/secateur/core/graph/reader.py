@@ -14,14 +14,15 @@ from secateur.core.graph.assembly import Call, assemble
 from secateur.core.graph.documents import mapping, parse, refuse, sequence, string
 from secateur.core.graph.flatten import flatten, read_model
 from secateur.core.graph.ir import LayerGraph
+from secateur.core.graph.pixels import for_unit_pixels
 from secateur.core.graph.records import operation
 
 
 def read_keras_json(text: str) -> LayerGraph:
     """Reads the architecture in `keras.Model.to_json()`, Keras 3 or 2, Functional or Sequential.
 
-    Nested models are laid out flat, layers that are called several times share their weights, and channels-first networks
-    become the same networks with channels last.
+    Nested models are laid out flat, layers that are called several times share their weights, channels-first networks become
+    the same networks with channels last, and those made for pixels from 0 to 255 the same networks on pixels from 0 to 1.
 
     Args:
         text: The JSON.
@@ -32,7 +33,7 @@ def read_keras_json(text: str) -> LayerGraph:
     try:
         model = read_model(parse(text))
         calls, outputs = flatten(model)
-        return assemble(model.name, calls, outputs)
+        return for_unit_pixels(assemble(model.name, calls, outputs))
     except RecursionError:
         raise refuse(MALFORMED, "The architecture is nested too deeply to be a network") from None
 
