@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from secateur.core.cost import cost_of
@@ -35,3 +37,21 @@ def test_probabilities_are_told_from_logits(graph: LayerGraph) -> None:
     assert not ends_in_softmax(graph)
     assert ends_in_softmax(headed(activation="softmax").build())
     assert ends_in_softmax(layered.build())
+
+
+def test_probabilities_are_found_behind_what_only_carries_them() -> None:
+    def headed(activation: str, *carriers: tuple[str, dict[str, Any]], filters: int = 10) -> LayerGraph:
+        net = Builder("headed", (2, 2, 1))
+        net.add("Conv2D", "conv", filters=filters, kernel_size=1, activation=activation)
+        for number, (op, config) in enumerate(carriers):
+            net.add(op, f"carrier{number}", **config)
+        return net.build()
+
+    pooled = ("GlobalAveragePooling2D", {"keepdims": True})
+    assert ends_in_softmax(headed("softmax", pooled, ("Flatten", {})))
+    assert ends_in_softmax(headed("softmax", pooled, ("Reshape", {"target_shape": [10]}), ("Identity", {})))
+    assert not ends_in_softmax(headed("linear", pooled, ("Flatten", {})))
+    assert not ends_in_softmax(
+        headed("softmax", ("Flatten", {}), filters=3)
+    )  # four distributions of three classes are none of twelve
+    assert not ends_in_softmax(headed("softmax", ("GlobalMaxPooling2D", {})))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import keras
 
 from secateur.core.graph import Layer, LayerGraph
 from secateur.core.planning import Plan
+
+_KEEPS_SUMS: Final = frozenset(
+    {"ActivityRegularization", "Flatten", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "Identity", "Reshape"}
+)
+"""Layers after which probabilities still sum to 1, class by class, if there are as many values per position as before."""
 
 
 def build_model(graph: LayerGraph, plan: Plan | None = None, *, for_devices: bool = True) -> keras.Model:
@@ -42,6 +47,8 @@ def build_model(graph: LayerGraph, plan: Plan | None = None, *, for_devices: boo
 def ends_in_softmax(graph: LayerGraph) -> bool:
     """Whether the network returns probabilities instead of logits."""
     head = graph[graph.outputs[0]]
+    while head.op in _KEEPS_SUMS and graph[head.inputs[0]].output_shape[-1] == graph.classes:
+        head = graph[head.inputs[0]]
     return head.op == "Softmax" or head.config.get("activation") == "softmax"
 
 
