@@ -21,7 +21,6 @@ from secateur.core.graph.records import (
     Record,
     is_model,
     name_of,
-    operation,
     read_record,
     steps_of,
     without_batch,
@@ -73,12 +72,11 @@ class Model:
         self.outputs = ends_of(config.get("output_layers"), "The model's list of outputs")
         for record in records:
             name = name_of(record)
+            self._add(name, record, depth)  # first: what is wrong with a layer says more than how it is called
             nodes = sequence(record.get("inbound_nodes"), f"The list of inbound nodes of layer {show(name)}", name)
             if not nodes and record.get("class_name") != "InputLayer":
-                if not is_model(record):
-                    operation(name, record.get("class_name"))  # an unknown kind is the better thing to say
                 raise refuse(MALFORMED, f"Layer {show(name)} is never called", layer=name)
-            self._add(name, record, [operands_of(name, node) for node in nodes] or [()], depth)
+            self.calls[name] = [operands_of(name, node) for node in nodes] or [()]
         for output in self.outputs:
             if output.layer not in self.layers:
                 raise refuse(MALFORMED, f"The output is a layer that is not in the network. Received: {show(output.layer)}")
@@ -113,18 +111,18 @@ class Model:
                 self.inputs = [before]
                 self.layers[before] = Record(before, "InputLayer", {"shape": _chain_input(record, name, config)})
                 self.calls[before] = [()]
-            self._add(name, record, [(Source(before),)] if before else [()], depth)
+            self._add(name, record, depth)
+            self.calls[name] = [(Source(before),)] if before else [()]
             self.inputs = self.inputs or [name]
             before = name
         if not before:
             raise refuse(MALFORMED, "The model has no layers")
         self.outputs = (Source(before),)
 
-    def _add(self, name: str, record: Mapping[str, Any], calls: list[tuple[Operand, ...]], depth: int) -> None:
+    def _add(self, name: str, record: Mapping[str, Any], depth: int) -> None:
         if name in self.layers:
             raise refuse(MALFORMED, f"Layer names are unique. Received: {show(name)} twice", layer=name)
         self.layers[name] = Model(record, depth + 1) if is_model(record) else read_record(record)
-        self.calls[name] = calls
 
 
 def _chain_input(record: Mapping[str, Any], name: str, config: Mapping[str, Any]) -> Any:

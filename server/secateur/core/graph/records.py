@@ -15,6 +15,10 @@ MODELS: Final = ("Functional", "Sequential", "Model")
 """Class names of models that are plain data."""
 _OLD_NAMES: Final = {"LeakyReLU": {"alpha": "negative_slope"}}
 """Arguments that Keras 2 called otherwise."""
+_FUNCTIONS: Final = ("keras.src.ops", "keras.ops")
+"""Modules of the functions that a Functional model may call."""
+_AUGMENTATIONS: Final = frozenset({"AugMix", "AutoContrast", "CutMix", "Equalization", "MixUp", "RandAugment"})
+"""Layers that change training images, beside those that say so (`RandomFlip`)."""
 _OPERATORS: Final = {"Add": "Add", "Subtract": "Subtract", "Multiply": "Multiply", "TrueDivide": "Divide", "Divide": "Divide"}
 """Arithmetic of Keras 3: `x + 3.0` in a Functional model becomes an operation of `keras.ops`."""
 _OLD_OPERATORS: Final = {
@@ -93,7 +97,7 @@ def read_record(record: Mapping[str, Any]) -> Record:
     name = name_of(record)
     kind, package, module = record.get("class_name"), record.get("registered_name"), record.get("module")
     config = record.get("config")
-    own = isinstance(module, str) and module.startswith(("keras.src.ops", "keras.ops"))
+    own = isinstance(module, str) and module.startswith(_FUNCTIONS)
     if own and package in (None, kind) and isinstance(kind, str) and kind in _OPERATORS:
         return Record(name, _OPERATORS[kind], {}, arithmetic=True)
     if kind == "TFOpLambda" and isinstance(config, Mapping):
@@ -180,6 +184,20 @@ def _check_own(name: str, kind: Any, package: Any, module: Any) -> None:
         raise refuse(
             UNSUPPORTED,
             f"Layer {show(name)} is a {kind}; code from clients is never run. Use one of Keras's own layers",
+            layer=name,
+        )
+    if isinstance(kind, str) and (kind.startswith("Random") or kind in _AUGMENTATIONS) and module == "keras.layers":
+        raise refuse(
+            UNSUPPORTED,
+            f"Layer {show(name)} augments images; leave it out, as the recipe of a job does that (flip, crop, cutout). "
+            f"Received: {show(kind)}",
+            layer=name,
+        )
+    if isinstance(module, str) and module.startswith(_FUNCTIONS):
+        raise refuse(
+            UNSUPPORTED,
+            f"Layer {show(name)} is a function of keras.ops, of which only +, -, * and / can be read; use a layer of "
+            f"keras.layers that does the same. Received: {show(kind)}",
             layer=name,
         )
     if package not in (None, kind) or module not in (None, "keras.layers"):

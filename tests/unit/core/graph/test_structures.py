@@ -248,3 +248,22 @@ def test_keras_2_with_nested_shared_and_arithmetic() -> None:
     ]  # fmt: skip
     assert graph["tf.math.multiply"].config == {"scale": 0.5, "offset": 0.0}
     assert cost_of(graph).parameters == 6 * 6 + 6 + 6 * 4 + 4
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "way_out"),
+    [
+        (layers.RandomFlip("horizontal", name="flip"), "flip", "the recipe of a job does that"),
+        (layers.Resizing(4, 4, name="smaller"), "smaller", "Supported:"),
+        (lambda tensor: keras.ops.relu(tensor), "relu", "use a layer of keras.layers"),
+        (lambda tensor: tensor[..., :2], "get_item", "use a layer of keras.layers"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_a_way_out(call: Callable[[Any], Any], name: str, way_out: str) -> None:
+    pixels = keras.Input((8, 8, 3))
+    model = keras.Model(pixels, layers.Dense(2)(layers.Flatten()(call(layers.Conv2D(4, 3)(pixels)))))
+    with pytest.raises(InvalidArgument) as caught:
+        read_keras_json(model.to_json())
+    assert caught.value.reason == "LAYER_UNSUPPORTED"
+    assert caught.value.field.startswith(name)  # Keras numbers names that it chose itself
+    assert way_out in caught.value.message
