@@ -82,8 +82,10 @@ class Bench:
 
         Args:
             resource: A resource that can be predicted.
-            profile: Class of hardware that latency is about.
+            profile: Class of hardware that latency and RAM are about; None for a micro-controller's RAM.
         """
+        if resource is Resource.RAM_BYTES and profile is not None:
+            return profile.working_memory(self._model.value(Resource.FLASH_BYTES), self._model.value(resource))
         if resource is Resource.LATENCY_MS:
             assert profile is not None, "absolute_budget refuses latency limits without a profile"
             return self._model.latency_ms(profile)

@@ -22,11 +22,12 @@ def predicted(cost: Cost, profile: DeviceProfile | None = None) -> dict[Resource
 
     Args:
         cost: Its cost.
-        profile: Class of hardware it will run on; without one there is no latency.
+        profile: Class of hardware it will run on; without one there is no latency, and RAM is that of a micro-controller.
     """
     figures = cost.by_resource()
     if profile is not None:
         figures[Resource.LATENCY_MS] = predict_latency_ms(cost.work, profile)
+        figures[Resource.RAM_BYTES] = profile.working_memory(cost.flash_bytes, cost.ram_bytes)
     return figures
 
 

@@ -14,7 +14,7 @@ from secateur.core.resources import Budget, Resource
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Upper limits in absolute values, and the class of hardware that latency is about."""
+    """Upper limits in absolute values, and the class of hardware that latency and RAM are about."""
 
     asked: Mapping[Resource, float]
     profile: DeviceProfile | None
@@ -54,4 +54,4 @@ class Limits:
             bench.value(resource, self.profile) <= asked
             for resource, asked in self.asked.items()
             if resource is not Resource.RAM_BYTES
-        ) and (slowest is None or bench.value(Resource.RAM_BYTES, None) <= slowest)
+        ) and (slowest is None or bench.value(Resource.RAM_BYTES, self.profile) <= slowest)

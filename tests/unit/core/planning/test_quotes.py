@@ -83,6 +83,19 @@ def test_latency_is_predicted_from_the_profile(graph: LayerGraph) -> None:
     assert latency.met
 
 
+def test_ram_of_a_board_is_that_of_a_process(graph: LayerGraph) -> None:
+    board = devices.get("raspberrypi4")
+    for budget in (Budget.of(ram_bytes=1_000_000), Budget.fractions(ram_bytes=0.5)):
+        answer = quote(graph, Target(board, budget), PlanPolicy())
+        assert not answer.feasible
+        assert answer.binding is Resource.RAM_BYTES
+    roomy = quote(graph, Target(board, Budget.of(ram_bytes=50_000_000, parameters=40_000)), PlanPolicy())
+    ram = limits_of(roomy)[Resource.RAM_BYTES]
+    assert roomy.feasible
+    assert ram.met
+    assert ram.unpruned > ram.predicted > ram.smallest_reachable > 40_000_000
+
+
 def test_refuses_an_empty_target(graph: LayerGraph) -> None:
     with pytest.raises(InvalidArgument) as caught:
         quote(graph, Target(), PlanPolicy())
