@@ -9,6 +9,7 @@ from statistics import fmean
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph
 from secateur.core.graph.blocks import Block
+from secateur.core.graph.indices import channel_origins
 
 Scores = Mapping[str, Sequence[float]]
 """One score per channel, by channel group; the higher, the more the network needs the channel."""
@@ -23,6 +24,33 @@ def random_scores(graph: LayerGraph, groups: Iterable[str], seed: int) -> dict[s
         seed: Seed of the draws.
     """
     return {name: _draws(f"{seed}:{name}", graph[name].output_shape[-1]) for name in groups}
+
+
+def check_scales(graph: LayerGraph, groups: Iterable[str]) -> None:
+    """Checks that every channel of some groups is followed by a batch normalisation with a scale that it can be judged by.
+
+    Args:
+        graph: The unpruned network.
+        groups: Names of channel groups.
+
+    Raises:
+        InvalidArgument: CRITERION_UNSUITABLE, naming the first group with a channel that is not.
+    """
+    origins = channel_origins(graph)
+    scaled = {
+        origin
+        for layer in graph
+        if layer.op == "BatchNormalization" and layer.config["scale"]
+        for origin in origins[layer.name]
+    }
+    for name in groups:
+        if not scaled.issuperset((name, channel) for channel in range(graph[name].output_shape[-1])):
+            raise InvalidArgument(
+                "CRITERION_UNSUITABLE",
+                f"Channels can be told apart by batch normalisation only where one with a scale follows; choose another "
+                f"criterion. Received: {name!r}, after which there is none",
+                field=name[:128],
+            )
 
 
 def kept_channels(scores: Scores, widths: Mapping[str, int]) -> dict[str, tuple[int, ...]]:

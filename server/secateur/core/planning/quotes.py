@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from secateur.core.graph import LayerGraph
 from secateur.core.planning.budgets import budget_of, predicted
 from secateur.core.planning.curves import CurvePoint
+from secateur.core.planning.hybrid import groups_to_score
+from secateur.core.planning.hybrid_scores import check_scales
 from secateur.core.planning.infeasible import BudgetInfeasible
 from secateur.core.planning.plan import Plan
 from secateur.core.planning.planner import Planner
 from secateur.core.resources import Resource
-from secateur.core.specs import PlanMode, PlanPolicy, Target
+from secateur.core.specs import Criterion, PlanMode, PlanPolicy, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,12 @@ class Quoter:
         seed: Seed of the planner.
 
     Raises:
-        InvalidArgument: POLICY_INVALID or STOCK_NEEDS_ZOO.
+        InvalidArgument: POLICY_INVALID, CRITERION_UNSUITABLE or STOCK_NEEDS_ZOO.
     """
 
     def __init__(self, graph: LayerGraph, policy: PlanPolicy, seed: int = 0) -> None:
+        if policy.mode is PlanMode.HYBRID and policy.hybrid.criterion is Criterion.BATCH_NORM_SCALE:
+            check_scales(graph, groups_to_score(graph, policy.residual))  # else the job would fail
         self._planner = Planner.of(graph, policy)
         self._mode = policy.mode
         self._seed = seed

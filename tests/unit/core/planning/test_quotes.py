@@ -10,9 +10,10 @@ from secateur.core import devices
 from secateur.core.cost import cost_of, predict_latency_ms
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph, channel_groups, with_widths, zoo
+from secateur.core.graph.assembly import Builder
 from secateur.core.planning import Budget, LimitQuote, Quoter, TargetQuote, plan, quote
 from secateur.core.resources import Resource
-from secateur.core.specs import PlanMode, PlanPolicy, Target
+from secateur.core.specs import Criterion, HybridPolicy, PlanMode, PlanPolicy, Target
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +132,21 @@ def test_a_policy_out_of_range_is_refused_whatever_the_target(graph: LayerGraph)
     with pytest.raises(InvalidArgument) as caught:
         Quoter(graph, PlanPolicy(step=2))
     assert (caught.value.reason, caught.value.field) == ("POLICY_INVALID", "policy.step")
+
+
+def test_a_criterion_that_the_network_cannot_be_judged_by_is_refused() -> None:
+    policy = PlanPolicy(PlanMode.HYBRID, hybrid=HybridPolicy(Criterion.BATCH_NORM_SCALE))
+    target = Target(budget=Budget.fractions(macs=0.6))
+
+    def network(**normalisation: bool) -> LayerGraph:
+        net = Builder("net", (8, 8, 1))
+        net.add("Conv2D", "conv", filters=16, kernel_size=3)
+        net.add("BatchNormalization", "norm", **normalisation)
+        net.add("Flatten", "flat")
+        net.add("Dense", "logits", units=10)
+        return net.build()
+
+    assert quote(network(), target, policy).feasible
+    with pytest.raises(InvalidArgument) as caught:
+        quote(network(scale=False), target, policy)
+    assert (caught.value.reason, caught.value.field) == ("CRITERION_UNSUITABLE", "conv")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import ChannelGroup, LayerGraph, channel_groups
 from secateur.core.graph.indices import channel_origins
-from secateur.core.planning.hybrid_scores import random_scores
+from secateur.core.planning.hybrid_scores import check_scales, random_scores
 from secateur.core.specs import Criterion
 
 _FLOAT = NDArray[np.floating[Any]]
@@ -58,6 +58,7 @@ def channel_scores(
         case Criterion.WEIGHT_L2:
             found = _over_producers(chosen, {name: _norms(model, graph, name, order=2) for name in _producers(chosen)})
         case Criterion.BATCH_NORM_SCALE:
+            check_scales(graph, [group.name for group in chosen])
             found = _scales(model, graph, chosen)
         case Criterion.FEATURE_MAP_RANK:
             if images is None or not len(images):
@@ -101,14 +102,6 @@ def _scales(model: keras.Model, graph: LayerGraph, groups: Iterable[ChannelGroup
             if origin is not None and origin[0] in sums:
                 sums[origin[0]][origin[1]] += scale
                 counts[origin[0]][origin[1]] += 1
-    for name, count in counts.items():
-        if not count.all():
-            raise InvalidArgument(
-                "CRITERION_UNSUITABLE",
-                f"Channels can be told apart by batch normalisation only where one with a scale follows; choose another "
-                f"criterion. Received: {name!r}, after which there is none",
-                field=name[:128],
-            )
     return {name: total / counts[name] for name, total in sums.items()}
 
 
