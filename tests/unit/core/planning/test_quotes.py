@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -138,7 +139,7 @@ def test_a_criterion_that_the_network_cannot_be_judged_by_is_refused() -> None:
     policy = PlanPolicy(PlanMode.HYBRID, hybrid=HybridPolicy(Criterion.BATCH_NORM_SCALE))
     target = Target(budget=Budget.fractions(macs=0.6))
 
-    def network(**normalisation: bool) -> LayerGraph:
+    def network(**normalisation: Any) -> LayerGraph:
         net = Builder("net", (8, 8, 1))
         net.add("Conv2D", "conv", filters=16, kernel_size=3)
         net.add("BatchNormalization", "norm", **normalisation)
