@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,10 @@ def test_a_terminal_gets_a_bar(remote: Service) -> None:
     assert json.loads(done.stdout)["state"] == "SUCCEEDED"
     assert "\u2501" in shown
     assert "epoch 3/3 accuracy 0.900 ETA 0 s 1,234 images/s" in shown
+
+
+def test_the_version_is_that_of_the_distribution(remote: Service) -> None:
+    assert run(remote, "--version").stdout == f"secateur {metadata.version('secateur-client')}\n"
 
 
 def test_no_wait_returns_at_once(remote: Service) -> None:

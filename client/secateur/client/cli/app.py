@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -99,6 +100,12 @@ def _file(text: str) -> Any:
     return typer.Option(help=text, exists=True, dir_okay=False, readable=True, rich_help_panel="Access", show_default=False)
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"secateur {version('secateur-client')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     cls=_Group,
     name="secateur",
@@ -127,6 +134,9 @@ def root(
     key_file: Annotated[Path | None, _file("Key of the own certificate (PEM).")] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Speak plain text to any address, not only to this machine.")
+    ] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Keeps the global options."""
