@@ -104,7 +104,7 @@ def _convolutions(rank: int, *paddings: str) -> dict[str, Operation]:
         ),
         f"DepthwiseConv{rank}D": Operation({**sliding, "depth_multiplier": multiplier, "groups": _ONE_GROUP}, shapes.depthwise),
         f"SeparableConv{rank}D": Operation(
-            {"filters": _WIDTH, **_sliding(rank, *paddings), "depth_multiplier": multiplier, "groups": _ONE_GROUP},
+            {"filters": _WIDTH, **sliding, "depth_multiplier": multiplier, "groups": _ONE_GROUP},
             shapes.conv,
             produces="filters",
         ),

@@ -49,7 +49,7 @@ class TargetQuote:
         limits: Every limit that can be predicted: all but accuracy.
         binding: Of an infeasible target, the limit that is missed by most.
         message: One sentence for people.
-        unchanged: Whether the unpruned network already keeps every limit, so that there is nothing to prune.
+        unchanged: Whether the unpruned network already keeps every limit on its cost, so that there is nothing to prune.
     """
 
     feasible: bool
@@ -129,7 +129,7 @@ class Quoter:
 
     def _message(self, plan: Plan, *, unchanged: bool) -> str:
         if unchanged:
-            return "The unpruned network already keeps every limit, so there is nothing to prune; ask for less."
+            return "The unpruned network already keeps every limit on its cost, so there is nothing to prune; ask for less."
         if plan.stock:
             return f"Takes the stock network {plan.stock} instead; every limit holds."
         cut = sum(plan.widths[name] < full for name, full in plan.unpruned_widths.items())

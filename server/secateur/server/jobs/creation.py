@@ -254,7 +254,7 @@ def _check_targets(graph: LayerGraph, targets: tuple[Target, ...], policy: PlanP
         if quote.unchanged:
             raise FailedPrecondition(
                 "PRUNING_NO_EFFECT",
-                f"The unpruned network already meets every limit of target {index}, so there is nothing to prune; "
+                f"The unpruned network already keeps every limit of target {index} on its cost, so there is nothing to prune; "
                 "deploy it as it is, or ask for less",
                 field=f"targets[{index}]",
                 metadata={"target_index": str(index)},

@@ -98,6 +98,12 @@ def test_layer(op: str, shape: tuple[int, ...], config: dict[str, Any]) -> None:
     np.testing.assert_allclose(np.asarray(rebuilt(values)), np.asarray(model(values)), rtol=1e-5)
 
 
+def test_what_keras_cannot_build_is_refused() -> None:
+    model = keras.Sequential([keras.Input(STEPS), keras.layers.SeparableConv1D(4, 3, padding="same")])
+    with pytest.raises(InvalidArgument, match="padding must be one of valid, same"):
+        read_keras_json(model.to_json().replace('"same"', '"causal"'))
+
+
 def test_every_activation_is_one_of_keras() -> None:
     for name in ACTIVATIONS:
         assert keras.activations.get(name).__name__ == name
