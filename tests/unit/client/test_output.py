@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +85,15 @@ def test_with_json_the_exit_codes_are_the_same(remote: Service) -> None:
     assert run(remote, "jobs", "get", "beef", "--json").exit_code == 1
     remote.plans.feasible = False
     assert run(remote, "quote", *NET, *TARGET, "--json").exit_code == 4
+
+
+def test_what_others_have_written_does_not_command_the_terminal(remote: Service) -> None:
+    written = "\x1b]0;owned\x07\x1b[2J\x9b2Jé"
+    board = ("profiles", "add", "my-board", "--flash", "1MiB", "--ram", "320KiB", "--clock", "216MHz", "--macs", "200M")
+
+    result = command(remote, *board, "--name", written, "--source", written, stdout=subprocess.PIPE, FORCE_COLOR="1")
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "owned" in result.stdout
+    assert "é" in result.stdout
+    assert not re.search("[\x07\x9b]|\x1b(?!\\[[0-9;]*m)", result.stdout)

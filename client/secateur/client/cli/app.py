@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from typer.core import TyperGroup
 
 from secateur.client._data import to_data
+from secateur.client.cli.consoles import PlainConsole
 from secateur.client.cli.exits import EPILOG, exit_code
 from secateur.client.client import Client
 from secateur.client.errors import SecateurError, UsageError
@@ -58,7 +59,7 @@ class Session:
         if self.json:
             typer.echo(json.dumps(to_data(data)))
         else:
-            Console(width=None if sys.stdout and sys.stdout.isatty() else _WIDTH_OF_A_PIPE).print(table)
+            PlainConsole(width=None if sys.stdout and sys.stdout.isatty() else _WIDTH_OF_A_PIPE).print(table)
 
 
 class _Group(TyperGroup):

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from secateur.client.cli.consoles import PlainConsole
 from secateur.client.cli.exits import INTERRUPTED
 from secateur.client.cli.render import event_line
 from secateur.client.cli.training import progress_line
@@ -29,7 +30,7 @@ def wait_with_progress(job: Job, *, timeout: float | None = None, console: Conso
         WaitTimeout: If it is not done in time. It goes on.
         SecateurError: If the service fails for good.
     """
-    console = console or Console(stderr=True)
+    console = console or PlainConsole(stderr=True)
     if console.is_terminal:
         with _bar(console, len(job.snapshot.targets)) as show:
             job.wait(timeout, show)
