@@ -28,7 +28,7 @@ demo: install  ## Run the main job end to end on a private local stack
 	$(BIN)/python -m deploy.local.demo
 
 up: install  ## Start redis, server and worker; then `.venv/bin/secateur ...` works with no flags
-	@mkdir -p $(SECATEUR_DATA_DIR)
+	@mkdir -p -m 700 $(SECATEUR_DATA_DIR)
 	$(BIN)/python -m migrations.upgrade
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/honcho start --procfile deploy/local/Procfile
 

@@ -194,7 +194,8 @@ def _postgresql(url: URL, timeouts: Timeouts) -> Engine:
 
 def _sqlite(url: URL, timeouts: Timeouts) -> Engine:
     if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        # What is in it is nobody's but the user's whom server and workers run as: digests of tokens, data sets, models.
+        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # No bound of its own, as on PostgreSQL.
     engine = create_engine(url, connect_args={"timeout": timeouts.lock_seconds}, json_serializer=_to_json, max_overflow=-1)
     event.listen(engine, "connect", _prepare_sqlite)

@@ -163,6 +163,12 @@ def test_a_disk_that_refuses_passes(sqlite_url: str) -> None:
     assert re.fullmatch(r"DATABASE_UNAVAILABLE SQLITE_(IOERR_WRITE|FULL)", found.stdout.splitlines()[-1])
 
 
+def test_a_folder_that_is_made_is_for_its_user_alone(tmp_path: Path) -> None:
+    make_engine(f"sqlite:///{tmp_path}/data/secateur.db").dispose()
+
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
 def test_a_folder_that_is_away_passes(tmp_path: Path) -> None:
     with closing(Store(f"sqlite:///{tmp_path}/mounted/secateur.db")) as store:
         (tmp_path / "mounted").rmdir()
