@@ -96,7 +96,7 @@ class JobServiceServicer:
         equal those of a job that is queued, running or succeeded in the same project returns that job.
         Errors: NOT_FOUND (ARCHITECTURE_NOT_FOUND, DEVICE_PROFILE_NOT_FOUND), INVALID_ARGUMENT (DATASET_UNKNOWN,
         DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, AUGMENTATION_INVALID, BUDGET_EMPTY, REQUEST_ID_REUSED),
-        FAILED_PRECONDITION (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT).
+        FAILED_PRECONDITION (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT), RESOURCE_EXHAUSTED (QUEUED_JOBS_QUOTA, PLAN_TIME_EXCEEDED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -161,7 +161,7 @@ class JobServiceServicer:
     def WatchJob(self, request, context):
         """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended. The server sends the
         initial metadata `x-watch: open` once it has read the job: it is well then, though there may be no event for hours. Errors:
-        RESOURCE_EXHAUSTED (WATCH_LIMIT) if the server has as many watches as it may have.
+        RESOURCE_EXHAUSTED (WATCH_LIMIT) if the server has as many watches as it may have, of all projects or of this one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

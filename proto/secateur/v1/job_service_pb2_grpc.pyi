@@ -38,7 +38,7 @@ class JobServiceStub:
     equal those of a job that is queued, running or succeeded in the same project returns that job.
     Errors: NOT_FOUND (ARCHITECTURE_NOT_FOUND, DEVICE_PROFILE_NOT_FOUND), INVALID_ARGUMENT (DATASET_UNKNOWN,
     DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, AUGMENTATION_INVALID, BUDGET_EMPTY, REQUEST_ID_REUSED),
-    FAILED_PRECONDITION (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT).
+    FAILED_PRECONDITION (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT), RESOURCE_EXHAUSTED (QUEUED_JOBS_QUOTA, PLAN_TIME_EXCEEDED).
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.Job]
     """Returns one job."""
@@ -68,7 +68,7 @@ class JobServiceStub:
     WatchJob: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]
     """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended. The server sends the
     initial metadata `x-watch: open` once it has read the job: it is well then, though there may be no event for hours. Errors:
-    RESOURCE_EXHAUSTED (WATCH_LIMIT) if the server has as many watches as it may have.
+    RESOURCE_EXHAUSTED (WATCH_LIMIT) if the server has as many watches as it may have, of all projects or of this one.
     """
     ListSearchCandidates: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListSearchCandidatesRequest, _job_service_pb2.ListSearchCandidatesResponse]
     """Lists what the search of a finished target looked at, best first. Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT
@@ -85,7 +85,7 @@ class JobServiceAsyncStub(JobServiceStub):
     equal those of a job that is queued, running or succeeded in the same project returns that job.
     Errors: NOT_FOUND (ARCHITECTURE_NOT_FOUND, DEVICE_PROFILE_NOT_FOUND), INVALID_ARGUMENT (DATASET_UNKNOWN,
     DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, AUGMENTATION_INVALID, BUDGET_EMPTY, REQUEST_ID_REUSED),
-    FAILED_PRECONDITION (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT).
+    FAILED_PRECONDITION (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT), RESOURCE_EXHAUSTED (QUEUED_JOBS_QUOTA, PLAN_TIME_EXCEEDED).
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.Job]  # type: ignore[assignment]
     """Returns one job."""
@@ -115,7 +115,7 @@ class JobServiceAsyncStub(JobServiceStub):
     WatchJob: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]  # type: ignore[assignment]
     """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended. The server sends the
     initial metadata `x-watch: open` once it has read the job: it is well then, though there may be no event for hours. Errors:
-    RESOURCE_EXHAUSTED (WATCH_LIMIT) if the server has as many watches as it may have.
+    RESOURCE_EXHAUSTED (WATCH_LIMIT) if the server has as many watches as it may have, of all projects or of this one.
     """
     ListSearchCandidates: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListSearchCandidatesRequest, _job_service_pb2.ListSearchCandidatesResponse]  # type: ignore[assignment]
     """Lists what the search of a finished target looked at, best first. Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT
@@ -135,7 +135,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         equal those of a job that is queued, running or succeeded in the same project returns that job.
         Errors: NOT_FOUND (ARCHITECTURE_NOT_FOUND, DEVICE_PROFILE_NOT_FOUND), INVALID_ARGUMENT (DATASET_UNKNOWN,
         DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, AUGMENTATION_INVALID, BUDGET_EMPTY, REQUEST_ID_REUSED),
-        FAILED_PRECONDITION (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT).
+        FAILED_PRECONDITION (BUDGET_INFEASIBLE, PRUNING_NO_EFFECT), RESOURCE_EXHAUSTED (QUEUED_JOBS_QUOTA, PLAN_TIME_EXCEEDED).
         """
 
     @_abc_1.abstractmethod
@@ -213,7 +213,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_job_service_pb2.WatchJobResponse], _abc.AsyncIterator[_job_service_pb2.WatchJobResponse]]:
         """Streams the events of a job from `after_sequence` on, without gap or repeat, until the job has ended. The server sends the
         initial metadata `x-watch: open` once it has read the job: it is well then, though there may be no event for hours. Errors:
-        RESOURCE_EXHAUSTED (WATCH_LIMIT) if the server has as many watches as it may have.
+        RESOURCE_EXHAUSTED (WATCH_LIMIT) if the server has as many watches as it may have, of all projects or of this one.
         """
 
     @_abc_1.abstractmethod

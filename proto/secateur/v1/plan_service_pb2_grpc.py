@@ -47,7 +47,8 @@ class PlanServiceServicer:
     """
 
     def Quote(self, request, context):
-        """Plans every target: predicted cost, feasibility and the limit that binds. Never trains and stores nothing.
+        """Plans every target: predicted cost, feasibility and the limit that binds. Never trains and stores nothing. Errors:
+        RESOURCE_EXHAUSTED (PLAN_TIME_EXCEEDED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,9 @@ class PlanServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PlanServiceAsyncStub: ...
     Quote: _grpc.UnaryUnaryMultiCallable[_plan_service_pb2.QuoteRequest, _plan_service_pb2.QuoteResponse]
-    """Plans every target: predicted cost, feasibility and the limit that binds. Never trains and stores nothing."""
+    """Plans every target: predicted cost, feasibility and the limit that binds. Never trains and stores nothing. Errors:
+    RESOURCE_EXHAUSTED (PLAN_TIME_EXCEEDED).
+    """
 
 @_typing.type_check_only
 class PlanServiceAsyncStub(PlanServiceStub):
@@ -42,7 +44,9 @@ class PlanServiceAsyncStub(PlanServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Quote: _aio.UnaryUnaryMultiCallable[_plan_service_pb2.QuoteRequest, _plan_service_pb2.QuoteResponse]  # type: ignore[assignment]
-    """Plans every target: predicted cost, feasibility and the limit that binds. Never trains and stores nothing."""
+    """Plans every target: predicted cost, feasibility and the limit that binds. Never trains and stores nothing. Errors:
+    RESOURCE_EXHAUSTED (PLAN_TIME_EXCEEDED).
+    """
 
 class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
     """Quotes plans without training."""
@@ -53,6 +57,8 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _plan_service_pb2.QuoteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_plan_service_pb2.QuoteResponse, _abc.Awaitable[_plan_service_pb2.QuoteResponse]]:
-        """Plans every target: predicted cost, feasibility and the limit that binds. Never trains and stores nothing."""
+        """Plans every target: predicted cost, feasibility and the limit that binds. Never trains and stores nothing. Errors:
+        RESOURCE_EXHAUSTED (PLAN_TIME_EXCEEDED).
+        """
 
 def add_PlanServiceServicer_to_server(servicer: PlanServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

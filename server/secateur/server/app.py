@@ -174,6 +174,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
             threads=threads,
             feeds=feeds,
             send_soon=sending.nudge,
+            plan_seconds=settings.plan_seconds,
             limits=Scheduling(max_pending_seconds=settings.max_pending_seconds, max_run_seconds=settings.max_run_seconds),
             retention=retention,
         )
@@ -190,7 +191,8 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
             url_seconds=settings.artifact_url_seconds,
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
-        plan_service_pb2_grpc.add_PlanServiceServicer_to_server(PlanService(store, threads), server)
+        plans = PlanService(store, threads, seconds=settings.plan_seconds)
+        plan_service_pb2_grpc.add_PlanServiceServicer_to_server(plans, server)
         probes = await _add_probes(server)
         address = listen(server, settings)
         # A loop that dies takes the server down with it, loudly, for the process manager to start again.

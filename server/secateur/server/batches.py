@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
@@ -39,7 +40,8 @@ class Batches(Generic[Q, A]):
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((asked, answer))
         if self._worker is None:
-            self._worker = asyncio.create_task(self._run())
+            # In a context of its own: what is done for all is neither the first caller's nor to wait for its share of threads.
+            self._worker = asyncio.create_task(self._run(), context=contextvars.Context())
         return await answer
 
     async def _run(self) -> None:

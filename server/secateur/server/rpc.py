@@ -21,9 +21,11 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
-from secateur.core.errors import InvalidArgument, PermissionDenied, Unauthenticated
+from secateur.core.errors import InvalidArgument, PermissionDenied, SecateurError, Unauthenticated
 from secateur.server import chunks, errors, validation
 from secateur.server.access import Access, Admission
+from secateur.server.probes import Probes
+from secateur.server.threads import OWNER
 from secateur.store.records import AuditRecord
 
 _Received: TypeAlias = Message | memoryview | DecodeError
@@ -71,6 +73,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, access: Access, audit: Callable[[AuditRecord], None]) -> None:
         self._access = access
         self._audit = audit
+        self._probes = Probes()
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
@@ -81,11 +84,27 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         """Returns the wrapped handler of the method that is called."""
         handler = await continuation(handler_call_details)
         method: str = handler_call_details.method
-        if handler is None or method.startswith(_OPEN):
-            return handler
+        if handler is None:
+            return None
+        if method.startswith(_OPEN):
+            return self._probes.bounded(handler)
+        if not handler.request_streaming:
+            # Before the request is received: of strangers nobody knows whether they ever send the rest of theirs.
+            try:
+                (await self._access.admit(method, handler_call_details.invocation_metadata or ())).check_scope()
+            except SecateurError as error:
+                return self._refusing(method, error)
         if method not in self._wrapped:
             self._wrapped[method] = self._wrap(handler, method)
         return self._wrapped[method]
+
+    def _refusing(self, method: str, error: SecateurError) -> grpc.RpcMethodHandler[Any, Any]:
+        async def refuse(requests: Any, context: Context) -> Any:
+            async with self._rpc(method, context, requests):
+                raise error
+
+        handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_unary_rpc_method_handler(refuse, memoryview)
+        return handler
 
     def _wrap(self, handler: Any, method: str) -> grpc.RpcMethodHandler[Any, Any]:
         behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
@@ -95,6 +114,8 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
             async with self._rpc(method, context, request if handler.request_streaming else None) as admission:
                 response = await behaviour(checked(request, admission), context)
                 admission.answered(response)
+                if not admission.grant.mutates:  # it may have waited for minutes
+                    await admission.check_still_valid()
                 return response
 
         async def stream(request: Any, context: Context) -> AsyncGenerator[Any, None]:
@@ -126,6 +147,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         with structlog.contextvars.bound_contextvars(request_id=request_id, method=method):
             try:
                 admission = await self._access.admit(method, context.invocation_metadata() or ())
+                OWNER.set(admission.principal.project or admission.principal.token)
                 admission.check_scope()
                 yield admission
             except Exception as error:

@@ -41,6 +41,7 @@ class ServerSettings(Settings):
         max_message_bytes: Longest message that is received or sent.
         handler_threads: Most handlers that run at once.
         blob_threads: Most pieces of uploads and downloads that are worked on at once, beside the handlers.
+        plan_seconds: How long the plans of one call may take; more is refused.
         grace_seconds: How long running calls may take to end once the server stops.
         relay_seconds: Longest wait before owed queue messages are sent.
         reap_seconds: Time between searches for lost workers.
@@ -71,6 +72,7 @@ class ServerSettings(Settings):
     max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=2 * 1024 * 1024)
     handler_threads: int = Field(default=8, ge=1)
     blob_threads: int = Field(default=8, ge=1)
+    plan_seconds: float = Field(default=30.0, gt=0)
     grace_seconds: float = Field(default=10.0, ge=0)
     relay_seconds: float = Field(default=1.0, gt=0)
     reap_seconds: float = Field(default=5.0, gt=0)

@@ -7,11 +7,16 @@ import contextvars
 import functools
 import itertools
 from collections.abc import AsyncGenerator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Final, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 DRAWN_AT_ONCE: Final = 4
 """Items of a blocking iterator that a thread draws at once: to hand over to a thread takes as long as to read a chunk."""
+
+OWNER: Final[ContextVar[str]] = ContextVar("owner", default="")
+"""Whose call it is that asks for threads; empty for nobody's, such as what is done for many calls at once."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,17 +25,33 @@ T = TypeVar("T")
 class Threads:
     """Runs synchronous functions off the event loop.
 
+    One owner has at most three quarters of the threads, so that all others still get on, however much it asks for.
+
     Args:
         size: Most functions that run at once; further ones queue.
     """
 
     def __init__(self, size: int) -> None:
         self._executor = ThreadPoolExecutor(max_workers=size, thread_name_prefix="handler")
+        self._share = max(1, size * 3 // 4)
+        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Calls `function` in a thread, with the log context of the caller, and returns what it returns."""
         call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        owner = OWNER.get()
+        if not owner:
+            return await asyncio.wrap_future(self._executor.submit(call))
+        loop, share = asyncio.get_running_loop(), self._shares.setdefault(owner, asyncio.Semaphore(self._share))
+
+        def give_back(_: Future[T]) -> None:
+            loop.call_soon_threadsafe(share.release)
+
+        await share.acquire()
+        running = self._executor.submit(call)
+        # Only then, and not when the call is cancelled: its thread goes on.
+        running.add_done_callback(give_back)
+        return await asyncio.wrap_future(running)
 
     async def iterate(self, items: Iterator[T]) -> AsyncGenerator[T, None]:
         """Draws the items of a blocking iterator in a thread, `DRAWN_AT_ONCE`, while those drawn before are worked on."""

@@ -204,6 +204,20 @@ def test_a_watch_tells_nothing_more_once_its_token_is_revoked(guarded: grpc.Chan
     assert refusal(lambda: next(events)).reason == "TOKEN_REVOKED"
 
 
+def test_a_wait_tells_nothing_once_its_token_is_revoked(guarded: grpc.Channel, store: Store, api: Api) -> None:
+    token = issue(store, Scope.OPERATOR, api.project)
+    waiter = Api(authorized(guarded, token), api.project)
+    job = api.create_job()
+    waiting = waiter.jobs.WaitJob.future(jobs.WaitJobRequest(name=job.name), timeout=20)
+    next(waiter.watch(job))  # the server has let in the wait, which came before
+    revoke(store, token)
+    time.sleep(CACHE_SECONDS)
+
+    api.jobs.CancelJob(jobs.CancelJobRequest(name=job.name))
+
+    assert refusal(waiting.result).reason == "TOKEN_REVOKED"
+
+
 def test_an_upload_is_taken_no_further_once_its_token_is_revoked(guarded: grpc.Channel, store: Store) -> None:
     token = issue(store, Scope.OPERATOR, "default")
     api = Api(authorized(guarded, token), "default")

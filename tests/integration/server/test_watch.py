@@ -190,7 +190,7 @@ def test_hundreds_of_watchers_get_every_event_and_one_reads_for_all(
 
 def test_a_server_with_as_many_watches_as_it_may_have_refuses_another(api: Api, settings: ServerSettings, job: pb.Job) -> None:
     with (
-        running(settings.model_copy(update={"max_watches": 2})) as server,
+        running(settings.model_copy(update={"max_watches": 3})) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         other = Api(channel, api.project)

@@ -1,4 +1,4 @@
-"""Blocking iterators, drawn from in threads."""
+"""Functions in threads, and blocking iterators, drawn from there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 import pytest
 
-from secateur.server.threads import DRAWN_AT_ONCE, Threads
+from secateur.server.threads import DRAWN_AT_ONCE, OWNER, Threads
 
 
 @pytest.fixture
@@ -86,3 +86,22 @@ def test_who_stops_early_lets_go_of_the_iterator_once_no_thread_draws_from_it(th
 
     asyncio.run(run())
     assert closed == [True]
+
+
+def test_one_owner_leaves_threads_to_others_even_if_it_does_not_wait_for_what_it_asks_for(threads: Threads) -> None:
+    go_on = threading.Event()
+
+    async def run() -> None:
+        OWNER.set("greedy")
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(threads.run(go_on.wait, 10), 0.1)
+        OWNER.set("other")
+        try:
+            assert await asyncio.wait_for(threads.run(lambda: "done"), 5) == "done"
+        finally:
+            go_on.set()
+        OWNER.set("greedy")
+        assert await asyncio.wait_for(threads.run(lambda: "done"), 5) == "done"
+
+    asyncio.run(run())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from secateur.core.cost import Cost, CostModel
@@ -16,6 +16,10 @@ _GLOBAL: Final = frozenset({Resource.RAM_BYTES})
 """Resources of which a group's load depends on all widths, not only on those of the group and of what it reads."""
 
 
+def go_on_for_ever() -> None:
+    """Lets planning take as long as it takes."""
+
+
 class Bench:
     """Present widths of the groups that may be cut, and what follows from them.
 
@@ -23,9 +27,18 @@ class Bench:
         graph: The unpruned network.
         rule: Allowed widths.
         residual: Whether the widths of residual streams stay or shrink as well.
+        go_on: Called before every change of widths; what it raises ends the planning.
     """
 
-    def __init__(self, graph: LayerGraph, rule: WidthRule, residual: Residual = Residual.SKIP) -> None:
+    def __init__(
+        self,
+        graph: LayerGraph,
+        rule: WidthRule,
+        residual: Residual = Residual.SKIP,
+        go_on: Callable[[], None] = go_on_for_ever,
+    ) -> None:
+        go_on()
+        self.go_on = go_on
         groups = tuple(group for group in channel_groups(graph, residual=residual) if group.prunable)
         self.rule = rule
         self.full: Mapping[str, int] = {group.name: group.width for group in groups}
@@ -56,11 +69,13 @@ class Bench:
 
     def set_width(self, group: str, width: int) -> None:
         """Changes the width of one group."""
+        self.go_on()
         self._model.set_width(group, width)
         self._outdated.update(self._concerned[group])
 
     def set_widths(self, widths: Mapping[str, int]) -> None:
         """Changes the widths of all groups."""
+        self.go_on()
         self._loads.clear()
         if widths is self.full:
             self._model.reset()

@@ -221,7 +221,8 @@ class HybridPlanner:
         return Plan(digest, mode, seed, dict(widths), dict(bench.full), bench.cost(), dropped=dropped)
 
     def _without(self, dropped: tuple[str, ...]) -> Bench:
-        return Bench(drop_blocks(self._graph, dropped), self._whole.rule, self._residual) if dropped else self._whole
+        whole = self._whole
+        return Bench(drop_blocks(self._graph, dropped), whole.rule, self._residual, whole.go_on) if dropped else whole
 
     def _indices(self, widths: Mapping[str, int], scores: Scores) -> dict[str, tuple[int, ...]]:
         # a group of the shallow network may be one half of a group of the whole, whose scores it then has
@@ -232,7 +233,8 @@ class HybridPlanner:
 
     @cached_property
     def _coupled(self) -> HybridPlanner:
-        return HybridPlanner(self._graph, Bench(self._graph, self._whole.rule, Residual.COUPLED), Residual.COUPLED)
+        bench = Bench(self._graph, self._whole.rule, Residual.COUPLED, self._whole.go_on)
+        return HybridPlanner(self._graph, bench, Residual.COUPLED)
 
 
 class _Descent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from secateur.core.cost import Cost, CostModel, cost_of
 from secateur.core.devices import DeviceProfile
 from secateur.core.graph import LayerGraph, Residual, zoo
-from secateur.core.planning.bench import Bench
+from secateur.core.planning.bench import Bench, go_on_for_ever
 from secateur.core.planning.budgets import absolute_budget
 from secateur.core.planning.complexity import RESOURCE_OF_MODE, Path, cut_until_it_fits, give_back
 from secateur.core.planning.curves import CurvePoint, budget_curve
@@ -97,6 +98,7 @@ class Planner:
         temperature: Groups are drawn by their share to this power.
         hybrid: How mode HYBRID decides what stays.
         land: Give back what the last cuts overshot.
+        go_on: As for `Bench`.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Planner:
         temperature: float = 1.0,
         hybrid: HybridPolicy | None = None,
         land: bool = True,
+        go_on: Callable[[], None] = go_on_for_ever,
     ) -> None:
         self._graph = graph
         self._land = land
@@ -116,7 +119,7 @@ class Planner:
         self._residual = residual
         self._temperature = temperature
         self._policy = hybrid or HybridPolicy()
-        self._bench = Bench(graph, rule, residual)
+        self._bench = Bench(graph, rule, residual, go_on)
         self.unpruned: Plan = self._record(PlanMode.DEVICE, 0)
         """The plan that cuts nothing."""
         self._bench.set_widths(self._bench.smallest)
@@ -125,16 +128,23 @@ class Planner:
         # asked for by few; planners for other profiles share the answers
         self._hybrid = cache(lambda: HybridPlanner(graph, self._bench, residual))
         self._path = lru_cache(_PATHS_KEPT)(lambda resource, seed: Path(self._bench, resource, seed, temperature))
-        self._coupled = cache(lambda: Planner(graph, rule, residual=Residual.COUPLED).smallest.cost)
+        self._coupled = cache(lambda: Planner(graph, rule, residual=Residual.COUPLED, go_on=go_on).smallest.cost)
 
     @classmethod
-    def of(cls, graph: LayerGraph, policy: PlanPolicy, profile: DeviceProfile | None = None) -> Planner:
+    def of(
+        cls,
+        graph: LayerGraph,
+        policy: PlanPolicy,
+        profile: DeviceProfile | None = None,
+        go_on: Callable[[], None] = go_on_for_ever,
+    ) -> Planner:
         """Returns the planner that follows a policy.
 
         Args:
             graph: The unpruned network.
             policy: How to plan; its mode is up to every call of `plan`.
             profile: Class of hardware that latency limits are about.
+            go_on: As for `Bench`.
 
         Raises:
             InvalidArgument: POLICY_INVALID.
@@ -148,6 +158,7 @@ class Planner:
             temperature=policy.temperature,
             hybrid=policy.hybrid,
             land=not literal,
+            go_on=go_on,
         )
 
     @property

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from secateur.core.graph import LayerGraph
+from secateur.core.planning.bench import go_on_for_ever
 from secateur.core.planning.budgets import budget_of, predicted
 from secateur.core.planning.curves import CurvePoint
 from secateur.core.planning.hybrid import groups_to_score
@@ -67,15 +69,18 @@ class Quoter:
         graph: The unpruned network.
         policy: How to plan.
         seed: Seed of the planner.
+        go_on: As for `Bench`.
 
     Raises:
         InvalidArgument: POLICY_INVALID, CRITERION_UNSUITABLE or STOCK_NEEDS_ZOO.
     """
 
-    def __init__(self, graph: LayerGraph, policy: PlanPolicy, seed: int = 0) -> None:
+    def __init__(
+        self, graph: LayerGraph, policy: PlanPolicy, seed: int = 0, go_on: Callable[[], None] = go_on_for_ever
+    ) -> None:
         if policy.mode is PlanMode.HYBRID and policy.hybrid.criterion is Criterion.BATCH_NORM_SCALE:
             check_scales(graph, groups_to_score(graph, policy.residual))  # else the job would fail
-        self._planner = Planner.of(graph, policy)
+        self._planner = Planner.of(graph, policy, go_on=go_on)
         self._mode = policy.mode
         self._seed = seed
         self._smallest = self._planner.smallest_cost(policy.mode)

@@ -110,15 +110,19 @@ class Unchecked:
     policy: PlanPolicy
     seed: int
 
-    def check(self) -> None:
+    def check(self, *, seconds: float) -> None:
         """Finds out; then the job can be asked for again.
 
+        Args:
+            seconds: How long that may take.
+
         Raises:
+            QuotaExceeded: PLAN_TIME_EXCEEDED.
             FailedPrecondition: BUDGET_INFEASIBLE or PRUNING_NO_EFFECT, naming the target.
             InvalidArgument: What is wrong with a target; see `quote_each`.
         """
         with under("job"):
-            _check_targets(self.graph, self.targets, self.policy, self.seed)
+            _check_targets(self.graph, self.targets, self.policy, self.seed, seconds=seconds)
 
     @property
     def is_known(self) -> bool:
@@ -240,15 +244,22 @@ def _recipe(choice: RecipeChoice, dataset: Dataset) -> Recipe:
     return recipe
 
 
-def _check_key(graph: LayerGraph, targets: tuple[Target, ...], policy: PlanPolicy, seed: int) -> tuple[Hashable, ...]:
+def _check_key(
+    graph: LayerGraph,
+    targets: tuple[Target, ...],
+    policy: PlanPolicy,
+    seed: int,
+    *,
+    seconds: float = 0,  # noqa: ARG001 - says nothing of the answer
+) -> tuple[Hashable, ...]:
     # Whether the smallest network keeps the limits, and whether the unpruned one does, has nothing to do with the seed. Only in
     # mode HYBRID the smallest network itself is drawn.
     return graph.digest, targets, policy, seed if policy.mode is PlanMode.HYBRID else 0
 
 
 @cached(_CHECKED, key=_check_key, lock=Lock())  # what is refused is not kept
-def _check_targets(graph: LayerGraph, targets: tuple[Target, ...], policy: PlanPolicy, seed: int) -> None:
-    for index, quote in enumerate(quote_each(graph, targets, policy, seed)):
+def _check_targets(graph: LayerGraph, targets: tuple[Target, ...], policy: PlanPolicy, seed: int, *, seconds: float) -> None:
+    for index, quote in enumerate(quote_each(graph, targets, policy, seed, seconds=seconds)):
         if not quote.feasible:
             raise _infeasible(index, quote)
         if quote.unchanged:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ class Feeds:
         store: Where jobs are.
         watchers: Tells of changes.
         threads: Where the store is read.
-        most: Most watches at one time.
+        most: Most watches at one time, at most three quarters of them of one project.
     """
 
     def __init__(self, *, store: Store, watchers: Watchers, threads: Threads, most: int) -> None:
@@ -106,28 +107,34 @@ class Feeds:
         self._watchers = watchers
         self._threads = threads
         self._most = most
-        self._watches = 0
+        self._share = max(1, most * 3 // 4)
+        self._watches: Counter[str] = Counter()
         self._feeds: dict[str, _Joined] = {}
 
     @contextmanager
-    def admission(self) -> Iterator[None]:
+    def admission(self, project: str) -> Iterator[None]:
         """Counts a watch until the block ends.
 
+        Args:
+            project: Project of the job.
+
         Raises:
-            QuotaExceeded: WATCH_LIMIT, if there are as many as there may be.
+            QuotaExceeded: WATCH_LIMIT, if there are as many as there may be, of all projects or of this one.
         """
-        if self._watches >= self._most:
+        if self._watches[project] >= self._share or self._watches.total() >= self._most:
             raise QuotaExceeded(
                 "WATCH_LIMIT",
-                f"This server has {self._most} watches, as many as it may have; try again later, or on another server. "
-                "Received: one more",
+                f"This server may have {self._most} watches, {self._share} of one project, and has as many; try again later "
+                f"or on another server. Received: one more for project {project}",
                 metadata={"limit": str(self._most)},
             )
-        self._watches += 1
+        self._watches[project] += 1
         try:
             yield
         finally:
-            self._watches -= 1
+            self._watches[project] -= 1
+            if not self._watches[project]:
+                del self._watches[project]
 
     async def read(self, project: str, job_id: str, after: int) -> tuple[JobRecord, tuple[EventRecord, ...]]:
         """Returns a job, and a batch of its events behind a sequence number.

@@ -40,6 +40,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         send_soon: Called when a job may wait for its queue message.
         limits: How long a job may wait and run at most.
         retention: How long a deleted job can be undeleted.
+        plan_seconds: How long the plans of one call may take.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         feeds: Feeds,
         send_soon: Callable[[], None],
         retention: timedelta,
+        plan_seconds: float,
         limits: Scheduling = Scheduling(),  # noqa: B008 - immutable
     ) -> None:
         self._store = store
@@ -57,6 +59,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self._feeds = feeds
         self._send_soon = send_soon
         self._retention = retention
+        self._plan_seconds = plan_seconds
         self._create: Batches[CreateJob, JobRecord | Unchecked] = Batches(
             partial(create_jobs, store=store, limits=limits), threads, most=_MOST_AT_ONCE
         )
@@ -65,7 +68,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Creates a job."""
         command = mapping.create_from_proto(request)
         while isinstance(job := await self._create(command), Unchecked):
-            await self._threads.run(job.check)
+            await self._threads.run(job.check, seconds=self._plan_seconds)
         self._send_soon()
         return mapping.job_to_proto(job)
 

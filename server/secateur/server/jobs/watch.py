@@ -52,7 +52,7 @@ async def watch_job(
         Unavailable: SERVER_STOPPING or DATABASE_UNAVAILABLE.
     """
     seen = query.after_sequence
-    with feeds.admission():
+    with feeds.admission(query.project):
         job, events = await feeds.read(query.project, query.job, seen)
         await on_open()
         with feeds.join(query.project, query.job, job.last_sequence) as feed:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from secateur.core.cost import Cost
+from secateur.core.errors import QuotaExceeded
 from secateur.core.graph import LayerGraph
 from secateur.core.planning import CurvePoint, Quoter, TargetQuote
 from secateur.core.profiles import ProfileName
@@ -57,10 +60,16 @@ class Quotes:
     curve: tuple[CurvePoint, ...]
 
 
-def quote_targets(query: QuoteTargets, *, store: Store) -> Quotes:
+def quote_targets(query: QuoteTargets, *, store: Store, seconds: float) -> Quotes:
     """Plans every target without training.
 
+    Args:
+        query: Which plans are asked for.
+        store: Where architectures are.
+        seconds: How long planning may take.
+
     Raises:
+        QuotaExceeded: PLAN_TIME_EXCEEDED.
         NotFound: ARCHITECTURE_NOT_FOUND; DEVICE_PROFILE_NOT_FOUND, naming the target.
         InvalidArgument: POLICY_INVALID or STOCK_NEEDS_ZOO; DEVICE_PROFILE_UNKNOWN, BUDGET_EMPTY or LIMIT_NEEDS_PROFILE, naming
             the target.
@@ -68,7 +77,7 @@ def quote_targets(query: QuoteTargets, *, store: Store) -> Quotes:
     with store.snapshot() as work:
         architecture = work.architectures.get(query.project, query.architecture)
         targets = with_profiles(query.targets, query.project, work)
-    quoter = Quoter(architecture.graph, query.policy, query.seed)
+    quoter = Quoter(architecture.graph, query.policy, query.seed, _within(seconds))
     return Quotes(_each(quoter, targets), architecture.cost, quoter.curve())
 
 
@@ -91,9 +100,27 @@ def with_profiles(targets: tuple[AskedTarget, ...], project: str, work: Snapshot
     return tuple(found)
 
 
-def quote_each(graph: LayerGraph, targets: tuple[Target, ...], policy: PlanPolicy, seed: int) -> tuple[TargetQuote, ...]:
-    """Returns one quote per target; raises InvalidArgument as `quote_targets` does."""
-    return _each(Quoter(graph, policy, seed), targets)
+def quote_each(
+    graph: LayerGraph, targets: tuple[Target, ...], policy: PlanPolicy, seed: int, *, seconds: float
+) -> tuple[TargetQuote, ...]:
+    """Returns one quote per target; raises InvalidArgument and QuotaExceeded as `quote_targets` does."""
+    return _each(Quoter(graph, policy, seed, _within(seconds)), targets)
+
+
+def _within(seconds: float) -> Callable[[], None]:
+    """Returns what ends a plan after so long: nothing else would, as a thread goes on when its call is cancelled."""
+    end = time.monotonic() + seconds
+
+    def go_on() -> None:
+        if time.monotonic() > end:
+            raise QuotaExceeded(
+                "PLAN_TIME_EXCEEDED",
+                f"A plan may take {seconds:g} s here, and this network takes longer: ask for a larger `step`, another mode, or "
+                "fewer targets at once",
+                field="policy",
+            )
+
+    return go_on
 
 
 def _each(quoter: Quoter, targets: tuple[Target, ...]) -> tuple[TargetQuote, ...]:
