@@ -6,12 +6,14 @@ folder is packed anew. Images are decoded one at a time by Pillow, the optional 
 
 from __future__ import annotations
 
+import re
 import struct
 import tempfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -26,9 +28,20 @@ IMAGE_SUFFIXES: Final = (".jpeg", ".jpg", ".png")
 _GREY: Final = frozenset({"1", "L", "LA"})
 _COLOUR: Final = frozenset({"P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 _CHANNELS: Final = {"L": 1, "RGB": 3}
+_OPAQUE: Final = 255
+_UNSPLIT_ARRAYS: Final = ["x_train", "y_train"]
+_ARRAYS: Final = ["x_test", "x_train", "y_test", "y_train"]
+_KIND: Final = re.compile(rb"""['"]descr['"]: *['"][<>=|]?(\w+)['"]""")
+"""Type of the numbers, as the header of an array names it; records and objects are left to the service."""
 _HEADER_BYTES: Final = 128
 _FAST: Final = 1
 """Level of compression: photos gain little from more of it."""
+_LEFT_BY_WINDOWS: Final = frozenset({"desktop.ini", "thumbs.db"})
+"""In folders of pictures, hidden from whoever looks there; on other systems such names begin with a dot."""
+_LEAST_IMAGES: Final = {"train": 10, "test": 1}
+_LEAST_IMAGES_UNSPLIT: Final = {"train": 13}
+_LONGEST_SIDE: Final = 1_024
+"""Fewest images of a class that the service takes, and longest side of one; told here too, before all are packed and sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +81,9 @@ def packed(path: Path) -> Iterator[Packed]:
         path: The file or folder.
 
     Raises:
-        UsageError: DATASET_UNREADABLE if there is no such file; DATASET_FOLDER_INVALID, IMAGE_UNREADABLE or IMAGE_MISFIT,
-            naming the file; PACKING_UNAVAILABLE if Pillow is missing.
+        UsageError: DATASET_UNREADABLE if there is no such file; DATASET_ARRAYS_INVALID or DATASET_DTYPE_INVALID, naming the
+            array; DATASET_FOLDER_INVALID, IMAGE_UNREADABLE or IMAGE_MISFIT, naming the file; PACKING_UNAVAILABLE if Pillow
+            is missing.
     """
     if not path.is_dir():
         if "\0" in str(path) or not zipfile.is_zipfile(path):  # a null byte is an error of its own to Python
@@ -78,6 +92,7 @@ def packed(path: Path) -> Iterator[Packed]:
                 f"A data set is an .npz file, or a folder of images with one folder per class. Received: {str(path)!r}",
                 field="path",
             )
+        _check_arrays(path)
         yield Packed(path)
         return
     names, splits = _listed(path)
@@ -85,6 +100,33 @@ def packed(path: Path) -> Iterator[Packed]:
         file = Path(folder) / "dataset.npz"
         _write(file, splits)
         yield Packed(file, names)
+
+
+def _check_arrays(path: Path) -> None:
+    """Refuses what the service would find out only once all of it is sent; what is damaged is left to the service."""
+    members, kinds = [], {}
+    damage = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)  # as zipfile raises them
+    with suppress(*damage), zipfile.ZipFile(path) as archive:
+        members = archive.namelist()
+        for member in members[: len(_ARRAYS)]:
+            with archive.open(member) as array:
+                kinds[member.removesuffix(".npy")] = _KIND.search(array.read(_HEADER_BYTES))
+    names = sorted(member.removesuffix(".npy") for member in members)
+    if members and names not in (_UNSPLIT_ARRAYS, _ARRAYS):
+        strays = [member for member in members if member.removesuffix(".npy") not in _ARRAYS] or members
+        raise UsageError(
+            "DATASET_ARRAYS_INVALID",
+            "An .npz holds the arrays x_train and y_train, and either both or none of x_test and y_test; pictures are uploaded "
+            f"as a folder. Received: {path} with {', '.join(strays[: len(_ARRAYS)])} among {len(members):,}",
+            field="path",
+        )
+    for name, kind in kinds.items():
+        if name.startswith("x_") and kind and kind[1] != b"u1":
+            raise UsageError(
+                "DATASET_DTYPE_INVALID",
+                f"{name} must hold uint8, from 0 to 255; cast it before saving. Received: {path} with {kind[1].decode()}",
+                field="path",
+            )
 
 
 def _listed(root: Path) -> tuple[tuple[str, ...], dict[str, list[_Labelled]]]:
@@ -102,18 +144,23 @@ def _listed(root: Path) -> tuple[tuple[str, ...], dict[str, list[_Labelled]]]:
     for name, folder in folders.get("test", {}).items():
         if name not in names:
             raise _folder_invalid(f"Every class has images to train on, but {name} has none in {root / 'train'}", folder)
-    label_of = {name: label for label, name in enumerate(names)}
-    images: dict[str, list[_Labelled]] = {
-        part: [_Labelled(path, label_of[name]) for name, folder in folders[part].items() for path in _images(folder)]
-        for part in ("train", "test")
-        if part in folders
-    }
+    if len(names) < 2:
+        raise _folder_invalid("There are at least two classes, each with a folder", top.get("train", root))
+    images: dict[str, list[_Labelled]] = {}
+    for part, least in (_LEAST_IMAGES if "test" in folders else _LEAST_IMAGES_UNSPLIT).items():
+        found = [_images(folders[part][name]) if name in folders[part] else [] for name in names]
+        for name, paths in zip(names, found, strict=True):
+            if len(paths) < least:
+                drawn = "" if "test" in folders else ", as the test split is drawn from them"
+                wanted = f"Every class has images to {part} on, at least {least}{drawn}"
+                raise _folder_invalid(wanted, top.get(part, root) / name, f" with {len(paths)}")
+        images[part] = [_Labelled(path, label) for label, paths in enumerate(found) for path in paths]
     return names, images
 
 
 def _folders(root: Path) -> dict[str, Path]:
     """Returns the folders of the classes by name, sorted."""
-    entries = sorted(entry for entry in root.iterdir() if not entry.name.startswith("."))
+    entries = _visible(root)
     for entry in entries:
         if not entry.is_dir():
             raise _folder_invalid("Beside the folders of the classes there may be no file", entry)
@@ -123,13 +170,20 @@ def _folders(root: Path) -> dict[str, Path]:
 
 
 def _images(folder: Path) -> list[Path]:
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    entries = _visible(folder)
     for entry in entries:
         if entry.is_dir() or entry.suffix.lower() not in IMAGE_SUFFIXES:
             raise _folder_invalid(f"The folder of a class holds images alone: {', '.join(IMAGE_SUFFIXES)}", entry)
     if not entries:
         raise _folder_invalid("The folder of a class holds images", folder)
     return entries
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Returns what people have put into a folder, sorted."""
+    return sorted(
+        entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.name.lower() not in _LEFT_BY_WINDOWS
+    )
 
 
 def _write(file: Path, splits: Mapping[str, Sequence[_Labelled]]) -> None:
@@ -163,6 +217,9 @@ def _form(paths: Sequence[Path]) -> _Form:
             modes.add(image.mode)
             if image.mode not in _GREY | _COLOUR:
                 raise _misfit("Images have 8 bits per channel, grey or colour; convert it", path, f"mode {image.mode}")
+            if max(image.size) > _LONGEST_SIDE:
+                received = f"{image.width} x {image.height} pixels"
+                raise _misfit(f"The sides of an image have at most {_LONGEST_SIDE:,} pixels; resize it", path, received)
             if sizes[-1] != sizes[0]:
                 width, height = sizes[0]
                 wanted = f"All images have the size of the first, {width} x {height} pixels in {paths[0]}; resize it"
@@ -173,6 +230,9 @@ def _form(paths: Sequence[Path]) -> _Form:
 def _decoded(paths: Iterable[Path], form: _Form) -> Iterator[bytes]:
     for path in paths:
         with _opened(path) as image:
+            if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < _OPAQUE:
+                wanted = "No pixel is transparent, for what is behind it is unknown; put the image on a background"
+                raise _misfit(wanted, path, "transparent ones")
             yield image.convert(form.mode).tobytes()
 
 
@@ -180,7 +240,7 @@ def _decoded(paths: Iterable[Path], form: _Form) -> Iterator[bytes]:
 def _opened(path: Path) -> Iterator[Image]:
     """Opens an image; whatever is wrong with it names the file."""
     try:
-        from PIL import Image
+        from PIL import Image, ImageOps
     except ImportError as error:
         raise UsageError(
             "PACKING_UNAVAILABLE",
@@ -190,9 +250,12 @@ def _opened(path: Path) -> Iterator[Image]:
         ) from None
     damage = (OSError, SyntaxError, ValueError, struct.error, Warning, Image.DecompressionBombError)  # as formats raise them
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of metadata that is damaged, say, while the image is not
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(path) as image:
+                # Cameras leave it to whoever shows an image to turn it.
+                ImageOps.exif_transpose(image, in_place=True)
                 yield image
         except UsageError:
             raise
@@ -206,5 +269,5 @@ def _misfit(problem: str, path: Path, received: str) -> UsageError:
     return UsageError("IMAGE_MISFIT", f"{problem}. Received: {path} with {received}", field="path")
 
 
-def _folder_invalid(problem: str, received: Path) -> UsageError:
-    return UsageError("DATASET_FOLDER_INVALID", f"{problem}. Received: {received}", field="path")
+def _folder_invalid(problem: str, received: Path, held: str = "") -> UsageError:
+    return UsageError("DATASET_FOLDER_INVALID", f"{problem}. Received: {received}{held}", field="path")

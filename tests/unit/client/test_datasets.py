@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from typer.testing import CliRunner, Result
 
 from secateur.client import AlreadyExists, Client, Dataset, InvalidArgument, Target, Unavailable, UsageError, Zoo, aio
@@ -103,8 +105,8 @@ def test_the_same_images_make_the_same_bytes(pictures: Path) -> None:
 
 @pytest.mark.parametrize(("mode", "suffix"), [("RGB", ".jpg"), ("RGBA", ".png"), ("P", ".PNG"), ("CMYK", ".jpeg")])
 def test_one_image_in_colour_makes_all_of_them_colour(pictures: Path, mode: str, suffix: str) -> None:
-    save_images(pictures / "eel", 1, mode=mode, suffix=suffix)
-    assert content(pictures)["x_train"].shape == (27, 4, 6, 3)
+    save_images(pictures / "cat", 1, mode=mode, suffix=suffix)
+    assert content(pictures)["x_train"].shape == (26 + (suffix != ".png"), 4, 6, 3)
 
 
 def test_an_unreadable_image_is_named(pictures: Path) -> None:
@@ -120,11 +122,96 @@ def test_an_unreadable_image_is_named(pictures: Path) -> None:
 
 def test_an_image_of_another_size_or_kind_is_named(pictures: Path) -> None:
     for options in ({"size": (8, 8)}, {"mode": "I;16"}):
-        save_images(pictures / "eel", 1, **options)
+        save_images(pictures / "dog", 1, **options)
         with pytest.raises(UsageError) as caught:
             content(pictures)
         assert caught.value.reason == "IMAGE_MISFIT"
-        assert str(pictures / "eel" / "000.png") in caught.value.message
+        assert str(pictures / "dog" / "000.png") in caught.value.message
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_an_image_is_turned_as_its_camera_says(tmp_path: Path, suffix: str) -> None:
+    upright = np.zeros((4, 6, 3), dtype=np.uint8)
+    upright[:, 3:] = 255
+    quarter_turn = Image.Exif()
+    quarter_turn[ExifTags.Base.Orientation] = 6  # to be turned clockwise for showing
+    for name in ("cat", "dog"):
+        save_images(tmp_path / name, 13)
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "cat" / f"turned{suffix}", exif=quarter_turn)
+
+    turned = content(tmp_path)["x_train"][13]
+
+    assert np.abs(turned.astype(int) - upright).max() < 20
+
+
+@pytest.mark.parametrize(("mode", "options"), [("RGBA", {}), ("LA", {}), ("P", {"transparency": b"\x00\x80\xff"})])
+def test_what_is_transparent_is_refused_instead_of_showing_what_was_hidden(
+    pictures: Path, mode: str, options: dict[str, Any]
+) -> None:
+    shape = Image.new("RGBA", (6, 4))  # all black, and drawn by its transparency alone
+    shape.putpixel((2, 1), (0, 0, 0, 255))
+    path = pictures / "dog" / "icon.png"
+    shape.convert(mode).save(path, **options)
+    with pytest.raises(UsageError, match=str(path)) as caught:
+        content(pictures)
+    assert caught.value.reason == "IMAGE_MISFIT"
+
+
+@pytest.mark.parametrize(("parts", "fewest"), [(("train", "test"), {"train": 10, "test": 1}), (("train",), {"train": 13})])
+def test_too_few_images_of_a_class_are_told_before_any_is_read_and_enough_are_enough_for_the_service(
+    tmp_path: Path, parts: tuple[str, ...], fewest: dict[str, int]
+) -> None:
+    for part in parts:
+        for name in ("cat", "dog"):
+            save_images(tmp_path / part / name, fewest[part])
+    with packed(tmp_path) as file:
+        inspected(file.path.read_bytes(), file.class_names)
+    (tmp_path / "train" / "cat" / "000.png").write_bytes(b"not read so far")
+    for part in parts:
+        folder = tmp_path / part / "dog"
+        (folder / "000.png").rename(tmp_path / ".aside")
+        with pytest.raises(UsageError, match=str(folder)) as caught:
+            content(tmp_path)
+        assert caught.value.reason == "DATASET_FOLDER_INVALID"
+        (tmp_path / ".aside").rename(folder / "000.png")
+    for part in parts:
+        shutil.rmtree(tmp_path / part / "dog")
+    with pytest.raises(UsageError, match="at least two classes"):
+        content(tmp_path)
+
+
+def test_images_that_are_too_large_for_the_service_are_not_packed(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        save_images(tmp_path / name, 13, size=(1_025, 1))
+    with pytest.raises(UsageError, match="at most 1,024 pixels") as caught:
+        content(tmp_path)
+    assert caught.value.reason == "IMAGE_MISFIT"
+
+
+def test_what_windows_leaves_in_folders_of_pictures_does_not_count(pictures: Path) -> None:
+    (pictures / "desktop.ini").touch()
+    (pictures / "cat" / "Thumbs.db").touch()
+    assert len(content(pictures)["x_train"]) == 26
+
+
+def test_arrays_that_the_service_would_refuse_are_not_sent(client: Client, remote: Service, tmp_path: Path) -> None:
+    path = tmp_path / "set.npz"
+    good = arrays(60, 9)
+    floats = {**good, "x_test": good["x_test"] / np.float32(255)}
+    for found, reason, word in (
+        (floats, "DATASET_DTYPE_INVALID", "x_test"),
+        ({**good, "x_val": good["x_test"]}, "DATASET_ARRAYS_INVALID", "x_val"),
+        ({"images": good["x_train"]}, "DATASET_ARRAYS_INVALID", "images"),
+    ):
+        path.write_bytes(npz(found))
+        with pytest.raises(UsageError, match=word) as caught:
+            client.upload_dataset("my-set", path)
+        assert caught.value.reason == reason
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("cat/000.png", b"")
+    with pytest.raises(UsageError, match="uploaded as a folder"):
+        client.upload_dataset("my-set", path)
+    assert not remote.faults.requests
 
 
 def test_folders_of_another_form_are_refused_by_name(pictures: Path, tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ def test_a_data_set_that_cannot_be_described_is_refused(
 def test_a_class_whose_folder_has_a_name_in_no_utf8_is_refused(remote: Service, tmp_path: Path) -> None:
     for name in ("a", NOT_UTF8):
         (tmp_path / name).mkdir()
-        Image.new("L", (8, 8)).save(tmp_path / name / "0.png")
+        for number in range(13):
+            Image.new("L", (8, 8)).save(tmp_path / name / f"{number}.png")
     result = run(remote, "datasets", "upload", "mine", str(tmp_path), "--dry-run")
     assert result.exit_code == 2
     assert r"class_names must be a list, each item text that UTF-8 can write. Received: ('a', '\udcff\udcfe')" in result.stderr
