@@ -11,6 +11,7 @@ from secateur.core.reports import ArtifactFormat, Measurement
 from secateur.workers.engine.datasets import Data, Split
 from secateur.workers.engine.measure import (
     LATENCY_IMAGES,
+    TFLM_IMAGES,
     Measured,
     arena_figures,
     comparison,
@@ -128,3 +129,18 @@ def test_the_arena_is_reported_with_what_was_recorded(trained: Trained, data: Da
     assert figure_of(figures, "arena_recorded_bytes", INT8) == arena.recorded
     on_device = tflm_figures(trained.int8, arena, data.test, trained.outputs)
     assert figure_of(on_device, "accuracy", ArtifactFormat.TFLM_SOURCE) > 0.9
+
+
+def test_micro_is_scored_on_images_of_all_classes_of_a_test_split_that_is_sorted_by_them(trained: Trained, data: Data) -> None:
+    order = np.argsort(data.train.labels, kind="stable")
+    labels = data.train.labels[order]
+    known = labels < 5
+    assert known[:TFLM_IMAGES].all()
+    half_wrong = Split(data.train.pixels[order], np.where(known, labels, 9 - labels))
+    reference = np.asarray(trained.model.predict(half_wrong.images, verbose=0))
+
+    figures = tflm_figures(trained.int8, measure_arena(trained.int8), half_wrong, reference)
+
+    assert 0.4 < figure_of(figures, "accuracy", ArtifactFormat.TFLM_SOURCE) < 0.6
+    assert figure_of(figures, "keras_agreement", ArtifactFormat.TFLM_SOURCE) > 0.95
+    assert "500 images of the test split" in _named(figures, "accuracy").method
