@@ -37,6 +37,16 @@ def test_the_arena_is_enough_and_one_step_less_is_not(trained: Trained, data: Da
         classify_on_tflm(trained.int8, images, arena_bytes=arena.smallest - 16)
 
 
+def test_an_arena_in_which_the_interpreter_crashes_is_too_small() -> None:
+    net = Builder("many_classes", (10, 10, 3))
+    net.add("Flatten", "flat")
+    net.add("Dense", "logits", units=300)
+    file = export_untrained(build_model(net.build()), np.zeros((1, 10, 10, 3), np.float32))
+    images = np.random.default_rng(0).random((2, 10, 10, 3), np.float32)
+    arena = measure_arena(file)
+    assert (classify_on_tflm(file, images, arena_bytes=arena.smallest) == classify_on_tflm(file, images)).all()
+
+
 def test_what_the_interpreter_records_adds_up(trained: Trained) -> None:
     arena = measure_arena(trained.int8)
     assert arena.recorded == arena.head + arena.tail

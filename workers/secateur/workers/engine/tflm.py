@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +23,7 @@ _ALIGNMENT: Final = 16
 _GENEROUS: Final = 1 << 24
 """First arena that is tried. In one that is far too small the interpreter can crash instead of refusing."""
 _LARGEST: Final = 1 << 28
+_SEARCH_SECONDS: Final = 300
 _RECORDED: Final = re.compile(r"Arena allocation (total|head|tail) (\d+) bytes")
 
 
@@ -86,8 +91,7 @@ def measure_arena(model: bytes) -> Arena:
             "TFLM_UNSUPPORTED", f"TensorFlow Lite Micro cannot start this model. It says: {log.text.strip().splitlines()[-1]}"
         )
     recorded = {part: int(size) for part, size in _RECORDED.findall(log.text)}
-    with captured_stderr():  # every arena that is too small is reported there
-        smallest = _smallest_between(model, recorded["total"] // _ALIGNMENT - 1, enough // _ALIGNMENT)
+    smallest = _smallest_between(model, recorded["total"] // _ALIGNMENT - 1, enough // _ALIGNMENT)
     return Arena(smallest * _ALIGNMENT, recorded["total"], recorded["head"], recorded["tail"])
 
 
@@ -107,14 +111,39 @@ def _enough_for(model: bytes) -> int | None:
 
 
 def _smallest_between(model: bytes, too_small: int, enough: int) -> int:
-    """Returns the smallest arena above `too_small` and up to `enough` that works, all in units of the alignment."""
+    """Returns the smallest arena above `too_small` and up to `enough` that works, all in units of the alignment.
+
+    In one that is too small the interpreter can write past the end: processes of their own may crash of it.
+    """
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(model)
+        file.flush()
+        while enough - too_small > 1:
+            done = subprocess.run(  # noqa: S603 -- our own module on our own file
+                [sys.executable, "-m", "secateur.workers.engine.tflm", file.name, str(too_small), str(enough)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # every arena that is too small is reported there
+                check=False,
+                timeout=_SEARCH_SECONDS,
+            )
+            if not done.stdout:
+                done.check_returncode()
+            too_small, enough = map(int, done.stdout.split()[-2:])
+    return enough
+
+
+def _narrow(model: bytes, too_small: int, enough: int) -> None:
+    """Narrows the two bounds until they meet; writes what they are if the next arena crashes this process, or when they do."""
     while enough - too_small > 1:
         middle = (too_small + enough) // 2
+        sys.stdout.write(f"{middle} {enough}\n")
+        sys.stdout.flush()
         if _starts(model, middle * _ALIGNMENT):
             enough = middle
         else:
             too_small = middle
-    return enough
+    sys.stdout.write(f"{too_small} {enough}\n")
 
 
 def _starts(model: bytes, size: int) -> bool:
@@ -123,3 +152,7 @@ def _starts(model: bytes, size: int) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+if __name__ == "__main__":
+    _narrow(Path(sys.argv[1]).read_bytes(), *map(int, sys.argv[2:]))
