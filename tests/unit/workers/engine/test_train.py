@@ -122,6 +122,15 @@ def test_a_finished_training_is_taken_as_it_ended(graph: LayerGraph, data: Data)
     assert all(np.array_equal(*pair) for pair in zip(model.get_weights(), again.get_weights(), strict=True))
 
 
+def test_a_teacher_answers_without_its_dropout(data: Data) -> None:
+    teacher = _dropping_out()
+    train(teacher, data, replace(QUICK, epochs=1), seed=0)
+    taught = [_dropping_out() for _ in range(2)]
+    trainings = [train(model, data, replace(QUICK, epochs=1, distillation=0.9), seed=0, teacher=teacher) for model in taught]
+    assert trainings[0].best.loss == trainings[1].best.loss  # of draws, the teacher would make others the second time
+    assert all(np.array_equal(*pair) for pair in zip(*(model.get_weights() for model in taught), strict=True))
+
+
 def test_a_checkpoint_of_another_network_is_refused(data: Data) -> None:
     kept: list[Checkpoint] = []
     train(_fragile(), data, replace(QUICK, epochs=2), seed=0, on_checkpoint=kept.append)
@@ -166,6 +175,16 @@ def test_every_recipe_learns_and_resumes_on_both_backends(backend: str) -> None:
 
 def _refuse(epoch: Epoch) -> None:
     raise AssertionError(f"An epoch was trained again: {epoch.number}")
+
+
+def _dropping_out() -> keras.Model:
+    net = Builder("dropping", (8, 8, 1))
+    net.add("Flatten", "flatten")
+    net.add("Dense", "hidden", units=16)
+    net.add("Dropout", "dropout", rate=0.5)
+    net.add("Dense", "logits", units=10)
+    keras.utils.set_random_seed(0)
+    return build_model(net.build())
 
 
 def _fragile(units: int = 16) -> keras.Model:

@@ -12,6 +12,25 @@ TEMPERATURE: Final = 4.0
 _SMALLEST: Final = 1e-7
 
 
+class Teacher(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    """Answers of a trained network, the same whether or not that of which they are a part is being trained.
+
+    A network that is called within another one drops out what the other one does: Keras overrides its `training=False`.
+
+    Args:
+        model: The trained network; it can be trained no more.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__(name="teacher")
+        self.model = model
+        self.trainable = False
+
+    def call(self, images: Any) -> Any:
+        """Returns outputs of shape (batch, classes)."""
+        return self.model(images, training=False)
+
+
 def with_teacher(student: Any, teacher: Any, *, probabilities: bool) -> Any:
     """Joins outputs of shape (batch, classes) into one of log-probabilities, (batch, 2 x classes), for `Distilled`."""
     return ops.concatenate([_log(student, probabilities), ops.stop_gradient(_log(teacher, probabilities))], axis=-1)
@@ -22,7 +41,7 @@ def _log(outputs: Any, probabilities: bool) -> Any:
     return ops.log(ops.maximum(outputs, _SMALLEST)) if probabilities else ops.log_softmax(outputs)
 
 
-class Distilled(keras.losses.Loss):  # type: ignore[misc]  # Keras ships no types
+class Distilled(keras.losses.Loss):  # type: ignore[misc]
     """Cross-entropy with the labels, and with the softened answers of a teacher (Hinton et al., arXiv 1503.02531).
 
     Args:

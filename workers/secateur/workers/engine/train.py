@@ -23,7 +23,7 @@ from secateur.workers.engine.precision import half_precision, has_gpu
 from secateur.workers.engine.recalibrate import statistics_over
 from secateur.workers.engine.records import Epoch, Step, Training
 from secateur.workers.engine.schedules import optimizer_of
-from secateur.workers.engine.targets import Distilled, distilled_accuracy, with_teacher
+from secateur.workers.engine.targets import Distilled, Teacher, distilled_accuracy, with_teacher
 
 RESTARTS: Final = 2
 """How often a training that diverges starts over, each time at a lower rate."""
@@ -190,10 +190,7 @@ class _Run:
         """Returns the model from indices to what the loss is about. It shares its weights with the model to be trained."""
         outputs = self.model(images.output)
         if self.teacher:
-            teacher = keras.Model(self.teacher.input, self.teacher.output, name="teacher")  # it may have the student's name
-            teacher.trainable = False
-            taught = teacher(images.output, training=False)
-            outputs = with_teacher(outputs, taught, probabilities=self.probabilities)
+            outputs = with_teacher(outputs, Teacher(self.teacher)(images.output), probabilities=self.probabilities)
         return keras.Model(images.input, outputs)
 
     def _loss(self) -> keras.losses.Loss:
