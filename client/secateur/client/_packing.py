@@ -230,10 +230,17 @@ def _form(paths: Sequence[Path]) -> _Form:
 def _decoded(paths: Iterable[Path], form: _Form) -> Iterator[bytes]:
     for path in paths:
         with _opened(path) as image:
-            if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < _OPAQUE:
+            if _has_transparent_pixels(image):
                 wanted = "No pixel is transparent, for what is behind it is unknown; put the image on a background"
                 raise _misfit(wanted, path, "transparent ones")
             yield image.convert(form.mode).tobytes()
+
+
+def _has_transparent_pixels(image: Image) -> bool:
+    if not image.has_transparency_data:
+        return False
+    opaque = image.convert("RGBA").getchannel("A").histogram()[_OPAQUE]
+    return opaque < image.width * image.height
 
 
 @contextmanager
