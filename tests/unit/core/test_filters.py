@@ -93,6 +93,8 @@ def test_what_is_read(text: str, expected: Expression | None) -> None:
         ("labels.site < x", 13, "one of"),
         ("labels. = x", 8, "the key of a label"),
         ("error.message = x", 1, "a field"),
+        ("error .reason = x", 1, "a field"),
+        ("labels .site = x", 8, "one of = !="),
         ("size:1", 5, "one of"),
         ("model = a/", 9, "a resource name or id"),
         ("NOT " * (MAX_DEPTH + 1) + "size = 1", 4 * (MAX_DEPTH + 1) + 1, f"nested {MAX_DEPTH} deep"),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from secateur.core.errors import Unavailable
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
 from secateur.store import Store
-from secateur.store.database import Timeouts, is_passing, make_engine
+from secateur.store.database import Timeouts, exclude_others, is_passing, make_engine
 from secateur.store.ledger import JobLedger
 from tests.support.stack import ROOT
 from tests.support.store import PROJECT, claim, create, events, read
@@ -89,6 +90,22 @@ def test_events_are_in_order_of_their_times_though_a_transaction_began_before_an
 
     times = [event.time for event in events(store, job)]
     assert began < times[-2] < times[-1]
+
+
+def test_a_claim_that_waits_for_its_turn_is_later_than_the_job_that_came_meanwhile(
+    store: Store, ledger: JobLedger, graph: LayerGraph
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with store.unit_of_work() as other:  # is just claiming
+            exclude_others(other.session, "turns")
+            claiming = pool.submit(ledger.claim_next, worker="w", lease_seconds=9)
+            wait([claiming], timeout=0.5)
+            job = create(store, graph)
+        held = claiming.result()
+    assert held is not None
+    assert held.job_id == job.id
+    queued, started = (event.time for event in events(store, job))
+    assert queued < started
 
 
 def test_a_statement_that_takes_too_long_is_ended(postgres_url: str) -> None:

@@ -40,6 +40,20 @@ def test_names_the_layer_and_what_to_use_instead(op: str, config: dict[str, Any]
     assert from_data(graph.to_dict()) == graph  # one that was stored before can still be read
 
 
+@pytest.mark.parametrize(
+    ("op", "config"),
+    [
+        ("Activation", {"activation": "silu"}),
+        ("ELU", {"alpha": 1.0}),
+        ("UpSampling2D", {"interpolation": "bilinear"}),
+        ("Conv2DTranspose", {"filters": 8, "kernel_size": 3}),
+        ("Conv2D", {"filters": 8, "kernel_size": 3, "dilation_rate": 2}),
+    ],
+)
+def test_what_to_use_instead_passes(op: str, config: dict[str, Any]) -> None:
+    check_convertible(network(op, config))
+
+
 @pytest.mark.parametrize("name", zoo.names())
 def test_the_zoo_passes(name: str) -> None:
     check_convertible(zoo.build(name, (32, 32, 3), 10))
