@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from secateur.client import Client, DigestMismatch, NotFound, Unavailable, Usage
 from secateur.v1 import model_service_pb2 as pb
 from tests.unit.client.remote.models import CONTENT
 from tests.unit.client.remote.service import Service
+
+Content = bytes | Iterator[bytes]
+Serve = Callable[[int, Content], str]
 
 
 def test_download_writes_every_file_and_what_is_known(client: Client, tmp_path: Path) -> None:
@@ -88,17 +92,19 @@ def test_a_format_that_the_model_lacks_is_refused(client: Client, tmp_path: Path
 
 
 @pytest.fixture
-def http() -> Iterator[Callable[[int, bytes], str]]:
+def http() -> Iterator[Serve]:
     """A web server; the function makes it answer everything with a status and bytes, and returns a URL of it."""
-    answer: list[tuple[int, bytes]] = []
+    answer: list[tuple[int, Content]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, content = answer[0]
             self.send_response(status)
-            self.send_header("Content-Length", str(len(CONTENT["litert-int8"])))
+            if isinstance(content, bytes):
+                self.send_header("Content-Length", str(len(CONTENT["litert-int8"])))
             self.end_headers()
-            self.wfile.write(content)
+            with suppress(ConnectionError):
+                self.wfile.writelines([content] if isinstance(content, bytes) else content)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -107,7 +113,7 @@ def http() -> Iterator[Callable[[int, bytes], str]]:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
 
-        def serve(status: int, content: bytes) -> str:
+        def serve(status: int, content: Content) -> str:
             answer[:] = [(status, content)]
             return f"http://127.0.0.1:{server.server_port}/file"
 
@@ -117,7 +123,7 @@ def http() -> Iterator[Callable[[int, bytes], str]]:
 
 
 def test_the_bytes_come_from_the_url_where_there_is_one(
-    client: Client, remote: Service, tmp_path: Path, http: Callable[[int, bytes], str]
+    client: Client, remote: Service, tmp_path: Path, http: Serve
 ) -> None:
     remote.models.urls["litert-int8"] = http(200, CONTENT["litert-int8"])
     (path,) = client.model("aa01").download(tmp_path, ["litert-int8"])
@@ -136,11 +142,27 @@ def test_the_bytes_come_from_the_url_where_there_is_one(
     ],
 )
 def test_where_the_url_fails_the_service_sends_the_file(
-    client: Client, remote: Service, tmp_path: Path, http: Callable[[int, bytes], str], status: int, content: bytes
+    client: Client, remote: Service, tmp_path: Path, http: Serve, status: int, content: bytes
 ) -> None:
     remote.models.urls["litert-int8"] = http(status, content)
     (path,) = client.model("aa01").download(tmp_path, ["litert-int8"])
     assert path.read_bytes() == CONTENT["litert-int8"]
+
+
+def test_a_url_that_sends_more_than_the_file_is_not_read_to_its_end(
+    client: Client, remote: Service, tmp_path: Path, http: Serve
+) -> None:
+    sent = []
+
+    def much() -> Iterator[bytes]:
+        for number in range(200):
+            sent.append(number)
+            yield bytes(2**20)
+
+    remote.models.urls["litert-int8"] = http(200, much())
+    (path,) = client.model("aa01").download(tmp_path, ["litert-int8"])
+    assert path.read_bytes() == CONTENT["litert-int8"]
+    assert 0 < len(sent) < 100
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/nobody-there", "file:///etc/hostname", "nonsense"])
@@ -173,7 +195,7 @@ def test_a_folder_in_the_place_of_a_file_is_refused(client: Client, tmp_path: Pa
 
 @pytest.mark.parametrize("at_url", [False, True])
 def test_a_full_disk_is_no_wrong_usage_and_leaves_no_file(
-    remote: Service, tmp_path: Path, http: Callable[[int, bytes], str], at_url: bool
+    remote: Service, tmp_path: Path, http: Serve, at_url: bool
 ) -> None:
     if at_url:
         remote.models.urls["litert-int8"] = http(200, CONTENT["litert-int8"])
