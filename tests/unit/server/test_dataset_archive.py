@@ -145,12 +145,18 @@ def test_one_class_is_no_classification_and_no_image_is_no_data_set() -> None:
         ("x_train", np.zeros((60, 0, 8, 1), np.uint8), "DATASET_SHAPE_INVALID", "pixels"),
         ("x_train", np.zeros((60, 1, 1_025, 1), np.uint8), "DATASET_SHAPE_INVALID", "1,024"),
         ("x_train", np.zeros((60, 1, 1, 17), np.uint8), "DATASET_SHAPE_INVALID", "16 channels"),
+        ("x_train", np.zeros((1_000_001, 1, 1, 1), np.uint8), "DATASET_SHAPE_INVALID", "1,000,000 images"),
     ],
 )
 def test_arrays_that_do_not_belong_together_are_refused(name: str, value: NDArray[Any], reason: str, told: str) -> None:
     found = outcome(changed(name, value))
     assert found[0] == reason
     assert told in found[1]
+
+
+def test_the_largest_image_is_taken() -> None:
+    largest = npz({"x_train": np.zeros((60, 1, 1_024, 16), np.uint8), "y_train": labels(60)}, compressed=True)
+    assert inspected(largest).input_shape == (1, 1_024, 16)
 
 
 def test_objects_are_never_unpickled() -> None:
@@ -181,6 +187,18 @@ def test_other_arrays_are_refused(data: bytes) -> None:
     reason, message = outcome(data)
     assert reason == "DATASET_ARRAYS_INVALID"
     assert "x_train and y_train" in message
+
+
+def test_an_archive_whose_end_hides_how_many_members_it_lists_is_refused_before_they_are_listed() -> None:
+    listed = zipped({f"{number}.npy": b"" for number in range(9)})
+    end = struct.Struct("<4s4H2LH")
+    body, (_, *_, size, start, _) = listed[: -end.size], end.unpack(listed[-end.size :])
+    longer_end = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 9, 9, size, start)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, len(body), 1)
+    hiding = body + longer_end + locator + end.pack(b"PK\x05\x06", 0, 0, 2, 2, size, start, 0)
+    with zipfile.ZipFile(io.BytesIO(hiding)) as found:
+        assert len(found.namelist()) == 9
+    assert outcome(hiding)[0] == "DATASET_MALFORMED"
 
 
 def test_an_array_twice_is_refused() -> None:

@@ -51,8 +51,8 @@ def test_the_higher_priority_goes_first_and_the_older_among_equals(store: Store,
     jobs = []
     for seed, priority in enumerate((JobPriority.LOW, JobPriority.NORMAL, JobPriority.HIGH, JobPriority.NORMAL)):
         jobs.append(scheduled(store, graph, seed, priority=priority).id)
-        clock.advance(1)
-    assert taken(store, 5) == [jobs[2], jobs[1], jobs[3], jobs[0]]
+        clock.advance(-1)  # the order of their times, not that in which they were written
+    assert taken(store, 5) == [jobs[2], jobs[3], jobs[1], jobs[0]]
 
 
 def test_projects_take_turns_however_many_jobs_one_has(store: Store, graph: LayerGraph, clock: Clock) -> None:
@@ -191,3 +191,26 @@ def test_a_job_that_waits_knows_its_place(store: Store, graph: LayerGraph, clock
     assert place(first) is None
     assert [(place(job) or (0,))[0] for job in (high, other, *jobs)] == [1, 2, 3, 4, 5]
     assert place(other) == (2, clock.now + timedelta(seconds=2 * 40))
+
+
+def test_when_a_job_starts_is_guessed_from_the_latest_runs_and_from_how_many_run_at_once(
+    store: Store, graph: LayerGraph, clock: Clock
+) -> None:
+    for seed, seconds in enumerate([1_000] + [40] * 20):
+        scheduled(store, graph, seed)
+        held = take(store)
+        assert held is not None
+        clock.advance(seconds)
+        JobLedger(store).finish(held, JobState.SUCCEEDED)
+    never_ran, *_ = [scheduled(store, graph, seed) for seed in range(30, 33)]
+    with store.unit_of_work() as work:
+        work.jobs.cancel(PROJECT, never_ran.id)
+        work.commit()
+    assert len(taken(store, 3)) == 2
+    waiting = []
+    for seed in range(40, 43):
+        clock.advance(1)
+        waiting.append(scheduled(store, graph, seed).id)
+    with store.snapshot() as work:
+        starts = [place.start_time for job_id in waiting if (place := work.jobs.place(job_id))]
+    assert starts == [clock.now + timedelta(seconds=seconds) for seconds in (40, 40, 80)]
