@@ -234,17 +234,31 @@ def test_a_header_that_promises_more_than_there_is_is_refused() -> None:
         "{'descr': '|u1', 'fortran_order': False, 'shape': (60, 8, 8, True)}",
         "{'descr': '|u1', 'fortran_order': False, 'shape': [60, 8, 8, 1]}",
         "{'descr': '|u1', 'fortran_order': 0, 'shape': (60, 8, 8, 1)}",
-        "{'descr': '|u1', 'fortran_order': False, 'shape': (60,), 'extra': 1}",
-        "{'descr': '|u1', 'fortran_order': False, 'shape': (60,)}" + " " * 10_000,
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (60, 8, 8, 1), 'extra': 1}",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (60, 8, 8, 1)}" + " " * 10_000,
     ],
 )
 def test_a_header_that_is_none_is_refused(header: str) -> None:
-    assert outcome(members(x_train=npy(header)))[0] == "DATASET_MALFORMED"
+    reason, message = outcome(members(x_train=npy(header, images(60).tobytes())))
+    assert reason == "DATASET_MALFORMED"
+    assert "header of x_train" in message.lower()
 
 
-def test_an_array_of_another_format_is_refused() -> None:
-    for data in (b"", b"\x93NUMPY", b"P6 8 8 255", npy("{}", version=(3, 0)), b"\x93NUMPY\x01\x00\xff\xffshort"):
-        assert outcome(members(x_train=data))[0] == "DATASET_MALFORMED"
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "no array"),
+        (b"\x93NUMPY", "no array"),
+        (npy("{}").replace(b"NUMPY", b"NUMPX"), "no array"),
+        (npy("{}", version=(3, 0)), "in a version"),
+        (b"\x93NUMPY\x01\x00\xff\xffshort", "at most 10,000 bytes"),
+        (b"\x93NUMPY\x01\x00\xff\x00short", "ends within its header"),
+    ],
+)
+def test_an_array_of_another_format_is_refused(data: bytes, told: str) -> None:
+    reason, message = outcome(members(x_train=data))
+    assert reason == "DATASET_MALFORMED"
+    assert told in message
 
 
 def test_version_two_of_the_format_is_read() -> None:
