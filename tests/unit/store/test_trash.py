@@ -114,6 +114,19 @@ def test_what_is_deleted_is_shown_on_demand_and_comes_back(
     assert listed(store) == everything
 
 
+def test_a_mark_is_on_one_kind_of_thing_in_one_project(store: Store, graph: LayerGraph) -> None:
+    job = create(store, graph)
+    with store.unit_of_work() as work:
+        for project in (PROJECT, "other"):
+            work.datasets.put(project, replace(MINE, name=job.id), digest=DIGEST, size_bytes=1)
+        work.commit()
+    assert delete(store, Deletable.DATASET, job.id)
+    assert listed(store) == ([job.id], [], [])
+    with store.snapshot() as work:
+        (other,) = work.datasets.list("other", after="", limit=9, show_deleted=False)
+        assert work.trash.mark(other).deletion is work.trash.mark(read(store, job)).deletion is None
+
+
 def test_a_purge_takes_everything_of_a_job_but_its_models(
     store: Store, graph: LayerGraph, chosen_plan: Plan, clock: Clock
 ) -> None:
