@@ -107,9 +107,8 @@ class Transport:
         """Returns the tries of one logical call that may take `timeout` seconds (None for any time).
 
         Raises:
-            UsageError: If the client is closed, or this process forked from one that has called.
+            UsageError: If this process forked from one that has called.
         """
-        self._check_open()
         begin_call()
         return Attempts(self.retry, lambda: self.retry.total if self._answered else self.retry.first_contact, timeout)
 

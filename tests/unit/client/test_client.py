@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +24,7 @@ from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import model_service_pb2 as models_pb
 from secateur.v1 import plan_service_pb2 as plans_pb
 from secateur.v1 import resources_pb2 as resources_pb
+from tests.support.datasets import arrays, npz
 from tests.support.stack import until
 from tests.unit.client.conftest import FAST
 from tests.unit.client.remote.models import ETAG, NAME
@@ -131,6 +132,26 @@ def test_retries_end_with_the_wall_clock_bound(remote: Service) -> None:
         client.job("1")
     assert time.monotonic() - started < 20
     assert len(remote.faults.requests["GetJob"]) > 3
+
+
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [
+        ("GetJob", lambda client, _: client.job("1")),
+        ("DeleteModel", lambda client, _: client.delete_model("aa01")),
+        ("UploadArchitecture", lambda client, _: client.upload(KERAS_JSON)),
+        ("UploadDataset", lambda client, folder: client.upload_dataset("mine", folder / "mine.npz")),
+        ("DownloadArtifact", lambda client, folder: client.model("aa01").download(folder)),
+    ],
+)
+def test_a_server_that_says_nothing_is_not_waited_for_longer_than_the_bound(
+    remote: Service, tmp_path: Path, method: str, call: Callable[[Client, Path], object]
+) -> None:
+    (tmp_path / "mine.npz").write_bytes(npz(arrays(60, 9)))
+    remote.faults.silent.add(method)
+    with Client(remote.address, timeout=1.0, retry=FAST) as client, pytest.raises(DeadlineExceeded):
+        call(client, tmp_path)
+    assert len(remote.faults.requests[method]) == 1
 
 
 def test_pauses_grow_to_a_bound_with_jitter() -> None:

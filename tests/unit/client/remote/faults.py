@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from google.protobuf import any_pb2
@@ -13,12 +14,16 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+_SILENCE_S: Final = 10.0
+
 
 @dataclass
 class Faults:
     """Keeps every request by method name, and fails the next calls of a method as told."""
 
     requests: dict[str, list[Message]] = field(default_factory=lambda: defaultdict(list))
+    silent: set[str] = field(default_factory=set)
+    """Methods that do not answer, for longer than a test waits."""
     _waiting: dict[str, deque[status_pb2.Status]] = field(default_factory=lambda: defaultdict(deque))
 
     def fail(
@@ -47,6 +52,8 @@ class Faults:
         copy = type(request)()
         copy.CopyFrom(request)
         self.requests[method].append(copy)
+        if method in self.silent:
+            await asyncio.sleep(_SILENCE_S)
         if self._waiting[method]:
             status = self._waiting[method].popleft()
             if status.code != code_pb2.OK:
