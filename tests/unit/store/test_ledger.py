@@ -66,6 +66,23 @@ def test_reports_become_events_without_gap(store: Store, ledger: JobLedger, grap
     assert log[-1].state is JobState.SUCCEEDED
 
 
+def test_what_is_reported_again_is_one_event_and_what_is_only_alike_another(
+    store: Store, ledger: JobLedger, graph: LayerGraph
+) -> None:
+    job = create(store, graph)
+    held = claim(store, job)
+    for again in (False, True):
+        ledger.report(held, stage=JobStage.TRAINING, message="Training", progress=PROGRESS, again=again)
+    ledger.report(held, stage=JobStage.TRAINING, message="Training", progress=PROGRESS)
+    ledger.report(held, message="Training", again=True)
+    ledger.report(held, message="Still training", again=True)
+    ledger.report(held, stage=JobStage.EXPORTING, message="Still training", again=True)
+    told = [(event.stage, event.message, event.progress) for event in events(store, job)[2:]]
+    training = (JobStage.TRAINING, "Training", PROGRESS)
+    assert told[:3] == [training, training, (JobStage.TRAINING, "Training", None)]
+    assert told[3:] == [(JobStage.TRAINING, "Still training", None), (JobStage.EXPORTING, "Still training", None)]
+
+
 def test_the_job_shows_its_latest_stage_and_progress(store: Store, ledger: JobLedger, graph: LayerGraph) -> None:
     job = create(store, graph)
     held = claim(store, job)

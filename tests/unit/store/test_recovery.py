@@ -11,15 +11,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from secateur.core import recipes
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import MAX_ATTEMPTS, JobState
 from secateur.core.routing import Need
 from secateur.server.reaper import Reaper
 from secateur.store import Store
+from secateur.store.creation import NewJob
 from secateur.store.ledger import JobLedger
 from secateur.store.records import Reaped
 from secateur.store.tables import OutboxRow
-from tests.support.store import LEASE_S, PROJECT, Clock, claim, create, events, owed, read
+from tests.support.store import LEASE_S, PROJECT, Clock, a_spec, claim, create, events, owed, read
 
 
 def reap(store: Store, clock: Clock, after: float) -> Reaped:
@@ -77,6 +79,22 @@ def test_a_message_that_the_queue_lost_is_owed_again(store: Store, graph: LayerG
     assert reap(store, clock, 0).resent == ()
     assert send(store, clock) == [job.id]
     assert [event.sequence for event in events(store, job)] == [1]  # for the job nothing has happened
+
+
+def test_no_more_messages_are_owed_than_wake_every_worker_of_a_need(store: Store, graph: LayerGraph, clock: Clock) -> None:
+    specs = [a_spec(graph, seed=seed) for seed in range(120)]
+    with store.unit_of_work() as work:
+        work.jobs.create_all([NewJob(PROJECT, spec, work_key=spec.work_key("test")) for spec in specs])
+        work.commit()
+    large = create(store, graph, recipe=recipes.resolve(epochs=2_000))
+    assert len(send(store, clock)) == 121
+    clock.advance(61)
+    on_its_way = create(store, graph, seed=-1)
+    resent = reap(store, clock, 0).resent
+    assert large.id in resent
+    assert on_its_way.id not in resent
+    assert len(resent) == 99 + 1
+    assert reap(store, clock, 0).resent == ()
 
 
 def test_however_often_a_job_is_announced_the_outbox_has_one_message_for_it(

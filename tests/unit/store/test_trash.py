@@ -112,6 +112,9 @@ def test_what_is_deleted_is_shown_on_demand_and_comes_back(
     for kind, identifier in things:
         undelete(store, kind, identifier)
     assert listed(store) == everything
+    with store.snapshot() as work:
+        assert len(work.families.offers(family, ram_measurement=ARENA_BYTES)) == 1
+        assert work.families.versions([family])[family] == 3  # and that it is whole again
 
 
 def test_a_mark_is_on_one_kind_of_thing_in_one_project(store: Store, graph: LayerGraph) -> None:
@@ -140,6 +143,8 @@ def test_a_purge_takes_everything_of_a_job_but_its_models(
     assert purge(store, clock) == 0
 
     assert listed(store, show_deleted=True) == ([other.id], [model], [])
+    with store.snapshot() as view:
+        assert view.references.among({"a" * 64, "b" * 64}) == {"a" * 64, "b" * 64}  # the files of the model that stays
     assert read(store, other).outcomes[0].model_id is None
     assert refused(lambda: undelete(store, Deletable.JOB, job.id)) == "JOB_NOT_FOUND"
     with store.unit_of_work() as work:
@@ -187,6 +192,12 @@ def test_a_job_has_to_end_first_and_then_nobody_joins_it(store: Store, graph: La
     delete(store, Deletable.JOB, job.id)
     undelete(store, Deletable.JOB, job.id)
     assert create(store, graph).id == job.id
+
+
+def test_work_whose_model_was_deleted_is_done_again(store: Store, graph: LayerGraph, chosen_plan: Plan) -> None:
+    job, model = finished(store, graph, chosen_plan)
+    delete(store, Deletable.MODEL, model)
+    assert create(store, graph).id != job.id
 
 
 def test_nobody_joins_a_job_one_of_whose_models_is_gone(
