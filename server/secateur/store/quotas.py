@@ -98,7 +98,7 @@ class QuotaRepository:
         # A file may have several names; it is kept once.
         theirs = select(DatasetRow.digest, DatasetRow.size_bytes).where(DatasetRow.project == project)
         files = (theirs if digest is None else theirs.where(DatasetRow.digest != digest)).distinct().subquery()
-        stored = int(self._session.scalar(select(func.coalesce(func.sum(files.c.size_bytes), 0))) or 0)
+        stored = int(self._session.scalars(select(func.coalesce(func.sum(files.c.size_bytes), 0))).one())
         if stored + more_bytes > limit:
             raise _exceeded(
                 "STORED_BYTES_QUOTA",

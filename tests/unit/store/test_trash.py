@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -363,6 +363,21 @@ def test_of_a_job_and_a_deletion_at_once_only_one_comes_true(store: Store, graph
         with ThreadPoolExecutor(2) as pool:
             made, removed = pool.submit(make), pool.submit(remove)
         assert made.result() != removed.result()
+
+
+def test_a_model_can_be_deleted_while_its_job_goes_on(store: Store, graph: LayerGraph, chosen_plan: Plan) -> None:
+    job, ledger = create(store, graph, targets=2), JobLedger(store)
+    model = ledger.settle_target(claim(store, job), a_report(graph, chosen_plan))
+    assert model is not None
+    with ThreadPoolExecutor(1) as pool:
+        with store.unit_of_work() as other:
+            row = other.journal.lock(job.id)
+            assert row is not None
+            other.journal.record(row, "Epoch 1 of 30")
+            deleting = pool.submit(delete, store, Deletable.MODEL, model)
+            wait([deleting], timeout=0.5)
+            other.commit()
+        assert deleting.result()
 
 
 def test_of_an_undeletion_and_a_purge_at_once_only_one_comes_true(store: Store, clock: Clock) -> None:

@@ -171,6 +171,28 @@ def test_a_job_that_waits_or_runs_for_too_long_expires(store: Store, graph: Laye
     assert [read(store, job).error_reason for job in (waiting, running)] == ["PENDING_TIME_EXCEEDED", "RUN_TIME_EXCEEDED"]
 
 
+def test_an_attempt_has_its_own_time_to_run_and_to_wait_for(store: Store, graph: LayerGraph, clock: Clock) -> None:
+    def expired(seconds: float) -> tuple[str, ...]:
+        with store.unit_of_work() as work:
+            reaped = work.jobs.reap(clock.advance(seconds), give_up=False)
+            work.commit()
+        return reaped.expired
+
+    job = scheduled(store, graph, 0, max_pending_seconds=60.0)
+    clock.advance(50)
+    for limits in ({"max_run_seconds": 100.0}, {}):
+        held = take(store, **limits)
+        assert held is not None
+        assert expired(50) == ()
+        JobLedger(store).release(held, "The worker is shutting down", reason="")
+        assert expired(50) == ()
+    held = take(store)  # without a limit
+    assert held is not None
+    assert expired(1_000) == ()
+    JobLedger(store).release(held, "The worker is shutting down", reason="")
+    assert expired(61) == (job.id,)
+
+
 def test_a_job_that_waits_knows_its_place(store: Store, graph: LayerGraph, clock: Clock) -> None:
     def place(job: JobRecord) -> tuple[int, Any] | None:
         with store.snapshot() as work:
