@@ -122,9 +122,7 @@ def http() -> Iterator[Serve]:
         thread.join()
 
 
-def test_the_bytes_come_from_the_url_where_there_is_one(
-    client: Client, remote: Service, tmp_path: Path, http: Serve
-) -> None:
+def test_the_bytes_come_from_the_url_where_there_is_one(client: Client, remote: Service, tmp_path: Path, http: Serve) -> None:
     remote.models.urls["litert-int8"] = http(200, CONTENT["litert-int8"])
     (path,) = client.model("aa01").download(tmp_path, ["litert-int8"])
     assert path.read_bytes() == CONTENT["litert-int8"]
@@ -194,9 +192,7 @@ def test_a_folder_in_the_place_of_a_file_is_refused(client: Client, tmp_path: Pa
 
 
 @pytest.mark.parametrize("at_url", [False, True])
-def test_a_full_disk_is_no_wrong_usage_and_leaves_no_file(
-    remote: Service, tmp_path: Path, http: Serve, at_url: bool
-) -> None:
+def test_a_full_disk_is_no_wrong_usage_and_leaves_no_file(remote: Service, tmp_path: Path, http: Serve, at_url: bool) -> None:
     if at_url:
         remote.models.urls["litert-int8"] = http(200, CONTENT["litert-int8"])
     # A limit on the size of a file stands for a full disk: writing fails in the middle; of the bytecode too, hence the -B.
