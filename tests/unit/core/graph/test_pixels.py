@@ -57,6 +57,7 @@ def test_the_same_network_on_pixels_from_0_to_1(front: Front) -> None:
         layers.Rescaling(2.0, offset=-1.0),
         layers.Normalization(mean=[0.485, 0.456, 0.406], variance=[0.052, 0.05, 0.051]),
         layers.Normalization(mean=MEAN, variance=VARIANCE, invert=True),
+        layers.Normalization(),  # never adapted
         lambda image: layers.Rescaling(1 / 255)(layers.AveragePooling2D(1)(image)),
         lambda image: layers.Add()([image, layers.Rescaling(1 / 255)(image)]),
     ],
