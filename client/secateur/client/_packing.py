@@ -262,7 +262,8 @@ def _opened(path: Path) -> Iterator[Image]:
         try:
             with Image.open(path) as image:
                 # Cameras leave it to whoever shows an image to turn it.
-                ImageOps.exif_transpose(image, in_place=True)
+                with suppress(SyntaxError, struct.error):  # metadata that is damaged says nothing; the image may be well
+                    ImageOps.exif_transpose(image, in_place=True)
                 yield image
         except UsageError:
             raise

@@ -144,6 +144,12 @@ def test_an_image_is_turned_as_its_camera_says(tmp_path: Path, suffix: str) -> N
     assert np.abs(turned.astype(int) - upright).max() < 20
 
 
+def test_an_image_whose_exif_is_damaged_lies_as_it_lies(pictures: Path) -> None:
+    pixels = np.full((4, 6, 3), 200, dtype=np.uint8)
+    Image.fromarray(pixels).save(pictures / "cat" / "000.png", exif=b"Exif\0\0no TIFF at all")
+    np.testing.assert_array_equal(content(pictures)["x_train"][0], pixels)
+
+
 @pytest.mark.parametrize(("mode", "options"), [("RGBA", {}), ("LA", {}), ("P", {"transparency": b"\x00\x80\xff"})])
 def test_what_is_transparent_is_refused_instead_of_showing_what_was_hidden(
     pictures: Path, mode: str, options: dict[str, Any]
