@@ -122,6 +122,7 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "set.npz"
     with ZipFile(path, "w") as archive:
         archive.writestr("x_train.npy", bytes(3 * 2**20))
+        archive.writestr("y_train.npy", b"")
     return path
 
 
