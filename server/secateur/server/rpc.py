@@ -63,7 +63,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class RpcInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps every RPC but health probes.
+    """Wraps every RPC; of health probes it only bounds how many there are and how long they take.
 
     Args:
         access: Lets calls in.
