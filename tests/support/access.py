@@ -16,6 +16,9 @@ from secateur.core.access import Scope, Token
 from secateur.server.app import SERVICES
 from secateur.store import Store
 
+CACHE_SECONDS: Final = 0.5
+"""For how long the servers of these tests take a token for good without looking again."""
+
 
 def issue(store: Store, scope: Scope, project: str | None, *, expire_time: datetime | None = None) -> Token:
     """Makes a token that the server knows."""
@@ -92,3 +95,8 @@ def field_at(method: MethodDescriptor, path: tuple[str, ...]) -> FieldDescriptor
         message = message.fields_by_name[name].message_type
     field: FieldDescriptor = message.fields_by_name[path[-1]]
     return field
+
+
+def method_id(method: MethodDescriptor) -> str:
+    """Names a parameter of a test that is run for each method."""
+    return method.name

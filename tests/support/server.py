@@ -168,6 +168,11 @@ class Api:
             )
         )
 
+    def get_job(self, job: jobs.Job) -> jobs.Job:
+        """Reads a job again."""
+        found: jobs.Job = self.jobs.GetJob(jobs.GetJobRequest(name=job.name))
+        return found
+
     def watch(self, job: jobs.Job, after: int = 0, *, timeout: float = 20) -> Iterator[jobs.JobEvent]:
         """Yields the events of a job."""
         stream = self.jobs.WatchJob(jobs.WatchJobRequest(name=job.name, after_sequence=after), timeout=timeout)

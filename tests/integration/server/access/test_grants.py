@@ -1,21 +1,16 @@
-"""Who may call what: a server that asks for tokens, every RPC of it, and every kind of token."""
+"""Who may call what, and of which project: every RPC, with every kind of token."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-import time
 import uuid
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import grpc
 import pytest
-import time_machine
 from google.protobuf.descriptor import MethodDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -24,7 +19,7 @@ from typer.testing import CliRunner
 from buf.validate import validate_pb2
 from secateur.client import Budget, Client, NotFound, PermissionDenied, Target, Zoo
 from secateur.client.cli import app as cli
-from secateur.core.access import Scope, Token
+from secateur.core.access import Scope
 from secateur.server.grants import GRANTS
 from secateur.server.settings import ServerSettings
 from secateur.store import Store
@@ -34,48 +29,17 @@ from secateur.v1 import device_profile_service_pb2 as profiles
 from secateur.v1 import job_service_pb2 as jobs
 from secateur.v1 import model_service_pb2 as models
 from secateur.v1 import resources_pb2 as resources
-from tests.support.access import METHODS, authorized, call, field_at, issue, path_of, request_of, revoke
+from tests.support.access import METHODS, authorized, call, field_at, issue, method_id, path_of, request_of
 from tests.support.datasets import arrays, npz
 from tests.support.server import DATASET, Api, Refusal, limit, refusal, running, target, train
 from tests.support.stack import until
 
-CACHE_SECONDS: Final = 0.5
 BY_DEVICES: Final = {"GetModel", "ListModels", "ResolveModel", "DownloadArtifact"}
 NEEDS_A_TOKEN: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
-SHAPES: Final = [
-    method for method in METHODS if path_of(method).endswith(("/GetJob", "/WatchJob", "/UploadDataset", "/UploadArchitecture"))
-]
-"""A call of each shape that there is."""
-
-
-@pytest.fixture(scope="module")
-def address(settings: ServerSettings) -> Iterator[str]:
-    """Address of a server that asks for tokens, beside the one that does not."""
-    chosen = settings.model_copy(update={"authentication": "tokens", "token_cache_seconds": CACHE_SECONDS})
-    with running(chosen) as server:
-        yield server.address
-
-
-@pytest.fixture(scope="module")
-def guarded(address: str) -> Iterator[grpc.Channel]:
-    """A channel to that server, without a token."""
-    with grpc.insecure_channel(address) as channel:
-        yield channel
-
-
-@pytest.fixture
-def api(guarded: grpc.Channel, store: Store) -> Api:
-    """Stubs of an operator, in a project of the test's own."""
-    project = f"p-{uuid.uuid4().hex[:12]}"
-    return Api(authorized(guarded, issue(store, Scope.OPERATOR, project)), project)
-
-
-def ids(method: MethodDescriptor) -> str:
-    return method.name
 
 
 @pytest.mark.parametrize("scope", Scope)
-@pytest.mark.parametrize("method", METHODS, ids=ids)
+@pytest.mark.parametrize("method", METHODS, ids=method_id)
 def test_every_rpc_lets_in_exactly_the_scopes_that_it_should(
     guarded: grpc.Channel, store: Store, method: MethodDescriptor, scope: Scope
 ) -> None:
@@ -99,137 +63,6 @@ def test_a_scope_that_is_too_small_is_named(guarded: grpc.Channel, store: Store)
 
     assert (found.code, found.reason) == (grpc.StatusCode.PERMISSION_DENIED, "SCOPE_INSUFFICIENT")
     assert found.message == "This needs a token of scope admin or operator. Received: one of scope device"
-
-
-def wrong_secret(token: Token) -> str:
-    return Token(token.id, Token.generate().secret).text
-
-
-@pytest.mark.parametrize("method", SHAPES, ids=ids)
-@pytest.mark.parametrize(
-    ("sent", "reason"),
-    [
-        (lambda token: None, "TOKEN_MISSING"),
-        (lambda token: "", "TOKEN_MALFORMED"),
-        (lambda token: token.text, "TOKEN_MALFORMED"),
-        (lambda token: f"Basic {token.text}", "TOKEN_MALFORMED"),
-        (lambda token: f"Bearer {token.text[:-1]}", "TOKEN_MALFORMED"),
-        (lambda token: "Bearer " + "x" * 5000, "TOKEN_MALFORMED"),
-        (lambda token: f"Bearer {Token.generate().text}", "TOKEN_INVALID"),
-        (lambda token: f"Bearer {wrong_secret(token)}", "TOKEN_INVALID"),
-    ],
-)
-def test_who_is_not_known_is_told_why_and_nothing_else(
-    guarded: grpc.Channel, store: Store, method: MethodDescriptor, sent: Callable[[Token], str | None], reason: str
-) -> None:
-    token = issue(store, Scope.ADMIN, None)
-    value = sent(token)
-    channel = guarded if value is None else authorized(guarded, value)
-
-    found = refusal(lambda: call(channel, method, request_of(method)))
-
-    assert (found.code, found.reason) == (grpc.StatusCode.UNAUTHENTICATED, reason)
-    assert token.secret not in found.message
-    assert "xxx" not in found.message
-
-
-def test_an_unknown_token_and_a_wrong_secret_are_told_the_same(guarded: grpc.Channel, store: Store) -> None:
-    token = issue(store, Scope.ADMIN, None)
-    method = SHAPES[0]
-    answers = [
-        refusal(partial(call, authorized(guarded, f"Bearer {text}"), method, request_of(method)))
-        for text in (Token.generate().text, wrong_secret(token))
-    ]
-    assert answers[0] == answers[1]
-
-
-@pytest.mark.parametrize("method", SHAPES, ids=ids)
-def test_an_expired_token_is_good_until_then(guarded: grpc.Channel, store: Store, method: MethodDescriptor) -> None:
-    ended = issue(store, Scope.ADMIN, None, expire_time=datetime.now(UTC) - timedelta(seconds=1))
-    other_secret = Token(ended.id, Token.generate().secret)
-    good = issue(store, Scope.ADMIN, None, expire_time=datetime.now(UTC) + timedelta(hours=1))
-
-    reasons = [
-        refusal(partial(call, authorized(guarded, token), method, request_of(method))).reason
-        for token in (ended, other_secret, good)
-    ]
-
-    # Only who has the secret is told that it has expired.
-    assert reasons[:2] == ["TOKEN_EXPIRED", "TOKEN_INVALID"]
-    assert not reasons[2].startswith("TOKEN_")
-
-
-@pytest.mark.parametrize("hours", [-2, 2])
-def test_a_token_ends_when_it_should_whatever_the_clock_of_the_server_says(
-    guarded: grpc.Channel, store: Store, hours: int
-) -> None:
-    method, now = SHAPES[0], datetime.now(UTC)
-    ended, good = (issue(store, Scope.ADMIN, None, expire_time=now + timedelta(hours=left)) for left in (-1, 1))
-
-    timeout = 10 - min(0, hours) * 3_600  # gRPC counts it from the wrong time too
-    with time_machine.travel(now + timedelta(hours=hours), tick=True):
-        reasons = [
-            refusal(partial(call, authorized(guarded, token), method, request_of(method), timeout=timeout)).reason
-            for token in (ended, good)
-        ]
-
-    assert reasons[0] == "TOKEN_EXPIRED"
-    assert not reasons[1].startswith("TOKEN_")
-
-
-def test_a_revoked_token_ends_within_the_seconds_that_the_settings_name(guarded: grpc.Channel, store: Store) -> None:
-    token = issue(store, Scope.OPERATOR, "default")
-    api = Api(authorized(guarded, token), "default")
-    request = jobs.ListJobsRequest(parent=api.parent)
-    api.jobs.ListJobs(request)
-    revoke(store, token)
-
-    time.sleep(CACHE_SECONDS)
-
-    found = refusal(lambda: api.jobs.ListJobs(request))
-    assert (found.code, found.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_REVOKED")
-
-
-def test_a_watch_tells_nothing_more_once_its_token_is_revoked(guarded: grpc.Channel, store: Store, api: Api) -> None:
-    token = issue(store, Scope.OPERATOR, api.project)
-    watcher = Api(authorized(guarded, token), api.project)
-    job = api.create_job()
-    events = watcher.watch(job)
-    assert next(events).sequence == 1
-    revoke(store, token)
-    time.sleep(CACHE_SECONDS)
-
-    api.jobs.CancelJob(jobs.CancelJobRequest(name=job.name))
-
-    assert refusal(lambda: next(events)).reason == "TOKEN_REVOKED"
-
-
-def test_a_wait_tells_nothing_once_its_token_is_revoked(guarded: grpc.Channel, store: Store, api: Api) -> None:
-    token = issue(store, Scope.OPERATOR, api.project)
-    waiter = Api(authorized(guarded, token), api.project)
-    job = api.create_job()
-    waiting = waiter.jobs.WaitJob.future(jobs.WaitJobRequest(name=job.name), timeout=20)
-    next(waiter.watch(job))  # the server has let in the wait, which came before
-    revoke(store, token)
-    time.sleep(CACHE_SECONDS)
-
-    api.jobs.CancelJob(jobs.CancelJobRequest(name=job.name))
-
-    assert refusal(waiting.result).reason == "TOKEN_REVOKED"
-
-
-def test_an_upload_is_taken_no_further_once_its_token_is_revoked(guarded: grpc.Channel, store: Store) -> None:
-    token = issue(store, Scope.OPERATOR, "default")
-    api = Api(authorized(guarded, token), "default")
-
-    def parts() -> Iterator[datasets.UploadDatasetRequest]:
-        spec = datasets.DatasetSpec(parent=api.parent, dataset_id="mine", size_bytes=2, sha256="0" * 64)
-        yield datasets.UploadDatasetRequest(spec=spec)
-        revoke(store, token)
-        time.sleep(CACHE_SECONDS)
-        yield datasets.UploadDatasetRequest(chunk=b"xx")
-
-    assert refusal(lambda: api.datasets.UploadDataset(parts())).reason == "TOKEN_REVOKED"
 
 
 def test_probes_need_no_token_and_reflection_one_of_an_operator(guarded: grpc.Channel, store: Store) -> None:
@@ -321,7 +154,7 @@ def theirs(guarded: grpc.Channel, store: Store, blobs: BlobStore) -> Theirs:
     return Theirs(api, names)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=ids)
+@pytest.mark.parametrize("method", METHODS, ids=method_id)
 def test_what_another_project_has_is_not_found_like_what_nobody_has(theirs: Theirs, api: Api, method: MethodDescriptor) -> None:
     request, absent = theirs.request(method), theirs.request(method, missing=True)
 
