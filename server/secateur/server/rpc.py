@@ -1,7 +1,7 @@
 """The one wrapper around every RPC: request id, log line, access, validation and errors, for unary calls and streams alike.
 
-Order, from the outside in: bind the request id to the log context, log the outcome and audit it, map errors, let the caller in,
-validate each request, check its project, call the service.
+Order, from the outside in: let the caller in, before anything of a request is received; bind the request id to the log context,
+log the outcome and audit it, map errors, validate each request, check its project, call the service.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
@@ -21,7 +22,7 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
-from secateur.core.errors import InvalidArgument, PermissionDenied, SecateurError, Unauthenticated
+from secateur.core.errors import InvalidArgument, PermissionDenied, Unauthenticated
 from secateur.server import chunks, errors, validation
 from secateur.server.access import Access, Admission
 from secateur.server.probes import Probes
@@ -59,6 +60,9 @@ _FACTORIES: Final = {
 }
 """Makers of method handlers by (request streams, response streams)."""
 
+_ADMITTED: Final[ContextVar[Admission]] = ContextVar("admitted")
+"""The call that was let in: grpc.aio runs interceptors and handler in one task, and knows no other way between them."""
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -88,19 +92,21 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
             return None
         if method.startswith(_OPEN):
             return self._probes.bounded(handler)
-        if not handler.request_streaming:
-            # Before the request is received: of strangers nobody knows whether they ever send the rest of theirs.
-            try:
-                (await self._access.admit(method, handler_call_details.invocation_metadata or ())).check_scope()
-            except SecateurError as error:
-                return self._refusing(method, error)
+        # Before the request is received: of strangers nobody knows whether they ever send the rest of theirs.
+        admission: Admission | None = None
+        try:
+            admission = await self._access.admit(method, handler_call_details.invocation_metadata or ())
+            admission.check_scope()
+        except Exception as error:
+            return self._refusing(method, admission, error)
+        _ADMITTED.set(admission)
         if method not in self._wrapped:
             self._wrapped[method] = self._wrap(handler, method)
         return self._wrapped[method]
 
-    def _refusing(self, method: str, error: SecateurError) -> grpc.RpcMethodHandler[Any, Any]:
+    def _refusing(self, method: str, admission: Admission | None, error: Exception) -> grpc.RpcMethodHandler[Any, Any]:
         async def refuse(requests: Any, context: Context) -> Any:
-            async with self._rpc(method, context, requests):
+            async with self._rpc(method, context, requests, admission):
                 raise error
 
         handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_unary_rpc_method_handler(refuse, memoryview)
@@ -111,7 +117,8 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         checked: Callable[[Any, Admission], Any] = _checked_stream if handler.request_streaming else _checked
 
         async def respond(request: Any, context: Context) -> Any:
-            async with self._rpc(method, context, request if handler.request_streaming else None) as admission:
+            admission = _ADMITTED.get()
+            async with self._rpc(method, context, request if handler.request_streaming else None, admission):
                 response = await behaviour(checked(request, admission), context)
                 admission.answered(response)
                 if not admission.grant.mutates:  # it may have waited for minutes
@@ -119,8 +126,9 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
                 return response
 
         async def stream(request: Any, context: Context) -> AsyncGenerator[Any, None]:
+            admission = _ADMITTED.get()
             async with (
-                self._rpc(method, context, request if handler.request_streaming else None) as admission,
+                self._rpc(method, context, request if handler.request_streaming else None, admission),
                 aclosing(behaviour(checked(request, admission), context)) as responses,
             ):
                 async for response in responses:
@@ -137,19 +145,17 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
 
     @asynccontextmanager
     async def _rpc(
-        self, method: str, context: Context, requests: AsyncIterator[_Received] | None
-    ) -> AsyncGenerator[Admission, None]:
+        self, method: str, context: Context, requests: AsyncIterator[_Received] | None, admission: Admission | None
+    ) -> AsyncGenerator[None, None]:
         request_id = _request_id(context)
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         started = time.perf_counter()
         outcome: dict[str, str] = {"status": grpc.StatusCode.OK.name}
-        admission: Admission | None = None
+        if admission is not None:
+            OWNER.set(admission.principal.project or admission.principal.token)
         with structlog.contextvars.bound_contextvars(request_id=request_id, method=method):
             try:
-                admission = await self._access.admit(method, context.invocation_metadata() or ())
-                OWNER.set(admission.principal.project or admission.principal.token)
-                admission.check_scope()
-                yield admission
+                yield
             except Exception as error:
                 if admission is not None:
                     admission.locate(error)
