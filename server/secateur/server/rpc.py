@@ -155,6 +155,8 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
             OWNER.set(admission.principal.project or admission.principal.token)
         with structlog.contextvars.bound_contextvars(request_id=request_id, method=method):
             try:
+                if admission is not None:
+                    await admission.check_still_valid()  # the request may have come long after the call began
                 yield
             except Exception as error:
                 if admission is not None:

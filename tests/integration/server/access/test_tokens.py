@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -141,6 +142,28 @@ def test_a_wait_tells_nothing_once_its_token_is_revoked(guarded: grpc.Channel, s
     api.jobs.CancelJob(jobs.CancelJobRequest(name=job.name))
 
     assert refusal(waiting.result).reason == "TOKEN_REVOKED"
+
+
+def test_a_request_that_is_held_back_until_its_token_is_revoked_does_nothing(
+    guarded: grpc.Channel, store: Store, api: Api
+) -> None:
+    token = issue(store, Scope.OPERATOR, api.project)
+    job = api.create_job()
+    let_in = threading.Event()
+
+    def request() -> Iterator[bytes]:
+        assert let_in.wait(20)
+        yield jobs.CancelJobRequest(name=job.name).SerializeToString()
+
+    cancel = authorized(guarded, token).stream_unary("/secateur.v1.JobService/CancelJob")
+    held = cancel.future(request(), timeout=20)
+    api.get_job(job)  # the server has let in the cancellation, which came before
+    revoke(store, token)
+    time.sleep(CACHE_SECONDS)
+    let_in.set()
+
+    assert refusal(held.result).reason == "TOKEN_REVOKED"
+    assert api.get_job(job).state == jobs.JOB_STATE_QUEUED
 
 
 def test_an_upload_is_taken_no_further_once_its_token_is_revoked(guarded: grpc.Channel, store: Store) -> None:
