@@ -64,6 +64,7 @@ A, B, C = (Comparison("size", Operator.EQUAL, value) for value in (1, 2, 3))
         ("(size=1 AND size=2) OR size=3", Some((All((A, B)), C))),
         ("NOT size=1 OR NOT (size=2)", Some((Not(A), Not(B)))),
         ("((size=1))", A),
+        ("size=1".rjust(MAX_LENGTH), A),
     ],
 )
 def test_what_is_read(text: str, expected: Expression | None) -> None:
@@ -80,6 +81,7 @@ def test_what_is_read(text: str, expected: Expression | None) -> None:
         ("size = 1e999", 8, "a number"),
         ("size = 9223372036854775808", 8, "below 2^63"),
         ("time < 9999-12-31T23:59:59Z", 8, "of a year from 2 to 9998"),
+        ("time > 0001-12-31T23:59:59Z", 8, "of a year from 2 to 9998"),
         ('labels:""', 8, "the key of a label"),
         ("time > 2026-01-31", 8, "a time such as 2026-01-31T12:00:00Z"),
         ("size", 5, "one of = != < <= > >= :"),
@@ -94,6 +96,7 @@ def test_what_is_read(text: str, expected: Expression | None) -> None:
         ("labels. = x", 8, "the key of a label"),
         ("error.message = x", 1, "a field"),
         ("error .reason = x", 1, "a field"),
+        ("name.site = x", 5, "one of = !="),
         ("labels .site = x", 8, "one of = !="),
         ("size:1", 5, "one of"),
         ("model = a/", 9, "a resource name or id"),
