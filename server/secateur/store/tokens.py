@@ -28,7 +28,7 @@ class TokenRepository:
 
     def create(
         self, token: Token, *, scope: Scope, project: str | None, title: str = "", expire_time: datetime | None = None
-    ) -> TokenRecord:
+    ) -> None:
         """Keeps what is needed to know a token again.
 
         Args:
@@ -38,19 +38,17 @@ class TokenRepository:
             title: What it is for, for people.
             expire_time: When it ends; None for never.
         """
-        row = TokenRow(
-            id=token.id,
-            digest=token.digest,
-            scope=scope,
-            project=project,
-            title=title,
-            create_time=self._clock(),
-            expire_time=expire_time,
-            revoke_time=None,
+        self._session.add(
+            TokenRow(
+                id=token.id,
+                digest=token.digest,
+                scope=scope,
+                project=project,
+                title=title,
+                create_time=self._clock(),
+                expire_time=expire_time,
+            )
         )
-        self._session.add(row)
-        self._session.flush()
-        return _record(row)
 
     def find(self, token_id: str) -> TokenRecord | None:
         """Returns one token, expired and revoked ones too; None if there is none of that id."""
@@ -72,14 +70,9 @@ class TokenRepository:
         """
         row = self._session.get(TokenRow, token_id)
         if row is None:
-            raise NotFound(
-                "TOKEN_NOT_FOUND",
-                f"There is no token with this id; `tokens list` shows all. Received: {token_id}",
-                field="token",
-            )
+            raise NotFound("TOKEN_NOT_FOUND", f"There is no token with this id; `tokens list` shows all. Received: {token_id}")
         if row.revoke_time is None:
             row.revoke_time = self._clock()
-            self._session.flush()
         return _record(row)
 
 
