@@ -135,7 +135,6 @@ class QuotaRepository:
                 (idle_time - now - _MINUTE).total_seconds(),
             )
         self._session.merge(UploadRateRow(project=project, idle_time=idle_time))
-        self._session.flush()
 
 
 def _exceeded(reason: str, message: str, limit: int, retry_seconds: float, field: str = "") -> QuotaExceeded:
