@@ -79,7 +79,8 @@ def test_a_defect_that_one_meets_does_not_reach_the_others() -> None:
         work = Work()
         async with batches(work) as batched:
             first, second, third = await asked(batched, work, 2, 13, 4)
-        assert (first, third) == (4, 8)
+            assert (first, third) == (4, 8)
+            assert await batched(6) == 12
         assert isinstance(second, ZeroDivisionError)
 
     asyncio.run(scenario())

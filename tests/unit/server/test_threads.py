@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, closing
 
 import pytest
 
@@ -86,6 +86,18 @@ def test_who_stops_early_lets_go_of_the_iterator_once_no_thread_draws_from_it(th
 
     asyncio.run(run())
     assert closed == [True]
+
+
+@pytest.mark.parametrize(("owner", "at_once"), [("", 8), ("greedy", 6)])
+def test_what_is_nobodys_may_take_every_thread_and_what_is_somebodys_three_quarters(owner: str, at_once: int) -> None:
+    together = threading.Barrier(at_once)
+
+    async def run() -> None:
+        OWNER.set(owner)
+        with closing(Threads(8)) as threads:
+            await asyncio.gather(*(threads.run(together.wait, 5) for _ in range(at_once)))
+
+    asyncio.run(run())
 
 
 def test_one_owner_leaves_threads_to_others_even_if_it_does_not_wait_for_what_it_asks_for(threads: Threads) -> None:
