@@ -135,6 +135,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
             store,
             request_ids=timedelta(days=settings.request_id_days),
             audit=timedelta(days=settings.audit_days) if settings.audit_days else None,
+            stopping=stopping,
         )
         forgetting = Periodic(forgetter.forget, interval_seconds=FORGET_SECONDS, threads=background_threads)
         sending = Periodic(relay.send_owed, interval_seconds=settings.relay_seconds, threads=background_threads)

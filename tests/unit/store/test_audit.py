@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -68,5 +69,16 @@ def test_a_server_forgets_what_is_older_than_its_setting_by_the_clock_of_the_dat
     with store.unit_of_work() as work:
         work.audit.add(ages.values())
         work.commit()
-    Forgetter(store, request_ids=timedelta(days=7), audit=keep).forget()
+    Forgetter(store, request_ids=timedelta(days=7), audit=keep, stopping=threading.Event()).forget()
     assert listed(store) == [ages[days] for days in left]
+
+
+def test_a_server_that_stops_forgets_the_rest_another_time(store: Store, clock: Clock) -> None:
+    with store.unit_of_work() as work:
+        work.audit.add(record(clock, request_id=str(number)) for number in range(600))
+        work.commit()
+    clock.advance(1)
+    stopping = threading.Event()
+    stopping.set()
+    Forgetter(store, request_ids=timedelta(0), audit=timedelta(0), stopping=stopping).forget()
+    assert len(listed(store, limit=1_000)) == 100

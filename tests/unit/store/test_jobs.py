@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -210,7 +211,7 @@ def test_request_ids_of_any_number_of_projects_are_forgotten(store: Store, clock
             work.requests.remember(key, "f", "job")
         work.commit()
     clock.advance(1)
-    Forgetter(store, request_ids=timedelta(0), audit=None).forget()
+    Forgetter(store, request_ids=timedelta(0), audit=None, stopping=threading.Event()).forget()
     with store.snapshot() as work:
         assert {work.requests.answer(key, "f") for key in keys[::100]} == {None}
 
