@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 from secateur.core.access import ANYBODY, Principal, Token
@@ -65,7 +65,7 @@ class Authenticator:
         self._store = store
         self._threads = threads
         self._cache_seconds = cache_seconds
-        self._cache: OrderedDict[str, _Read] = OrderedDict()
+        self._cache: dict[str, _Read] = {}
 
     async def __call__(self, metadata: Metadata) -> Principal:
         """Returns who calls.
@@ -91,16 +91,17 @@ class Authenticator:
         if read is None or read.stale_at <= time.monotonic():
             # One query for all calls that wait for it; it goes on when the call that began it is cancelled.
             read = _Read(asyncio.ensure_future(self._threads.run(self._find, token_id)), time.monotonic() + self._cache_seconds)
+            read.known.add_done_callback(partial(self._forget_failed, token_id))
             self._cache[token_id] = read
-            self._cache.move_to_end(token_id)
             if len(self._cache) > MAX_CACHED:
-                self._cache.popitem(last=False)
-        try:
-            return await asyncio.shield(read.known)
-        except Exception:
-            if self._cache.get(token_id) is read:
-                del self._cache[token_id]
-            raise
+                del self._cache[next(iter(self._cache))]
+        return await asyncio.shield(read.known)
+
+    def _forget_failed(self, token_id: str, known: asyncio.Future[_Known | None]) -> None:
+        # Whether or not somebody still waits for it.
+        read = self._cache.get(token_id)
+        if read is not None and read.known is known and (known.cancelled() or known.exception() is not None):
+            del self._cache[token_id]
 
     def _find(self, token_id: str) -> _Known | None:
         with self._store.snapshot() as work:
