@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -43,6 +44,6 @@ def error_of(error: grpc.aio.AioRpcError, address: str, *, encrypted: bool) -> S
 def _details(error: grpc.aio.AioRpcError) -> list[any_pb2.Any]:
     try:
         status: status_pb2.Status | None = rpc_status.from_call(error)  # type: ignore[arg-type]  # typed for sync calls only
-    except ValueError:  # details that contradict the status: a broken proxy; the status is what counts
+    except (ValueError, DecodeError):  # details that contradict the status, or are none: a broken proxy; the status counts
         return []
     return list(status.details) if status is not None else []

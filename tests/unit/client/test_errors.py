@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import grpc
 import pytest
+from google.rpc import code_pb2, status_pb2
 
 import secateur.client
-from secateur.client import Client, Infeasible, InvalidArgument, NotFound, SecateurError, Unavailable, errors
+from secateur.client import Client, Infeasible, InvalidArgument, NotFound, PermissionDenied, SecateurError, Unavailable, errors
 from tests.unit.client.remote.service import Service
 
 
@@ -39,6 +40,14 @@ def test_details_become_reason_field_and_metadata(client: Client, remote: Servic
     with pytest.raises(InvalidArgument, match=r"^DATASET_UNKNOWN: There is no data set of that name$") as caught:
         client.job("1")
     assert (caught.value.field, caught.value.metadata) == ("job.dataset", {"known": "digits"})
+
+
+@pytest.mark.parametrize("details", [b"cut o", status_pb2.Status(code=code_pb2.NOT_FOUND).SerializeToString()])
+def test_details_that_a_proxy_has_broken_leave_the_status(client: Client, remote: Service, details: bytes) -> None:
+    remote.faults.fail("GetJob", "PERMISSION_DENIED", message="not from here")
+    remote.faults.details["GetJob"] = details
+    with pytest.raises(PermissionDenied, match=r"^PERMISSION_DENIED: not from here$"):
+        client.job("1")
 
 
 def test_the_field_may_stand_in_the_metadata(client: Client, remote: Service) -> None:

@@ -15,6 +15,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 _SILENCE_S: Final = 10.0
+_DETAILS: Final = "grpc-status-details-bin"
 
 
 @dataclass
@@ -24,6 +25,8 @@ class Faults:
     requests: dict[str, list[Message]] = field(default_factory=lambda: defaultdict(list))
     silent: set[str] = field(default_factory=set)
     """Methods that do not answer, for longer than a test waits."""
+    details: dict[str, bytes] = field(default_factory=dict)
+    """Of methods that fail: what is sent in the place of the details."""
     _waiting: dict[str, deque[status_pb2.Status]] = field(default_factory=lambda: defaultdict(deque))
 
     def fail(
@@ -57,14 +60,16 @@ class Faults:
         if self._waiting[method]:
             status = self._waiting[method].popleft()
             if status.code != code_pb2.OK:
-                await abort(context, status)
+                await abort(context, status, self.details.get(method))
 
 
-async def abort(context: grpc.aio.ServicerContext[Any, Any], status: status_pb2.Status | None = None) -> None:
+async def abort(
+    context: grpc.aio.ServicerContext[Any, Any], status: status_pb2.Status | None = None, details: bytes | None = None
+) -> None:
     """Ends a call with a status; UNAVAILABLE if none is given."""
     status = status or status_pb2.Status(code=code_pb2.UNAVAILABLE, message="connection lost")
     rich = rpc_status.to_status(status)
-    context.set_trailing_metadata(rich.trailing_metadata)
+    context.set_trailing_metadata(rich.trailing_metadata if details is None else ((_DETAILS, details),))
     await context.abort(rich.code, rich.details)
 
 
