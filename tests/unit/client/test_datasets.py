@@ -24,6 +24,7 @@ from secateur.v1 import dataset_service_pb2 as pb
 from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import model_service_pb2 as models_pb
 from tests.support.datasets import arrays, inspected, npz
+from tests.support.stack import until
 from tests.unit.client.remote.service import Service
 
 RESNET = Zoo("resnet20", (8, 8, 1), 10)
@@ -300,6 +301,17 @@ def test_what_the_service_refuses_is_told_at_once(client: Client, remote: Servic
     with pytest.raises(InvalidArgument, match=r"y_train\[17\]"):
         client.upload_dataset("my-set", large)
     assert len(uploads(remote)) == 2
+
+
+def test_an_upload_that_its_caller_gives_up_is_ended(client: Client, remote: Service, large: Path) -> None:
+    def give_up(sent: int, size: int) -> None:
+        if sent:
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough") as caught:
+        client.upload_dataset("my-set", large, on_progress=give_up)
+    until(lambda: not remote.datasets.uploading, "the upload has ended")
+    assert caught.value.__context__ is None  # kept until now, and with it the call that nobody else would end
 
 
 def test_a_server_that_is_away_for_good_ends_the_upload(client: Client, remote: Service, large: Path) -> None:

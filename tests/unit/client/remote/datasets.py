@@ -27,22 +27,28 @@ class Datasets(DatasetServiceServicer):
         """What has come of every file, by its digest."""
         self.break_after: list[int] = []
         """After how many chunks the next uploads break, one number per upload."""
+        self.uploading = 0
+        """Uploads that have not ended."""
 
     async def UploadDataset(
         self, request_iterator: AsyncIterator[pb.UploadDatasetRequest], context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.Dataset:
         first = await anext(request_iterator)
         await self._faults.enter("UploadDataset", first, context)
+        self.uploading += 1
         await context.send_initial_metadata((("x-upload", "accepted"),))
         spec = first.spec
         breaks = self.break_after.pop(0) if self.break_after else None
         assert spec.write_offset == len(self.received.get(spec.sha256, b""))
         number = 0
-        async for message in request_iterator:
-            if number == breaks:
-                await abort(context)
-            self.received[spec.sha256] = self.received.get(spec.sha256, b"") + message.chunk
-            number += 1
+        try:
+            async for message in request_iterator:
+                if number == breaks:
+                    await abort(context)
+                self.received[spec.sha256] = self.received.get(spec.sha256, b"") + message.chunk
+                number += 1
+        finally:
+            self.uploading -= 1
         content = self.received[spec.sha256]
         assert (len(content), hashlib.sha256(content).hexdigest()) == (spec.size_bytes, spec.sha256)
         dataset = pb.Dataset(
