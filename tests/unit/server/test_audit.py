@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,11 +14,18 @@ from pathlib import Path
 import pytest
 
 from migrations.upgrade import upgrade
+from secateur.core.errors import Unavailable
+from secateur.server import audit
 from secateur.server.audit import AuditLog
 from secateur.store import Store
+from secateur.store.database import Timeouts
 from secateur.store.records import AuditRecord
 
 RECORDS, ROUNDS = 900, 20
+
+
+def record(number: int) -> AuditRecord:
+    return AuditRecord(datetime.now(UTC), "token", "project", "/method", f"resource-{number}", "OK", "")
 
 
 @pytest.fixture
@@ -44,7 +52,31 @@ def test_what_two_write_at_once_is_all_there_and_nothing_twice(tmp_path: Path) -
         for _ in range(ROUNDS):
             log = AuditLog(store)
             for number in range(RECORDS):
-                log.record(AuditRecord(datetime.now(UTC), "token", "project", "/method", f"resource-{number}", "OK", ""))
+                log.record(record(number))
             list(threads.map(flush, [log, log]))
         with store.snapshot() as work:
             assert len(work.audit.list(limit=2 * ROUNDS * RECORDS)) == ROUNDS * RECORDS
+
+
+def test_what_cannot_be_written_waits_in_its_order_as_far_as_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "secateur.db"
+    upgrade(f"sqlite:///{path}")
+    monkeypatch.setattr(audit, "MAX_WAITING", 3)
+    with (
+        closing(Store(f"sqlite:///{path}", timeouts=Timeouts(lock_seconds=0.1))) as store,
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+    ):
+        log = AuditLog(store)
+        other.execute("BEGIN EXCLUSIVE")
+        for number in range(4):
+            log.record(record(number))
+            with pytest.raises(Unavailable):
+                log.flush()
+        log.close()
+        other.execute("ROLLBACK")
+        log.flush()
+        with store.snapshot() as work:
+            found = [row.resource for row in reversed(work.audit.list(limit=10))]
+    assert found == ["resource-0", "resource-1", "resource-2"]
