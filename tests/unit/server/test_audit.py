@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import structlog
 
 from migrations.upgrade import upgrade
 from secateur.core.errors import Unavailable
@@ -56,6 +57,17 @@ def test_what_two_write_at_once_is_all_there_and_nothing_twice(tmp_path: Path) -
             list(threads.map(flush, [log, log]))
         with store.snapshot() as work:
             assert len(work.audit.list(limit=2 * ROUNDS * RECORDS)) == ROUNDS * RECORDS
+
+
+def test_a_record_is_a_line_of_the_log_at_once_whether_or_not_it_can_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "MAX_WAITING", 0)
+    with closing(Store(f"sqlite:///{tmp_path}/secateur.db")) as store, structlog.testing.capture_logs() as lines:
+        AuditLog(store).record(record(7))
+    facts = {"token": "token", "project": "project", "method": "/method", "resource": "resource-7", "code": "OK"}
+    assert lines[0] == {"event": "audit", "log_level": "info", **facts}
+    assert "full" in lines[1]["event"]
 
 
 def test_what_cannot_be_written_waits_in_its_order_as_far_as_there_is_room(
