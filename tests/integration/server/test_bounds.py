@@ -7,7 +7,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Final
 
 import grpc
@@ -25,6 +25,7 @@ from secateur.v1 import job_service_pb2 as jobs
 from secateur.v1 import plan_service_pb2 as plans
 from tests.support.access import authorized, issue
 from tests.support.server import DATASET, Api, limit, refusal, running, target
+from tests.support.stack import until
 
 SLOW: Final = plans.PlanPolicy(step=1e-4)
 SECONDS: Final = 5.0
@@ -140,6 +141,14 @@ def test_only_so_many_probes_are_watched(address: str) -> None:
         assert stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status == health_pb2.HealthCheckResponse.SERVING
         for watch in watches:
             watch.cancel()
+
+        def there_is_room() -> bool:
+            watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=60)
+            with suppress(grpc.RpcError):
+                next(watch)
+            return bool(watch.cancel())  # no, if it has ended
+
+        until(there_is_room, "who watches no more makes room")
 
 
 def answered(address: str, method: str, *, within: float) -> bool:
