@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -203,6 +206,18 @@ def test_a_token_that_was_tampered_with_is_refused(store: Store) -> None:
         with store.snapshot() as work, pytest.raises(InvalidArgument) as caught:
             work.jobs.list(PROJECT, page_token=encode_token(f"jobs/{PROJECT}", *position))
         assert caught.value.reason == "PAGE_TOKEN_INVALID"
+
+
+def test_a_number_in_a_token_is_one_that_a_database_has(store: Store, graph: LayerGraph) -> None:
+    for seed in range(2):
+        create(store, graph, seed=seed)
+    with store.snapshot() as work:
+        token = work.jobs.list(PROJECT, page_size=1, order_by="attempt").next_page_token
+        scope = json.loads(base64.urlsafe_b64decode(token))[0]
+        for value in (2**63, -(2**63), math.inf, math.nan, "0"):
+            with pytest.raises(InvalidArgument) as caught:
+                work.jobs.list(PROJECT, order_by="attempt", page_token=encode_token(scope, value, "id"))
+            assert caught.value.reason == "PAGE_TOKEN_INVALID"
 
 
 def test_models_are_chosen_by_what_was_measured(
