@@ -99,9 +99,8 @@ class Authenticator:
 
     def _forget_failed(self, token_id: str, known: asyncio.Future[_Known | None]) -> None:
         # Whether or not somebody still waits for it.
-        read = self._cache.get(token_id)
-        if read is not None and read.known is known and (known.cancelled() or known.exception() is not None):
-            del self._cache[token_id]
+        if known.cancelled() or known.exception() is not None:
+            self._cache.pop(token_id, None)
 
     def _find(self, token_id: str) -> _Known | None:
         with self._store.snapshot() as work:

@@ -27,9 +27,7 @@ class Forgetter:
         stopping: Set when the server stops: what is left waits for another time.
     """
 
-    def __init__(
-        self, store: Store, *, request_ids: timedelta, audit: timedelta | None, stopping: threading.Event
-    ) -> None:
+    def __init__(self, store: Store, *, request_ids: timedelta, audit: timedelta | None, stopping: threading.Event) -> None:
         self._store = store
         self._request_ids = request_ids
         self._audit = audit

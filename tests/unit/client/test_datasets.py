@@ -15,7 +15,7 @@ import pytest
 from PIL import ExifTags, Image
 from typer.testing import CliRunner, Result
 
-from secateur.client import AlreadyExists, Client, Dataset, InvalidArgument, Target, Unavailable, UsageError, Zoo, aio
+from secateur.client import AlreadyExists, Client, Dataset, InvalidArgument, Retry, Target, Unavailable, UsageError, Zoo, aio
 from secateur.client._packing import packed
 from secateur.client.cli import app
 from secateur.client.datasets import Augmentation
@@ -282,6 +282,14 @@ def test_an_upload_that_breaks_goes_on_where_it_broke(client: Client, remote: Se
     client.upload_dataset("my-set", large)
     assert [spec.write_offset for spec in uploads(remote)] == [0, 2 * CHUNK, 2 * CHUNK, 3 * CHUNK]
     assert list(remote.datasets.received.values()) == [large.read_bytes()]
+
+
+def test_an_upload_that_gets_on_is_not_given_up_however_often_it_breaks(remote: Service, large: Path) -> None:
+    remote.datasets.break_after = [1, 1, 1, 1]
+    impatient = Retry(first_delay=0.06, max_delay=0.06, total=0.1)  # four pauses are longer
+    with Client(remote.address, retry=impatient) as client:
+        client.upload_dataset("my-set", large)
+    assert [spec.write_offset for spec in uploads(remote)] == [number * CHUNK for number in range(5)]
 
 
 def test_another_process_goes_on_where_the_last_one_broke(remote: Service, client: Client, pictures: Path) -> None:
