@@ -16,13 +16,13 @@ Authenticate: TypeAlias = Callable[[Metadata], Awaitable[Principal]]
 """Tells who calls, or raises Unauthenticated."""
 
 _MISSING: Final = {
-    "architectures": ("ARCHITECTURE_NOT_FOUND", "architecture", "architecture"),
-    "datasets": ("DATASET_NOT_FOUND", "data set", "dataset"),
-    "deviceProfiles": ("DEVICE_PROFILE_NOT_FOUND", "device profile", "device_profile"),
-    "jobs": ("JOB_NOT_FOUND", "job", "name"),
-    "models": ("MODEL_NOT_FOUND", "model", "name"),
+    "architectures": ("ARCHITECTURE_NOT_FOUND", "architecture"),
+    "datasets": ("DATASET_NOT_FOUND", "data set"),
+    "deviceProfiles": ("DEVICE_PROFILE_NOT_FOUND", "device profile"),
+    "jobs": ("JOB_NOT_FOUND", "job"),
+    "models": ("MODEL_NOT_FOUND", "model"),
 }
-"""What is said of a resource that is not there, by collection: reason, noun and field, as the repositories say it."""
+"""What is said of a resource that is not there, by collection: reason and noun, as the repositories say it."""
 
 
 class Admission:
@@ -80,17 +80,21 @@ class Admission:
             return
         project, _, place = rest.partition("/")
         if not self.principal.sees(project):
-            raise _not_found(name, project, place)
+            raise _not_found(name, project, place, self._field)
         self.project = project
 
     def locate(self, error: Exception) -> None:
         """Has an error about what is not there name the field of the request that names it: repositories do not know that."""
         if isinstance(error, NotFound) and error.field and error.field.partition(".")[0].partition("[")[0] not in self._fields:
-            error.field = ".".join(self.grant.path)
+            error.field = self._field
 
     def answered(self, response: Message) -> None:
         """Notes what an answer is about: the name of what a call has made is not in its request."""
         self.resource = getattr(response, "name", "") or self.resource
+
+    @property
+    def _field(self) -> str:
+        return ".".join(self.grant.path)
 
     async def check_still_valid(self) -> None:
         """Refuses to go on with a stream whose token has ended meanwhile.
@@ -131,13 +135,13 @@ class Access:
         return Admission(principal, grant, self._authenticate, metadata)
 
 
-def _not_found(name: str, project: str, place: str) -> NotFound:
+def _not_found(name: str, project: str, place: str, field: str) -> NotFound:
     collection, _, identifier = place.partition("/")
     if collection not in _MISSING:
         return NotFound(
-            "PROJECT_NOT_FOUND", f"There is no such project, or this token is for another. Received: {name}", field="parent"
+            "PROJECT_NOT_FOUND", f"There is no such project, or this token is for another. Received: {name}", field=field
         )
-    reason, noun, field = _MISSING[collection]
+    reason, noun = _MISSING[collection]
     return NotFound(
         reason, f"There is no such {noun} in project {project}. Received: {identifier.partition('/')[0]}", field=field
     )
