@@ -134,6 +134,13 @@ def test_retries_end_with_the_wall_clock_bound(remote: Service) -> None:
     assert len(remote.faults.requests["GetJob"]) > 3
 
 
+def test_a_pause_that_would_outlast_the_bound_is_not_made(remote: Service) -> None:
+    remote.faults.fail("GetJob")
+    slow = Retry(first_delay=60, max_delay=60, first_contact=100, total=100)
+    with Client(remote.address, timeout=20, retry=slow) as client, pytest.raises(Unavailable):
+        client.job("1")
+
+
 @pytest.mark.parametrize(
     ("method", "call"),
     [
