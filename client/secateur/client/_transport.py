@@ -250,8 +250,9 @@ class Transport:
             raise DeadlineExceeded("DEADLINE_EXCEEDED", f"The server did nothing for {self.timeout:g} s") from None
         except grpc.aio.AioRpcError as error:
             failure = self.failure(error)
-            if isinstance(failure, Internal) and wanted and not sent_all:
-                # What gRPC puts in the place of the status: the server ended the call while a request was being written.
+            if isinstance(failure, Internal) and not failure.metadata and wanted and not sent_all:
+                # What gRPC puts in the place of the status: the server ended the call while a request was being written. Of a
+                # defect the server itself would tell the id of the request.
                 failure = Unavailable("UPLOAD_BROKEN", f"The server at {self.address} ended the upload before its end")
             raise failure from None
         finally:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,19 @@ import pytest
 from PIL import ExifTags, Image
 from typer.testing import CliRunner, Result
 
-from secateur.client import AlreadyExists, Client, Dataset, InvalidArgument, Retry, Target, Unavailable, UsageError, Zoo, aio
+from secateur.client import (
+    AlreadyExists,
+    Client,
+    Dataset,
+    Internal,
+    InvalidArgument,
+    Retry,
+    Target,
+    Unavailable,
+    UsageError,
+    Zoo,
+    aio,
+)
 from secateur.client._packing import packed
 from secateur.client.cli import app
 from secateur.client.datasets import Augmentation
@@ -282,6 +295,14 @@ def test_an_upload_that_breaks_goes_on_where_it_broke(client: Client, remote: Se
     client.upload_dataset("my-set", large)
     assert [spec.write_offset for spec in uploads(remote)] == [0, 2 * CHUNK, 2 * CHUNK, 3 * CHUNK]
     assert list(remote.datasets.received.values()) == [large.read_bytes()]
+
+
+def test_a_defect_that_an_upload_meets_is_told_as_it_is(client: Client, remote: Service, large: Path) -> None:
+    remote.datasets.break_after = [0] * 100
+    remote.faults.fail("broken upload", "INTERNAL", reason="INTERNAL", metadata={"request_id": "r-1"}, times=100)
+    with pytest.raises(Internal) as caught:  # where it comes between two chunks; gRPC loses it during one
+        client.upload_dataset("my-set", large, on_progress=lambda sent, size: time.sleep(0.1 if sent else 0))
+    assert caught.value.metadata == {"request_id": "r-1"}
 
 
 def test_an_upload_that_gets_on_is_not_given_up_however_often_it_breaks(remote: Service, large: Path) -> None:

@@ -26,7 +26,7 @@ class Datasets(DatasetServiceServicer):
         self.received: dict[str, bytes] = {}
         """What has come of every file, by its digest."""
         self.break_after: list[int] = []
-        """After how many chunks the next uploads break, one number per upload."""
+        """After how many chunks the next uploads break, one number per upload: as "broken upload" fails, or UNAVAILABLE."""
         self.uploading = 0
         """Uploads that have not ended."""
 
@@ -44,6 +44,7 @@ class Datasets(DatasetServiceServicer):
         try:
             async for message in request_iterator:
                 if number == breaks:
+                    await self._faults.enter("broken upload", first, context)
                     await abort(context)
                 self.received[spec.sha256] = self.received.get(spec.sha256, b"") + message.chunk
                 number += 1
