@@ -237,6 +237,8 @@ def test_models_are_chosen_by_what_was_measured(
             return [ids.index(row.id) for row in work.models.list(PROJECT, filter_text=filter_text, order_by=order_by).items]
 
     assert found("accuracy > 0.9") == [2, 1]
+    for figure in ("target_index", "process_peak_bytes", "activation_bytes"):
+        assert found(f"{figure} >= 0 OR NOT {figure} >= 0") == [0, 2, 1]
     assert found("flash_bytes <= 70000 AND arena_bytes < 40000.5", "accuracy desc") == [1, 2, 0]
     assert found("latency_ms < 2") == [2, 1]
     assert found("NOT latency_ms < 2") == [0]
