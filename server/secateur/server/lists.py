@@ -33,11 +33,11 @@ class ListRows:
     """
 
     project: str
-    page_size: int = 0
-    page_token: str = ""
-    filter_text: str = ""
-    order_by: str = ""
-    show_deleted: bool = False
+    page_size: int
+    page_token: str
+    filter_text: str
+    order_by: str
+    show_deleted: bool
 
     @classmethod
     def of(cls, project: str, request: _ListRequest) -> ListRows:
