@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from migrations import check
 from secateur.core.errors import Unavailable
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
+from secateur.core.routing import Need
 from secateur.store import Store
 from secateur.store.database import Timeouts, exclude_others, is_passing, make_engine
 from secateur.store.ledger import JobLedger
@@ -37,14 +38,22 @@ def store(postgres_url: str) -> Iterator[Store]:
 
 
 def test_a_job_that_somebody_holds_stalls_neither_worker_nor_reaper(store: Store, ledger: JobLedger, graph: LayerGraph) -> None:
-    held, free = create(store, graph), create(store, graph, seed=1)
+    held, free, silent, lost = (create(store, graph, seed=seed) for seed in range(4))
+    for job in (silent, lost):
+        ledger.claim(job.id, worker="w", lease_seconds=-1)
+    with store.unit_of_work() as relay:  # long ago, and nobody came for them
+        messages = relay.outbox.unsent(Need.CPU, 9)
+        relay.outbox.mark_sent([message.id for message in messages], datetime.now(UTC) - timedelta(hours=1))
+        relay.commit()
     started = time.monotonic()
     with store.unit_of_work() as holder:
-        holder.jobs.cancel(PROJECT, held.id)  # and the process that does it stands still
+        for job in (held, silent):
+            holder.jobs.cancel(PROJECT, job.id)  # and the process that does it stands still
         assert ledger.claim(held.id, worker="w", lease_seconds=9) is None
-        assert claim(store, free).job_id == free.id
         with store.unit_of_work() as reaper:
-            reaper.jobs.reap(datetime.now(UTC))
+            reaped = reaper.jobs.reap(datetime.now(UTC))
+            assert (set(reaped.ended), reaped.resent) == ({lost.id}, (free.id,))
+        assert claim(store, free).job_id == free.id
     assert time.monotonic() - started < Timeouts.lock_seconds
     assert claim(store, held).attempt == 1  # nothing was committed: the job still waits
 
