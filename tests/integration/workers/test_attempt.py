@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from secateur.store import Store
 from secateur.store.creation import NewJob
 from secateur.store.ledger import JobLedger
 from secateur.store.records import Claim
+from secateur.workers.app import Worker
 from secateur.workers.attempt import run_attempt
 from secateur.workers.children import Nursery
 from secateur.workers.settings import WorkerSettings
@@ -118,3 +121,28 @@ def test_a_child_that_dies_costs_the_attempt_and_says_how(store: Store, held: Cl
         job = work.jobs.get(PROJECT, held.job_id)
     assert job.state is JobState.QUEUED
     assert "status -9" in events(store, job)[-1].message
+
+
+def test_a_machine_with_no_room_for_a_child_gives_the_job_back_at_once_and_says_why(
+    store: Store, graph: LayerGraph, nursery: Nursery, tmp_path: Path
+) -> None:
+    job = create(store, graph)
+    worker = Worker(WorkerSettings(data_dir=tmp_path), JobLedger(store), nursery)
+    with no_more_open_files(), pytest.raises(OSError, match="Too many open files"):
+        worker.compress(job.id)
+    assert read(store, job).state is JobState.QUEUED
+    assert "Too many open files" in events(store, job)[-1].message
+    assert JobLedger(store).claim_next(worker="w", lease_seconds=9) is None  # not before what is missing may be back
+
+
+@contextmanager
+def no_more_open_files() -> Iterator[None]:
+    """Lets this process open no further file or socket."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,12 @@ def test_a_job_carries_its_architecture() -> None:
     assert isinstance(job, Job)
     assert job.layer_graph() == graph
     assert job.spec.architecture == graph.digest
+
+
+def test_a_job_asks_for_nothing_that_is_settled() -> None:
+    spec = quick_job(Budget.of(flash_bytes=12_000))
+    spec = replace(spec, targets=3 * spec.targets)
+    assert Job.of("job1", spec, small_network(), "file:///tmp/blobs", settled={1}).targets == (0, 2)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from secateur.store.startup import check_blobs, check_migrated, starting
 from secateur.store.unit_of_work import Store
 from secateur.store.wakeups import Wakeups
 from secateur.workers.attempt import run_attempt
+from secateur.workers.child import RESOURCES_MISSING
 from secateur.workers.children import CHILD_MODULE, Nursery
 from secateur.workers.patience import patiently
 from secateur.workers.settings import WorkerSettings
@@ -66,7 +67,14 @@ class Worker:
 
     def _run(self, claim: Claim) -> None:
         log.info("attempt started", job=claim.job_id, attempt=claim.attempt)
-        run_attempt(claim, self._nursery.child(), ledger=self._ledger, settings=self._settings, stopping=self._stopping)
+        try:
+            child = self._nursery.child()
+        except (OSError, RuntimeError) as error:  # RuntimeError is what a thread says that cannot be started
+            what = getattr(error, "strerror", None) or error
+            message = f"The worker's machine has no room for a training process. Received: {what}"
+            patiently(lambda _: self._ledger.release(claim, message, reason=RESOURCES_MISSING), until=self._stopping)
+            raise
+        run_attempt(claim, child, ledger=self._ledger, settings=self._settings, stopping=self._stopping)
         log.info("attempt ended", job=claim.job_id, attempt=claim.attempt)
 
     def stop(self, **_signal: Any) -> None:
