@@ -55,9 +55,12 @@ DATASET = "datasets/digits"
 
 
 def make_settings(folder: Path, **chosen: object) -> ServerSettings:
-    """Returns settings of a server with everything in the folder, on a port that is free; `chosen` replace them."""
+    """Returns settings of a server with everything in the folder, on a port that is free; `chosen` replace them.
+
+    By itself it sends no message: what is to be sent at once does not wait for that.
+    """
     return ServerSettings.model_validate(
-        {"data_dir": folder, "listen_address": "127.0.0.1:0", "relay_seconds": 0.1, "grace_seconds": 2.0, **chosen}
+        {"data_dir": folder, "listen_address": "127.0.0.1:0", "relay_seconds": 3600, "grace_seconds": 2.0, **chosen}
     )
 
 
