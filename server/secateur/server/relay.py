@@ -39,14 +39,11 @@ class Relay:
         self._rest_seconds = rest_seconds
         self._rest_until = 0.0
         self._celery = Celery("secateur-server", broker=broker_url, set_as_current=False)
-        self._celery.conf.update(
-            task_ignore_result=True,
-            broker_transport_options={
-                "max_retries": 0,  # the next call of `send_owed` is the retry
-                "socket_connect_timeout": _TIMEOUT_S,
-                "socket_timeout": _TIMEOUT_S,
-            },
-        )
+        self._celery.conf.broker_transport_options = {
+            "max_retries": 0,  # the next call of `send_owed` is the retry
+            "socket_connect_timeout": _TIMEOUT_S,
+            "socket_timeout": _TIMEOUT_S,
+        }
         self._lost: Final = (OperationalError, *self._celery.connection_for_write().recoverable_connection_errors)
         self._broker_lost = False
 
@@ -70,7 +67,7 @@ class Relay:
         sent: list[int] = []
         try:
             with self._celery.producer_or_acquire() as producer:
-                queue = producer.channel.queue_declare(queue=need.value, durable=True, auto_delete=False)
+                queue = producer.channel.queue_declare(queue=need.value)
                 room = max(0, _ENOUGH - queue.message_count)
                 if room < len(owed):
                     self._rest_until = time.monotonic() + self._rest_seconds

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import structlog
 
 from migrations.upgrade import upgrade
 from secateur.core import recipes
@@ -106,10 +107,13 @@ def test_messages_stay_owed_while_redis_is_away_and_go_out_when_it_is_back(
     job = create(own_store, graph)
     relay = Relay(own_store, make_settings(tmp_path).celery_broker_url, rest_seconds=0)
 
-    started = time.monotonic()
-    relay.send_owed()
-    assert time.monotonic() - started < 5
+    with structlog.testing.capture_logs() as logs:
+        started = time.monotonic()
+        relay.send_owed()
+        assert time.monotonic() - started < 5
+        relay.send_owed()
     assert owed(own_store) == [job.id]
+    assert len(logs) == 1  # not one every second
 
     with redis_server(tmp_path) as redis_url:
         relay.send_owed()
@@ -117,8 +121,10 @@ def test_messages_stay_owed_while_redis_is_away_and_go_out_when_it_is_back(
         assert owed(own_store) == []
 
     later = create(own_store, graph, seed=1)
-    relay.send_owed()
+    with structlog.testing.capture_logs() as logs:
+        relay.send_owed()
     assert owed(own_store) == [later.id]
+    assert len(logs) == 1
     relay.close()
 
 
@@ -136,9 +142,14 @@ def test_a_queue_gets_no_more_messages_than_wake_everybody_and_more_once_some_we
         assert messages(redis_url, Need.GPU) == [(COMPRESS_TASK, [large])]  # it does not wait behind the other queue
         assert owed(own_store) == jobs[500:]
 
+        resting = Relay(own_store, make_settings(tmp_path).celery_broker_url, rest_seconds=3600)
+        resting.send_owed()  # and finds it full
         client.rpop(Need.CPU, 7)
+        resting.send_owed()
+        assert owed(own_store) == jobs[500:]
         relay.send_owed()
-        relay.close()
+        for one in (resting, relay):
+            one.close()
 
         assert messages(redis_url) == [(COMPRESS_TASK, [job]) for job in jobs[7:507]]
         assert owed(own_store) == jobs[507:]

@@ -18,7 +18,9 @@ from migrations.upgrade import upgrade
 from secateur.core.cost import cost_of
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
+from secateur.core.resources import Compliance, Resource
 from secateur.store import Store
+from secateur.store.checkpoints import CheckpointStore
 from secateur.store.creation import NewJob
 from secateur.store.ledger import JobLedger
 from secateur.store.records import Claim
@@ -28,7 +30,7 @@ from secateur.workers.children import Nursery
 from secateur.workers.settings import WorkerSettings
 from tests.support.datasets import arrays, npz
 from tests.support.stack import until
-from tests.support.store import PROJECT, a_graph, a_spec, claim, create, events, read
+from tests.support.store import PROJECT, a_graph, a_plan, a_report, a_spec, claim, create, events, read
 
 Run = Callable[..., JobState]
 
@@ -92,6 +94,23 @@ def test_the_child_reads_data_sets_from_the_folder_of_the_setting(
         work.commit()
     assert run(claim(store, job)) is JobState.FAILED
     assert read(store, job).error_reason == "DATASET_CORRUPT"
+
+
+@pytest.mark.parametrize(("limit", "end"), [(131_072, JobState.SUCCEEDED), (1_000, JobState.INFEASIBLE)])
+def test_an_attempt_that_finds_everything_settled_ends_the_job_as_it_came_out(
+    store: Store, graph: LayerGraph, held: Claim, run: Run, tmp_path: Path, limit: int, end: JobState
+) -> None:
+    ledger, report = JobLedger(store), a_report(graph, a_plan(graph))
+    asked = Compliance(Resource.FLASH_BYTES, limit, 70_000, "bytes of the int8 file")
+    ledger.settle_target(held, replace(report, compliance=(asked,), message="How it came out"))
+    ledger.release(held, "the worker died before it said that all was done")
+    with store.snapshot() as work:
+        job = work.jobs.get(PROJECT, held.job_id)
+    kept = CheckpointStore(WorkerSettings(data_dir=tmp_path).blob_url, job.id)
+    kept.write("c" * 64, b"weights")
+    assert run(claim(store, job)) is end
+    assert events(store, job)[-1].message == ("Succeeded" if end is JobState.SUCCEEDED else "How it came out")
+    assert kept.read("c" * 64) is None
 
 
 def test_a_worker_that_shuts_down_gives_the_job_back(held: Claim, run: Run) -> None:

@@ -71,13 +71,32 @@ def test_projects_take_turns_however_many_jobs_one_has(store: Store, graph: Laye
     assert set(order) == {job.id for job in many + few}
 
 
-def test_the_project_with_fewer_running_jobs_goes_first(store: Store, graph: LayerGraph, clock: Clock) -> None:
+def test_the_project_with_fewer_running_jobs_goes_first_though_it_had_the_last_turn(
+    store: Store, graph: LayerGraph, clock: Clock
+) -> None:
     for seed in range(3):
         scheduled(store, graph, seed, A)
-    clock.advance(1)
-    taken(store, 2)
-    later = scheduled(store, graph, 0, B)
-    assert taken(store, 1) == [later.id]
+    assert len(taken(store, 1)) == 1
+    for seed in range(2):
+        clock.advance(1)
+        later = scheduled(store, graph, seed, B)
+        held = take(store)
+        assert held is not None
+        assert held.job_id == later.id
+        JobLedger(store).finish(held, JobState.SUCCEEDED)
+
+
+def test_a_job_that_an_older_release_has_announced_is_for_every_worker(
+    store: Store, ledger: JobLedger, graph: LayerGraph
+) -> None:
+    job = create(store, graph)
+    with store.unit_of_work() as work:
+        work.session.get_one(JobRow, job.id).need = None
+        work.commit()
+    assert owed(store) == [job.id]
+    held = ledger.claim_next(worker="w", lease_seconds=9, needs=[Need.GPU])
+    assert held is not None
+    assert held.job_id == job.id
 
 
 def test_no_more_jobs_of_a_project_run_at_once_than_may(store: Store, graph: LayerGraph) -> None:
