@@ -219,7 +219,7 @@ class JobLedger:
             if candidates:
                 work.session.flush()  # the outcome first: the search refers to it
                 work.session.add(SearchRow(job_id=job.id, target_index=report.target_index, candidates=to_data(candidates)))
-            work.journal.record(job, report.message or f"Target {report.target_index} is done")
+            work.journal.record(job, report.message)
             work.commit()
         return model_id
 
