@@ -125,6 +125,11 @@ NETWORKS: Final[dict[str, Callable[[], LayerGraph]]] = {
     "group_norm": _chain(("GroupNormalization", {"groups": 4})),
     "prelu": _chain(("PReLU", {"shared_axes": [1, 2]}), ("PReLU", {"shared_axes": [1, 2]}), ("LeakyReLU", {})),
     "elu": _chain(("ELU", {}), ("ELU", {})),
+    "rare": _chain(
+        ("ELU", {}), ("Activation", {"activation": "squareplus"}), ("ReLU", {"max_value": 4, "threshold": 0.5}),
+        ("AdaptiveAveragePooling2D", {"output_size": (7, 5)}), ("LayerNormalization", {"center": False}),
+        ("Activation", {"activation": "sparse_sigmoid"}), ("ZeroPadding2D", {"padding": 1}),
+    ),
     "swish": _activations("silu", "silu", "sigmoid"),
     "hard_swish": _activations("hard_silu", "hard_silu", "tanh"),
     "softsign": _activations("softsign", "softsign"),

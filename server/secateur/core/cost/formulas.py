@@ -15,6 +15,9 @@ FLOAT_BYTES: Final = 4
 CHANNEL_FLASH_BYTES: Final = 28
 """Per output channel of a quantised kernel: int32 bias (4), float32 scale and int64 zero point of kernel and bias (2 x 12)."""
 
+BIAS_FLASH_BYTES: Final = 16
+"""The part of it that is the bias: its scales are those of the input, so each call of a shared kernel has one of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Formula:
@@ -48,21 +51,26 @@ class Formula:
     shared: bool = False
 
     @property
+    def multiplies(self) -> bool:
+        """Whether it has kernels."""
+        return bool(self.pair or self.per_input)
+
+    @property
     def quantises(self) -> bool:
         """Whether it puts kernels into the file, in which each output channel has scales of its own."""
-        return bool(self.pair or self.per_input) and not self.shared
+        return self.multiplies and not self.shared
 
     def cost(self, inputs: int, outputs: int) -> LayerCost:
         """Returns the cost with `inputs` input and `outputs` output channels."""
         kernel = self.pair * (inputs // self.groups) * outputs + self.per_input * inputs
         parameters = 0 if self.shared else kernel + self.per_output * outputs + self.fixed
-        if not (self.pair or self.per_input):
+        if not self.multiplies:
             return LayerCost(parameters, 0, FLOAT_BYTES * parameters, 0 if self.shared else self.constants * outputs, 0)
         return LayerCost(
             parameters,
             (self.applications or self.positions) * kernel,
             FLOAT_BYTES * (parameters + self.positions * outputs),
-            0 if self.shared else kernel + CHANNEL_FLASH_BYTES * (outputs + self.inner * inputs),
+            BIAS_FLASH_BYTES * outputs if self.shared else kernel + CHANNEL_FLASH_BYTES * (outputs + self.inner * inputs),
             _prepared(outputs) + (_prepared(self.inner * inputs) if self.inner else 0),
         )
 

@@ -32,12 +32,14 @@ class Temporary:
         first: Step of the layer that writes it.
         last: Last step of the layer that reads it.
         extent: What it has the shape of.
+        positions: Values per channel, if they are neither the output's nor the input's.
     """
 
     width: int
     first: int
     last: int
     extent: Extent = Extent.OUTPUT
+    positions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ def joined(first: Kind, second: Kind) -> Kind:
 
 
 KERNEL: Final = Kind(368, 292, arena_bytes=108, constants=2)
+_DEPTHWISE: Final = replace(KERNEL, once=72)
 FOLDED_NORMALIZATION: Final = Kind(44, 41, operators=0)
 FOLDED_ACTIVATION: Final = Kind(10, 12, operators=0)
 VALUEWISE: Final = Kind(136, 104, 32, arena_bytes=24)
@@ -106,31 +109,68 @@ _ELU: Final = Kind(368, 104, 90, arena_bytes=328, operators=3, temporaries=(Temp
 _SOFTSIGN: Final = Kind(
     472, 362, 140, arena_bytes=144, operators=3, reads=2, temporaries=(Temporary(1, 0, 1), Temporary(1, 1, 2))
 )
+_TANH_SHRINK: Final = Kind(292, 226, 68, arena_bytes=88, operators=2, reads=1, temporaries=(Temporary(1, 0, 1),))
+_HARD_SHRINK: Final = Kind(
+    548, 378, 172, arena_bytes=72, constants=2, operators=3, reads=2, temporaries=(Temporary(1, 0, 1), Temporary(1, 1, 2))
+)
+_SPARSE_SIGMOID: Final = Kind(
+    1_100, 738, 380, arena_bytes=200, constants=5, operators=6, reads=2,
+    temporaries=(
+        Temporary(1, 0, 5), Temporary(1, 1, 4), Temporary(1, 2, 3), Temporary(1, 3, 4), Temporary(1, 4, 5),
+    ),
+)  # fmt: skip
+_SQUAREPLUS: Final = Kind(
+    1_052, 526, 260, arena_bytes=260, constants=1, operators=6, reads=5,
+    temporaries=(
+        Temporary(4, 0, 1), Temporary(4, 1, 2), Temporary(1, 2, 3), Temporary(1, 3, 4), Temporary(1, 4, 5),
+    ),
+)  # fmt: skip
+_CLIPPED: Final = Kind(412, 278, 28, arena_bytes=32, constants=1, operators=2, temporaries=(Temporary(1, 0, 1),))
+_THRESHOLD: Final = Kind(420, 290, 124, arena_bytes=40, constants=2, operators=2, reads=1, temporaries=(Temporary(1, 0, 1),))
+_THRESHOLD_SLOPED: Final = Kind(
+    884, 636, 308, arena_bytes=232, constants=3, operators=5, reads=2,
+    temporaries=(Temporary(1, 0, 1), Temporary(1, 1, 4), Temporary(1, 2, 3), Temporary(1, 3, 4)),
+)  # fmt: skip
+_CLIPPED_SLOPED: Final = Kind(
+    1_280, 740, 292, arena_bytes=448, constants=1, operators=7, reads=1,
+    temporaries=(
+        Temporary(4, 0, 2), Temporary(1, 1, 6), Temporary(4, 2, 3), Temporary(1, 3, 4), Temporary(1, 4, 5),
+        Temporary(1, 5, 6),
+    ),
+)  # fmt: skip
+_CLIPPED_THRESHOLD_SLOPED: Final = Kind(
+    1_296, 914, 336, arena_bytes=264, constants=4, operators=7, reads=4,
+    temporaries=(
+        Temporary(1, 0, 1), Temporary(1, 1, 2), Temporary(1, 2, 3), Temporary(1, 3, 6), Temporary(1, 4, 5),
+        Temporary(1, 5, 6),
+    ),
+)  # fmt: skip
 
 _TRANSPOSED: Final = Kind(452, 378, 30, arena_bytes=108, constants=3, temporaries=(Temporary(4, 0, 0),))  # int32 sums
 _SEPARABLE: Final = Kind(
     700, 470, 140, arena_bytes=216, constants=4, operators=2, temporaries=(Temporary(1, 0, 1, Extent.INNER),)
 )
-_UNFOLD: Final = replace(_RESHAPE, int8_bytes=200, float_bytes=168)
+UNFOLD: Final = replace(_RESHAPE, int8_bytes=200, float_bytes=168, once=0)
 
 
-def _as_image(kind: Kind) -> Kind:
-    """Returns what a layer over a sequence becomes: computed as an image of one row."""
-    whole = joined(joined(_UNFOLD, kind), _UNFOLD)
-    return replace(whole, temporaries=(replace(whole.temporaries[0], extent=Extent.INPUT), *whole.temporaries[1:]))
+def as_image(kind: Kind, *, padded: int, enters: bool, leaves: bool) -> Kind:
+    """Returns what a layer over a sequence becomes: computed as an image of one row.
+
+    Args:
+        kind: The layer over images.
+        padded: Steps of its input once the sequence is padded before; 0 if it is not.
+        enters: Whether its input is still a sequence.
+        leaves: Whether its output has to be one.
+    """
+    whole = replace(kind, once=kind.once + _RESHAPE.once)
+    for part in ([UNFOLD] if enters else []) + ([_PAD] if padded else []):
+        whole = joined(part, whole)
+        received = replace(whole.temporaries[0], extent=Extent.INPUT, positions=padded)
+        whole = replace(whole, temporaries=(received, *whole.temporaries[1:]))
+    return joined(whole, UNFOLD) if leaves else whole
 
 
-_LAYER_NORMALIZATION: Final = Kind(
-    2_200, 1_590, 270, arena_bytes=1_112, constants=2, operators=13, reads=9,
-    temporaries=(
-        Temporary(4, 0, 0, Extent.POSITIONS), Temporary(1, 0, 2, Extent.POSITIONS), Temporary(4, 1, 3, Extent.POSITIONS),
-        Temporary(1, 2, 5), Temporary(4, 3, 4, Extent.POSITIONS), Temporary(1, 4, 10, Extent.POSITIONS),
-        Temporary(4, 5, 5, Extent.POSITIONS), Temporary(1, 5, 6, Extent.POSITIONS), Temporary(1, 6, 7, Extent.POSITIONS),
-        Temporary(1, 7, 8, Extent.POSITIONS), Temporary(1, 8, 10), Temporary(1, 9, 12), Temporary(1, 10, 11),
-        Temporary(1, 11, 12),
-    ),
-)  # fmt: skip
-_GROUP_NORMALIZATION: Final = Kind(
+GROUP_NORMALIZATION: Final = Kind(
     2_940, 1_988, 560, arena_bytes=832, constants=2, operators=18,
     temporaries=(
         Temporary(1, 0, 13), Temporary(1, 3, 4), Temporary(4, 4, 5), Temporary(4, 5, 6), Temporary(1, 6, 9),
@@ -144,20 +184,18 @@ _RMS_NORMALIZATION: Final = Kind(
 _UNIT_NORMALIZATION: Final = Kind(1_076, 588, 245, arena_bytes=248, operators=7, reads=6, temporaries=_SQUARED)
 
 KINDS: Final = {
-    "Conv1D": _as_image(KERNEL),
+    "Conv1D": KERNEL,
     "Conv2D": KERNEL,
-    "Conv1DTranspose": _as_image(_TRANSPOSED),
+    "Conv1DTranspose": _TRANSPOSED,
     "Conv2DTranspose": _TRANSPOSED,
-    "DepthwiseConv1D": _as_image(KERNEL),
-    "DepthwiseConv2D": KERNEL,
-    "SeparableConv1D": _as_image(_SEPARABLE),
+    "DepthwiseConv1D": _DEPTHWISE,
+    "DepthwiseConv2D": _DEPTHWISE,
+    "SeparableConv1D": _SEPARABLE,
     "SeparableConv2D": _SEPARABLE,
     "Dense": KERNEL,
     "BatchNormalization": _SCALE,
     "Normalization": _SCALE,
     "Rescaling": _SCALE,
-    "LayerNormalization": _LAYER_NORMALIZATION,
-    "GroupNormalization": _GROUP_NORMALIZATION,
     "RMSNormalization": _RMS_NORMALIZATION,
     "UnitNormalization": _UNIT_NORMALIZATION,
     "Add": _ADD,
@@ -165,10 +203,10 @@ KINDS: Final = {
     "Multiply": _MULTIPLY,
     "Maximum": _COMPARE,
     "Minimum": _COMPARE,
-    "Average": Kind(240, 200, 40, arena_bytes=80),
+    "Average": Kind(436, 320, 40, arena_bytes=160, constants=1),
     "Concatenate": _ADD,
     **{f"{prefix}{kind}Pooling{rank}D": price for kind in ("Max", "Average") for rank in (1, 2)
-       for prefix, price in (("", _POOL), ("Global", _REDUCE), ("Adaptive", _REDUCE))},
+       for prefix, price in (("", _POOL), ("Global", _REDUCE))},
     "Flatten": _RESHAPE,
     "Reshape": _RESHAPE,
     "Permute": _PERMUTE,
@@ -188,6 +226,7 @@ ACTIVATIONS: Final = {
     "elu": _ELU,
     "gelu": Kind(164, 134, 20, arena_bytes=40),
     "hard_sigmoid": Kind(176, 146, 120, arena_bytes=56),
+    "hard_shrink": _HARD_SHRINK,
     "hard_silu": _SLOPED,
     "leaky_relu": _SLOPED,
     "mish": Kind(756, 582, 170, arena_bytes=120, operators=5),
@@ -196,5 +235,14 @@ ACTIVATIONS: Final = {
     "softmax": _SOFTMAX,
     "softplus": Kind(468, 358, 130, arena_bytes=72, operators=3),
     "softsign": _SOFTSIGN,
+    "sparse_sigmoid": _SPARSE_SIGMOID,
+    "squareplus": _SQUAREPLUS,
+    "tanh_shrink": _TANH_SHRINK,
+    "ReLU, clipped": _CLIPPED,
+    "ReLU, clipped, sloped": _CLIPPED_SLOPED,
+    "ReLU, threshold": _THRESHOLD,
+    "ReLU, clipped, threshold": joined(_THRESHOLD, _CLIPPED),
+    "ReLU, sloped, threshold": _THRESHOLD_SLOPED,
+    "ReLU, clipped, sloped, threshold": _CLIPPED_THRESHOLD_SLOPED,
 }
 """By activation. Activations that are not listed are one operator that works value by value."""

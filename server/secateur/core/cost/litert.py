@@ -15,26 +15,20 @@ from secateur.core.cost.kinds import (
     ACTIVATIONS,
     FOLDED_ACTIVATION,
     FOLDED_NORMALIZATION,
-    KINDS,
     VALUEWISE,
     Kind,
     Temporary,
     joined,
 )
 from secateur.core.cost.lifetimes import Tensor
+from secateur.core.cost.variants import DROPPED, KERNELS, activation_of, inline_of, kind_of
 from secateur.core.graph import Layer, LayerGraph
 
-_KERNELS: Final = frozenset({"Dense", *(op for op in KINDS if "Conv" in op)})
-_FUSING: Final = _KERNELS | {"Add", "Subtract", "Multiply", "BatchNormalization"}
-_FOLDED: Final = {"BatchNormalization": FOLDED_NORMALIZATION, "Rescaling": Kind(0, 0, operators=0)}
+_SLIDING: Final = frozenset({"Conv2D", "DepthwiseConv2D", "SeparableConv2D"})
+_FUSING: Final = KERNELS | {"Add", "Subtract", "Multiply", "BatchNormalization"}
+_NOTHING: Final = Kind(0, 0, operators=0)
+_FOLDED: Final = {"BatchNormalization": FOLDED_NORMALIZATION, "Normalization": _NOTHING, "Rescaling": _NOTHING}
 """Price of what the converter works into the weights of the kernel before it."""
-_DROPPED: Final = frozenset(
-    {
-        "ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise", "Identity", "SpatialDropout1D",
-        "SpatialDropout2D",
-    }
-)  # fmt: skip
-
 FILE_BYTES: Final = 624
 FLOAT_FILE_BYTES: Final = 572
 """Header, signature and metadata of a file."""
@@ -82,7 +76,7 @@ def lower(graph: LayerGraph) -> tuple[Operator, ...]:
         tensor_of[layer.name] = layer.name
         if layer.op == "InputLayer":
             continue
-        if layer.op in _DROPPED or _activation(layer) == "linear" or _keeps_shape(graph, layer):
+        if layer.op in DROPPED or activation_of(layer) == "linear" or _keeps_shape(graph, layer):
             tensor_of[layer.name] = inputs[0]
             continue
         before = by_output.get(inputs[0])
@@ -92,10 +86,12 @@ def lower(graph: LayerGraph) -> tuple[Operator, ...]:
             fusing = before.fusing and layer.op in _FOLDED
             by_output[layer.name] = Operator(kind, (*before.layers, layer.name), before.inputs, fusing)
             continue
-        inline = layer.config.get("activation", "linear") if layer.op in _KERNELS else "linear"
-        fusing = layer.op in _FUSING and inline == "linear"
-        kind = KINDS.get(layer.op, ACTIVATIONS.get(_activation(layer), VALUEWISE))
-        if inline not in {"linear", "relu", "relu6"}:
+        if before is not None and _only_reader(graph, layer) and _takes_padding(graph, layer, before):
+            del by_output[before.output]
+            inputs = before.inputs
+        kind, inline = kind_of(graph, layer), inline_of(layer)
+        fusing = layer.op in _FUSING and layer.config.get("activation", "linear") == "linear"
+        if inline:
             kind = joined(kind, ACTIVATIONS.get(inline, VALUEWISE))
         by_output[layer.name] = Operator(kind, (layer.name,), inputs, fusing)
     return tuple(by_output.values())
@@ -104,20 +100,6 @@ def lower(graph: LayerGraph) -> tuple[Operator, ...]:
 @cache  # of a few kinds; networks fold hundreds of layers
 def _with_folded(kind: Kind, folded: Kind) -> Kind:
     return replace(kind, int8_bytes=kind.int8_bytes + folded.int8_bytes, float_bytes=kind.float_bytes + folded.float_bytes)
-
-
-def _activation(layer: Layer) -> str:
-    """Returns the activation that a layer of its own applies; empty if it is another layer."""
-    if layer.op == "Activation":
-        return str(layer.config["activation"])
-    if layer.op != "ReLU":
-        return ""
-    config = layer.config
-    if config["threshold"] != 0:
-        return "other"
-    if config["negative_slope"] != 0:
-        return "leaky_relu"
-    return {None: "relu", 6: "relu6"}.get(config["max_value"], "other")
 
 
 def _keeps_shape(graph: LayerGraph, layer: Layer) -> bool:
@@ -129,12 +111,27 @@ def _only_reader(graph: LayerGraph, layer: Layer) -> bool:
     return graph.consumers[name] == (layer.name,) and name not in graph.outputs
 
 
+def _takes_padding(graph: LayerGraph, layer: Layer, before: Operator) -> bool:
+    """Whether a convolution does the zero padding before it itself: it can if that is what "same" would have padded."""
+    padding = graph[before.output]
+    if padding.op != "ZeroPadding2D" or layer.op not in _SLIDING or layer.config["padding"] != "valid":
+        return False
+    config, margins = layer.config, []
+    sizes = graph.input_shapes(padding.name)[0][:-1]
+    for size, window, stride, rate in zip(
+        sizes, config["kernel_size"], config["strides"], config["dilation_rate"], strict=True
+    ):
+        missing = max(0, (-(-size // stride) - 1) * stride + (window - 1) * rate + 1 - size)
+        margins.append([missing // 2, missing - missing // 2])
+    return padding.config["padding"] == margins and padding.config["data_format"] == "channels_last"
+
+
 def _folds(graph: LayerGraph, layer: Layer, before: Operator) -> bool:
     if not before.fusing:
         return False
     if layer.op in _FOLDED:
-        return graph[before.layers[0]].op in _KERNELS
-    return _activation(layer) in {"relu", "relu6"}
+        return graph[before.layers[0]].op in KERNELS
+    return activation_of(layer) in {"relu", "relu6"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +176,13 @@ def arena_tensors(graph: LayerGraph, operators: tuple[Operator, ...], inside: tu
             last[name] = step + operator.kind.reads
         step += operator.kind.operators
         first[operator.output] = last[operator.output] = step - 1
-    between = (
-        Tensor(
-            each.name, starts[each.operator.output] + each.temporary.first, starts[each.operator.output] + each.temporary.last
-        )
-        for each in inside
-    )
-    return (*(Tensor(name, first[name], last[name]) for name in first), *between)
+    computed = [Tensor(name, first[name], last[name]) for name in first]
+    scratch = []
+    for each in inside:
+        start, temporary = starts[each.operator.output], each.temporary
+        tensor = Tensor(each.name, start + temporary.first, start + temporary.last)
+        (scratch if temporary.first == temporary.last else computed).append(tensor)
+    return (*sorted(computed, key=lambda tensor: tensor.first), *scratch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,14 +210,19 @@ def frame_of(graph: LayerGraph, operators: tuple[Operator, ...]) -> Frame:
         operators: From `lower`.
     """
     kinds = [operator.kind for operator in operators]
-    firsts = {graph[operator.layers[0]].op: operator.kind for operator in reversed(operators)}
-    once = sum(kind.once for kind in firsts.values())
+    once: dict[str, int] = {}
+    for operator in operators:
+        layer = graph[operator.layers[0]]
+        name = activation_of(layer) or layer.op
+        once[name] = max(once.get(name, 0), kind_of(graph, layer).once)
+        if inline := inline_of(layer):
+            once[inline] = ACTIVATIONS.get(inline, VALUEWISE).once
     calls = sum(kind.operators for kind in kinds)
     planned = sum(layer.op == "InputLayer" for layer in graph) + calls  # and one output per operator
     tensors = planned + sum(kind.constants for kind in kinds)
     return Frame(
-        flash_bytes=FILE_BYTES + once + sum(kind.int8_bytes for kind in kinds),
-        flash_float32_bytes=FLOAT_FILE_BYTES + once + sum(kind.float_bytes for kind in kinds),
+        flash_bytes=FILE_BYTES + sum(once.values()) + sum(kind.int8_bytes for kind in kinds),
+        flash_float32_bytes=FLOAT_FILE_BYTES + sum(once.values()) + sum(kind.float_bytes for kind in kinds),
         arena_bytes=ARENA_BYTES + TENSOR_BYTES * tensors + OPERATOR_BYTES * calls + sum(kind.arena_bytes for kind in kinds),
         planning_bytes=PLAN_BYTES + PLAN_TENSOR_BYTES * tensors + PLAN_BUFFER_BYTES * planned,
     )

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from secateur.core.cost import lifetimes, litert
 from secateur.core.cost.channels import Channels, channels_of
 from secateur.core.cost.figures import Cost, LayerCost
-from secateur.core.cost.formulas import CHANNEL_FLASH_BYTES, FLOAT_BYTES, formula_of
+from secateur.core.cost.formulas import BIAS_FLASH_BYTES, CHANNEL_FLASH_BYTES, FLOAT_BYTES, formula_of
 from secateur.core.cost.kinds import Extent
 from secateur.core.cost.latency import Work, seconds_of
 from secateur.core.devices import DeviceProfile
@@ -66,6 +66,7 @@ class CostModel:
         }
         own = {name: (formula, source) for name, (formula, source) in self._formulas.items() if formula.quantises}
         self._kernels = list(own)
+        self._calls = [name for name, (formula, _) in self._formulas.items() if formula.shared and formula.multiplies]
         self._inner = [(source, formula.inner) for formula, source in own.values() if formula.inner]
         self._resized = {
             group: [(name, dict(self._channels[name].terms)[group], self._positions[name]) for name in names]
@@ -238,14 +239,15 @@ class CostModel:
                 case Extent.POSITIONS:
                     channels = Channels(1)
             self._channels[each.name] = channels
-            self._positions[each.name] = each.temporary.width * positions
+            self._positions[each.name] = each.temporary.width * (each.temporary.positions or positions)
 
     def _flash_float32(self) -> int:
         """Returns the predicted size of the float32 file: every constant at 32 bit, and no scales."""
         width_of = self._width_of
         quantised = sum([width_of[name] for name in self._kernels])
         quantised += sum([inner * width_of[source] for source, inner in self._inner])
-        constants = FLOAT_BYTES * self._total.flash_bytes - FLOAT_BYTES * (CHANNEL_FLASH_BYTES - 1) * quantised
+        biases = BIAS_FLASH_BYTES * sum([width_of[name] for name in self._calls])
+        constants = FLOAT_BYTES * (self._total.flash_bytes - biases - (CHANNEL_FLASH_BYTES - 1) * quantised)
         return self._frame.flash_float32_bytes + constants
 
     def _work(self, layer: str, output: str, inputs: Sequence[str], operators: int) -> Work:

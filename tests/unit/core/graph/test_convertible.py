@@ -25,10 +25,13 @@ def network(op: str, config: dict[str, Any], shape: tuple[int, ...] = (12, 12, 3
     [
         ("Activation", {"activation": "gelu"}, (12, 12, 3), "silu"),
         ("Dense", {"units": 8, "activation": "softplus"}, (12, 12, 3), "relu"),
+        ("Activation", {"activation": "hard_tanh"}, (12, 12, 3), "argument of the layer before"),
         ("ELU", {"alpha": 0.5}, (12, 12, 3), "1"),
         ("UpSampling2D", {"interpolation": "bicubic"}, (12, 12, 3), "bilinear"),
         ("UpSampling1D", {}, (12, 3), "Conv1DTranspose"),
         ("Conv2DTranspose", {"filters": 8, "kernel_size": 3, "dilation_rate": 2}, (12, 12, 3), "1"),
+        ("AdaptiveAveragePooling2D", {"output_size": (1, 4)}, (12, 12, 3), "GlobalAveragePooling2D"),
+        ("AdaptiveMaxPooling2D", {"output_size": 2}, (3, 12, 3), "GlobalMaxPooling2D"),
     ],
 )
 def test_names_the_layer_and_what_to_use_instead(op: str, config: dict[str, Any], shape: tuple[int, ...], instead: str) -> None:
@@ -44,10 +47,12 @@ def test_names_the_layer_and_what_to_use_instead(op: str, config: dict[str, Any]
     ("op", "config"),
     [
         ("Activation", {"activation": "silu"}),
+        ("Conv2D", {"filters": 8, "kernel_size": 3, "activation": "hard_tanh"}),
         ("ELU", {"alpha": 1.0}),
         ("UpSampling2D", {"interpolation": "bilinear"}),
         ("Conv2DTranspose", {"filters": 8, "kernel_size": 3}),
         ("Conv2D", {"filters": 8, "kernel_size": 3, "dilation_rate": 2}),
+        ("AdaptiveMaxPooling2D", {"output_size": 2}),
     ],
 )
 def test_what_to_use_instead_passes(op: str, config: dict[str, Any]) -> None:
