@@ -123,7 +123,7 @@ def _takes_padding(graph: LayerGraph, layer: Layer, before: Operator) -> bool:
     ):
         missing = max(0, (-(-size // stride) - 1) * stride + (window - 1) * rate + 1 - size)
         margins.append([missing // 2, missing - missing // 2])
-    return padding.config["padding"] == margins and padding.config["data_format"] == "channels_last"
+    return bool(padding.config["padding"] == margins and padding.config["data_format"] == "channels_last")
 
 
 def _folds(graph: LayerGraph, layer: Layer, before: Operator) -> bool:
@@ -177,7 +177,7 @@ def arena_tensors(graph: LayerGraph, operators: tuple[Operator, ...], inside: tu
         step += operator.kind.operators
         first[operator.output] = last[operator.output] = step - 1
     computed = [Tensor(name, first[name], last[name]) for name in first]
-    scratch = []
+    scratch: list[Tensor] = []
     for each in inside:
         start, temporary = starts[each.operator.output], each.temporary
         tensor = Tensor(each.name, start + temporary.first, start + temporary.last)
