@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from operator import attrgetter
@@ -206,8 +206,11 @@ class CostModel:
         Its unit is that of the resource up to a factor that is the same for all groups. For RAM it counts the tensors alive
         at the peak that carry the group, and the persistent data of its layers.
         """
+        return self.held(self._members[group], resource)
+
+    def held(self, members: Collection[str], resource: Resource) -> int:
+        """Returns what `load` does of any layers."""
         part = _PARTS[resource]
-        members = self._members[group]
         load: int = sum(part(self._costs[name]) for name in members if name in self._costs)
         if resource is Resource.RAM_BYTES:
             load += sum(self._sizes[name] for name in self._at_peak() if self._owners.get(name, name) in members)

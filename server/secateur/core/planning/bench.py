@@ -39,10 +39,12 @@ class Bench:
     ) -> None:
         go_on()
         self.go_on = go_on
-        groups = tuple(group for group in channel_groups(graph, residual=residual) if group.prunable)
+        found = channel_groups(graph, residual=residual)
+        groups = tuple(group for group in found if group.prunable)
         self.rule = rule
         self.full: Mapping[str, int] = {group.name: group.width for group in groups}
         self.smallest: Mapping[str, int] = {name: rule.smallest(width) for name, width in self.full.items()}
+        self._frozen = tuple(group for group in found if not group.prunable)
         self._model = CostModel(graph, groups)
         self._concerned = _concerned(graph, groups)
         self._loads: dict[Resource, dict[str, float]] = {}
@@ -91,6 +93,10 @@ class Bench:
     def heaviest_layer(self, resource: Resource) -> str:
         """Returns the layer that takes most of a resource at present."""
         return self._model.heaviest_layer(resource)
+
+    def heaviest_frozen(self, resource: Resource) -> ChannelGroup | None:
+        """Returns the group that takes most of a resource at present of those that may not be cut; None if all may."""
+        return max(self._frozen, key=lambda group: self._model.held(group.members, resource), default=None)
 
     def value(self, resource: Resource, profile: DeviceProfile | None) -> float:
         """Returns the present value of a resource.

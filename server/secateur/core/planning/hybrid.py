@@ -181,7 +181,7 @@ class HybridPlanner:
         if inherits:
             plan = replace(plan, indices=self._indices(widths, scores))
         if not limits.allow(limits.figures(plan.cost)):
-            raise BudgetInfeasible.of(limits, plan, self.without(dropped).heaviest_layer, self._further(limits, scaling))
+            raise BudgetInfeasible.of(limits, plan, self.without(dropped), self._further(limits, scaling))
         return plan
 
     def smallest(self, scaling: Scaling) -> Plan:

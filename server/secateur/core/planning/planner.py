@@ -221,9 +221,8 @@ class Planner:
             return Trace(self._stock_plan(limits, seed))
         bench = self._bench
         if not limits.allow(limits.figures(self.smallest.cost)):
-            bench.set_widths(bench.smallest)
             coupled = limits.figures(self._coupled()) if self._residual is Residual.SKIP else None
-            raise BudgetInfeasible.of(limits, replace(self.smallest, mode=mode, seed=seed), bench.heaviest_layer, coupled)
+            raise BudgetInfeasible.of(limits, replace(self.smallest, mode=mode, seed=seed), bench, coupled)
         if limits.allow(limits.figures(self.unpruned.cost)):
             return Trace(replace(self.unpruned, mode=mode, seed=seed))
         if mode is PlanMode.UNIFORM:
@@ -258,7 +257,7 @@ class Planner:
             if limits.allow(limits.figures(member.cost)):
                 return replace(member, seed=seed)
         smallest = CostModel(member.apply(self._graph))
-        raise BudgetInfeasible.of(limits, replace(member, seed=seed), smallest.heaviest_layer)
+        raise BudgetInfeasible.of_stock(limits, replace(member, seed=seed), smallest.heaviest_layer)
 
     @cached_property
     def _stock(self) -> tuple[Plan, ...]:

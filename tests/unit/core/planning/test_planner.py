@@ -14,7 +14,7 @@ from secateur.core.errors import Infeasible, InvalidArgument
 from secateur.core.graph import LayerGraph, Residual, zoo
 from secateur.core.planning import Budget, BudgetInfeasible, Plan, Planner, WidthRule, plan
 from secateur.core.resources import Resource
-from secateur.core.specs import PlanMode
+from secateur.core.specs import HybridPolicy, PlanMode, PlanPolicy
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +207,28 @@ def test_infeasible_names_limit_value_and_layer(resnet20: LayerGraph) -> None:
     for part in ("parameters", "10,000", f"{smallest.cost.parameters:,}", error.layer):
         assert part in error.message
     assert error.nearest.widths == smallest.widths
+
+
+@pytest.mark.parametrize(
+    ("parameters", "arguments", "way_out"),
+    [
+        (9_000, {}, "Raise this limit, or allow narrower layers by a smaller min_width or round_to."),
+        (1_000, {}, "which are not cut: stage3_block1_shortcut_pad pads its channels with zeros. Raise this limit."),
+        (1_000, {"mode": "parameters", "literal": True}, "pads its channels with zeros. Raise this limit."),
+        (20_000, {"mode": "hybrid", "alpha": 2}, "Raise this limit, or take a smaller alpha, "),
+        (9_000, {"mode": "stock"}, "Raise this limit, or take another mode than 'stock', which prunes nothing."),
+    ],
+)
+def test_infeasible_says_what_would_help(
+    resnet20: LayerGraph, parameters: int, arguments: dict[str, Any], way_out: str
+) -> None:
+    """What feeds residual additions stays, and takes thousands of parameters however narrow the other layers get."""
+    alpha = arguments.pop("alpha", None)
+    policy = PlanPolicy(PlanMode(arguments.pop("mode", "device")), hybrid=HybridPolicy(alpha=alpha), **arguments)
+    with pytest.raises(BudgetInfeasible) as caught:
+        Planner.of(resnet20, policy).plan(Budget.of(parameters=parameters), policy.mode, 0)
+    assert way_out in caught.value.message
+    assert ("Narrower layers do not help" in caught.value.message) == (parameters == 1_000)
 
 
 def test_the_binding_limit_is_the_one_missed_by_most(resnet20: LayerGraph) -> None:
