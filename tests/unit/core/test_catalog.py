@@ -110,6 +110,7 @@ def test_latency_without_a_profile() -> None:
         (Budget.of(flash_bytes=30_000, ram_bytes=9_999), "flash_bytes", "40000"),  # missed by a third, ram by a hair
         (Budget.of(accuracy=0.99), "accuracy", "0.97"),
         (Budget.of(accuracy=0.92, ram_bytes=10_000), "ram_bytes", "10000"),  # each alone is kept; ram by one model only
+        (Budget.of(accuracy=0.92, ram_bytes=19_000), "ram_bytes", "10000"),  # though by that one amply
     ],
 )
 def test_nothing_fits(limits: Budget, binding: str, on_offer: str) -> None:
@@ -120,6 +121,25 @@ def test_nothing_fits(limits: Budget, binding: str, on_offer: str) -> None:
     assert error.field == error.metadata["binding_limit"] == binding
     assert error.metadata["on_offer"] == on_offer
     assert binding in error.message
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (
+            Budget.of(flash_bytes=30_000),
+            "at most 30,000 is asked, the smallest on offer is 40,000. Submit a job with this limit, or raise",
+        ),
+        (
+            Budget.of(accuracy=0.99),
+            "at least 0.99 is asked, the largest on offer is 0.97. Submit a job with this limit, or lower",
+        ),
+    ],
+)
+def test_a_floor_is_spoken_of_as_a_floor(limits: Budget, said: str) -> None:
+    with pytest.raises(FailedPrecondition) as caught:
+        best(limits, *OFFER)
+    assert said in caught.value.message
 
 
 def test_where_nothing_fits_the_nearest_model_is_named_with_its_margin() -> None:

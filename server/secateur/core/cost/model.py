@@ -86,6 +86,7 @@ class CostModel:
         self._arena = lifetimes.GreedyArena(tensors)
         self._arena_steps = lifetimes.steps_of(tensors)
         self._float_steps = lifetimes.steps_of(lifetimes.float_tensors(graph))
+        self._weights = {layer.name: layer.shares or layer.name for layer in graph}  # shared ones are read by every call
         self._operators = [
             (operator.layers[0], operator.output, operator.inputs, operator.kind.operators) for operator in operators
         ]
@@ -254,12 +255,11 @@ class CostModel:
         return self._frame.flash_float32_bytes + constants
 
     def _work(self, layer: str, output: str, inputs: Sequence[str], operators: int) -> Work:
-        cost = self._costs.get(layer, _NOTHING)
-        sizes = self._sizes
-        moved = cost.parameters + sizes[output]
+        costs, sizes = self._costs, self._sizes
+        moved = costs.get(self._weights[layer], _NOTHING).parameters + sizes[output]
         for name in inputs:
             moved += sizes[name]
-        return Work(cost.macs, moved, operators)
+        return Work(costs.get(layer, _NOTHING).macs, moved, operators)
 
     def _cost_of(self, name: str) -> LayerCost:
         formula, source = self._formulas[name]
