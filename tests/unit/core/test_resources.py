@@ -46,6 +46,10 @@ def test_a_limit_is_either_absolute_or_relative() -> None:
         Limit(Resource.MACS, value=1, fraction=0.5)
 
 
+def test_whole_numbers_are_the_same_limit() -> None:
+    assert json.dumps(to_data(Budget.of(macs=5))) == json.dumps(to_data(Budget.of(macs=5.0)))
+
+
 def test_accuracy_is_an_absolute_fraction() -> None:
     assert Limit(Resource.ACCURACY, value=1).value == 1
     for bad in ({"value": 95}, {"fraction": 0.9}):

@@ -133,5 +133,5 @@ def _output(graph: LayerGraph, source: str, addition: Layer) -> str:
 
 def _is_idempotent(layer: Layer) -> bool:
     if layer.op == "ReLU":
-        return bool(layer.config["negative_slope"] == 0 and layer.config["threshold"] == 0)
+        return bool(layer.config["negative_slope"] == 0)  # wherever it is cut off
     return layer.op == "Activation" and layer.config["activation"] in _IDEMPOTENT

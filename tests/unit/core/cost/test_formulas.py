@@ -32,6 +32,13 @@ from secateur.core.graph.assembly import Builder
             64 * (9 * 8 + 8 * 5),
             64 * 5,
         ),
+        (
+            "Conv2DTranspose",  # every value read is multiplied by the whole kernel
+            {"filters": 6, "kernel_size": 3, "strides": 2, "padding": "same"},
+            9 * 4 * 6 + 6,
+            64 * 9 * 4 * 6,
+            256 * 6,
+        ),
         ("Dense", {"units": 7}, 4 * 7 + 7, 64 * 4 * 7, 64 * 7),  # Keras applies it at every position
         ("BatchNormalization", {}, 4 * 4, 0, 0),
         ("BatchNormalization", {"scale": False, "center": False}, 2 * 4, 0, 0),

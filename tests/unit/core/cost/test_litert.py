@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from secateur.core.cost import cost_of
@@ -49,6 +51,16 @@ def test_batch_norm_and_relu_fold_into_the_convolution() -> None:
     net.add("Dropout", "dropout", rate=0.5)
     net.add("GlobalAveragePooling2D", "pool")
     assert operators_of(net) == [("conv", "bn", "relu"), ("pool",)]
+
+
+def test_batch_norm_that_cannot_fold_keeps_a_factor_and_an_offset_per_channel() -> None:
+    def flash(op: str, **config: Any) -> int:
+        net = Builder("net", (8, 8, 3))
+        net.add("Conv2D", "conv", filters=10, kernel_size=3, activation="relu")
+        net.add(op, "scale", **config)
+        return cost_of(net.build()).flash_bytes
+
+    assert flash("BatchNormalization") - flash("Rescaling", scale=0.5) == 2 * 10
 
 
 def test_what_somebody_else_reads_is_kept() -> None:

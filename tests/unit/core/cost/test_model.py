@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from secateur.core.cost import CostModel, cost_of, layer_costs
 from secateur.core.graph import LayerGraph, channel_groups, with_widths, zoo
+from secateur.core.graph.assembly import Builder
+from secateur.core.graph.indices import kept_positions
 from secateur.core.resources import Resource
 from tests.support.graphs import layer_graphs
 
@@ -89,6 +91,28 @@ def test_ram_sits_where_the_peak_is() -> None:
     assert model.load("block5_conv3", Resource.RAM_BYTES) < feature_map
     assert model.heaviest_layer(Resource.RAM_BYTES).startswith("block1_")
     assert model.heaviest_layer(Resource.PARAMETERS).startswith(("block4", "block5"))
+
+
+def test_the_heaviest_of_ram_is_the_largest_tensor_at_the_peak() -> None:
+    net = Builder("net", (8, 8, 3))
+    for name, filters in (("a", 32), ("b", 4), ("c", 2)):
+        net.add("Conv2D", name, filters=filters, kernel_size=3, padding="same")
+    assert CostModel(net.build()).heaviest_layer(Resource.RAM_BYTES) == "a"
+
+
+@pytest.mark.parametrize("inputs", [("features", "weight"), ("weight", "features")])
+def test_one_weight_per_position_is_stretched_over_all_channels(inputs: tuple[str, str]) -> None:
+    net = Builder("net", (8, 8, 3))
+    net.add("Conv2D", "features", filters=8, kernel_size=1)
+    net.add("Conv2D", "weight", "input", filters=1, kernel_size=3, padding="same", activation="sigmoid")
+    net.add("Multiply", "gate", *inputs)
+    net.add("Conv2D", "last", filters=4, kernel_size=1)
+    graph = net.build()
+    model = CostModel(graph, [group for group in channel_groups(graph) if group.prunable])
+    model.set_width("features", 3)
+    assert model.cost() == cost_of(with_widths(graph, {"features": 3}))
+    kept = kept_positions(graph, {"features": (0, 2, 5)})
+    assert (kept["weight"], kept["gate"]) == ((0,), (0, 2, 5))
 
 
 def test_a_change_is_cheap() -> None:

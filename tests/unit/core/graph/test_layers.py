@@ -11,11 +11,12 @@ import keras
 import numpy as np
 import pytest
 
-from secateur.core.cost import cost_of
+from secateur.core.cost import CostModel, cost_of
 from secateur.core.errors import InvalidArgument
-from secateur.core.graph import channel_groups, read_keras_json
+from secateur.core.graph import channel_groups, read_keras_json, with_widths
 from secateur.core.graph.arguments import ACTIVATIONS
 from secateur.core.graph.assembly import Builder
+from secateur.core.graph.indices import kept_positions
 from secateur.core.graph.table import OPERATIONS
 from secateur.workers.engine.build import build_model
 
@@ -166,9 +167,17 @@ def test_what_a_layer_does_to_the_channels_it_takes(op: str, config: dict[str, A
     net.add(op, "layer", **config)
     net.add("Flatten", "flat")
     net.add("Dense", "logits", units=2)
-    group = channel_groups(net.build())[0]
+    graph = net.build()
+    group = channel_groups(graph)[0]
     assert group.prunable == (not text)
     assert text in group.reason
+    if group.prunable:
+        narrow = with_widths(graph, {"conv": 3})
+        model = CostModel(graph, [group])
+        model.set_width("conv", 3)
+        assert model.cost() == cost_of(narrow)
+        kept = kept_positions(graph, {"conv": (0, 2, 5)})
+        assert {name: len(kept[name]) for name in kept} == {layer.name: layer.output_shape[-1] for layer in narrow}
 
 
 def test_concatenation_of_positions_couples_channels() -> None:

@@ -110,7 +110,21 @@ def test_an_activation_that_does_something_stays() -> None:
     assert shallow["relu"].inputs == ("bn",)
 
 
-@pytest.mark.parametrize("leak", ["into", "out of"])
+@pytest.mark.parametrize(
+    ("config", "last"),
+    [({}, "relu"), ({"max_value": 6.0}, "relu"), ({"threshold": 0.5}, "relu"), ({"negative_slope": 0.1}, "add")],
+)
+def test_an_activation_goes_with_the_block_where_twice_is_once(config: dict[str, Any], last: str) -> None:
+    net = Builder("net", (8, 8, 4))
+    source = net.add("ReLU", "source", **config)
+    net.add("Add", "add", source, net.add("Conv2D", "conv", filters=4, kernel_size=1))
+    net.add("ReLU", "relu", **config)
+    net.add("Flatten", "flat")
+    net.add("Dense", "logits", units=2)
+    assert [block.output for block in residual_blocks(net.build())] == [last]
+
+
+@pytest.mark.parametrize("leak", ["into", "out of", "out of the end of"])
 def test_a_branch_that_others_read_or_feed_is_no_block(leak: str) -> None:
     net = Builder("leaky", (8, 8, 4))
     first = net.add("Conv2D", "first", filters=4, kernel_size=1)
@@ -118,8 +132,8 @@ def test_a_branch_that_others_read_or_feed_is_no_block(leak: str) -> None:
     inner = net.add("Conv2D", "inner", source, filters=4, kernel_size=1)
     branch = net.add("Add", "mixed", inner, first) if leak == "into" else net.add("ReLU", "outer", inner)
     stream = net.add("Add", "add", source, branch)
-    if leak == "out of":
-        net.add("Concatenate", "both", stream, inner)
+    if leak != "into":
+        net.add("Concatenate", "both", stream, inner if leak == "out of" else branch)
     net.add("Flatten", "flat")
     net.add("Dense", "logits", units=2)
     graph = net.build()

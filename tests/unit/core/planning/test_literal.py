@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 
+from secateur.core.errors import InvalidArgument
 from secateur.core.graph import zoo
 from secateur.core.planning import Budget, Planner, Trace, WidthRule
 from secateur.core.resources import Resource
-from secateur.core.specs import PlanMode, PlanPolicy
+from secateur.core.specs import PlanMode, PlanPolicy, SearchPolicy
 
 SEEDS = range(200)
 Traces = Callable[[PlanMode, float], list[Trace]]
@@ -123,3 +125,10 @@ def test_a_trace_tells_every_cut(planner: Planner) -> None:
             width -= max(1, width // 10)
         assert width == trace.plan.widths[name]
     assert planner.trace(Budget.fractions(parameters=0.5), PlanMode.UNIFORM, 7).cuts == ()
+
+
+@pytest.mark.parametrize("policy", [{"mode": PlanMode.DEVICE}, {"mode": PlanMode.FLOPS, "search": SearchPolicy()}])
+def test_the_papers_algorithm_has_its_own_modes_and_no_search(policy: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        PlanPolicy(**policy, literal=True)
+    assert (caught.value.reason, caught.value.field) == ("POLICY_INVALID", "policy.literal")

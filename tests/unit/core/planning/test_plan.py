@@ -11,7 +11,7 @@ from secateur.core.cost import cost_of
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph, zoo
 from secateur.core.planning import Budget, Plan, plan
-from secateur.core.serial import from_data, to_data
+from secateur.core.serial import digest_of, from_data, to_data
 
 
 @pytest.fixture
@@ -35,6 +35,13 @@ def test_digest_tells_plans_apart(graph: LayerGraph, chosen: Plan) -> None:
     assert plan(graph, Budget.fractions(parameters=0.5), mode="flops", seed=7).digest == chosen.digest
     assert plan(graph, Budget.fractions(parameters=0.5), mode="flops", seed=8).digest != chosen.digest
     assert replace(chosen, widths={**chosen.widths, "stage1_block1_conv1": 4}).digest != chosen.digest
+
+
+def test_what_came_later_changes_no_digest_of_plans_without_it(chosen: Plan) -> None:
+    data = to_data(chosen)
+    for later in ("stock", "dropped", "indices"):
+        del data[later]
+    assert chosen.digest == digest_of(data)
 
 
 def test_applies_to_its_network(graph: LayerGraph, chosen: Plan) -> None:

@@ -11,7 +11,7 @@ import pytest
 from secateur.core import devices
 from secateur.core.cost import cost_of, predict_latency_ms
 from secateur.core.errors import Infeasible, InvalidArgument
-from secateur.core.graph import LayerGraph, Residual, zoo
+from secateur.core.graph import LayerGraph, Residual, with_widths, zoo
 from secateur.core.planning import Budget, BudgetInfeasible, Plan, Planner, WidthRule, plan
 from secateur.core.resources import Resource
 from secateur.core.specs import HybridPolicy, PlanMode, PlanPolicy
@@ -61,6 +61,15 @@ def test_uses_up_at_least_one_of_several_limits(resnet56: LayerGraph) -> None:
         assert 0.99 <= max(reached[resource] / value for resource, value in asked.items()) <= 1
 
 
+def test_no_group_could_keep_more(resnet20: LayerGraph) -> None:
+    rule, asked = WidthRule(round_to=8), 0.6 * unpruned(resnet20)[Resource.PARAMETERS]
+    for seed in range(5):
+        chosen = plan(resnet20, Budget.of(parameters=asked), round_to=8, seed=seed)
+        for name, width in chosen.widths.items():
+            for wider in rule.between(width, chosen.unpruned_widths[name])[:1]:
+                assert cost_of(with_widths(resnet20, {**chosen.widths, name: wider})).parameters > asked
+
+
 def test_round_to_and_min_width(vgg16: LayerGraph) -> None:
     chosen = plan(vgg16, Budget.fractions(parameters=0.1), round_to=8, min_width=20)
     for name, width in chosen.widths.items():
@@ -103,6 +112,32 @@ def test_device_mode_with_one_limit_is_that_mode(vgg16: LayerGraph, mode: PlanMo
     budget = Budget.fractions(**{limit: 0.5})
     for seed in range(3):
         assert plan(vgg16, budget, mode="device", seed=seed).widths == plan(vgg16, budget, mode=mode, seed=seed).widths
+
+
+@pytest.mark.parametrize("mode", ["device", "flops"])
+def test_a_limit_that_holds_anyway_changes_nothing(resnet20: LayerGraph, mode: str) -> None:
+    for seed in range(3):
+        alone = plan(resnet20, Budget.fractions(flops=0.6), mode=mode, seed=seed)
+        assert plan(resnet20, Budget.fractions(flops=0.6, ram_bytes=1), mode=mode, seed=seed).widths == alone.widths
+
+
+@pytest.mark.parametrize(("parameters", "activation", "least", "most"), [(0.9, 0.5, 0.8, 1), (0.5, 0.9, 0, 0.2)])
+def test_device_mode_draws_limits_by_their_relative_excess(
+    vgg16: LayerGraph, parameters: float, activation: float, least: float, most: float
+) -> None:
+    """Excesses of 1/9 and 1. At temperature 4, feature maps are cut where they are largest, parameters in the last blocks."""
+    planner = Planner(vgg16, WidthRule(step=0.5), temperature=4)
+    budget = Budget.fractions(parameters=parameters, activation_bytes=activation)
+    first = [planner.trace(budget, PlanMode.DEVICE, seed).cuts[0] for seed in range(40)]
+    assert least <= sum(name.startswith("block1") for name in first) / len(first) <= most
+
+
+def test_a_mode_draws_by_its_resource_whatever_is_limited(vgg16: LayerGraph) -> None:
+    """Limits on feature maps and RAM, cut by parameters: the early layers, which hold none, stay as they are."""
+    planner = Planner(vgg16, WidthRule(step=0.5), temperature=4)
+    budget = Budget.fractions(activation_bytes=0.95, ram_bytes=1)
+    assert planner.trace(budget, PlanMode.ACTIVATION, 0).cuts[0].startswith("block1")
+    assert planner.trace(budget, PlanMode.PARAMETERS, 0).cuts[0].startswith(("block4", "block5"))
 
 
 def test_flops_mode_cuts_early_layers_and_parameters_mode_late_ones(vgg16: LayerGraph) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -77,6 +78,11 @@ def test_infeasible_says_why(graph: LayerGraph) -> None:
     assert f"{limits[Resource.PARAMETERS].smallest_reachable:,}" in answer.message
 
 
+def test_a_network_that_is_too_large_and_cannot_shrink_is_infeasible_not_unchanged(graph: LayerGraph) -> None:
+    answer = quote(graph, Target(budget=Budget.fractions(parameters=0.5)), PlanPolicy(min_width=64))
+    assert (answer.feasible, answer.unchanged, answer.plan.changes_nothing) == (False, False, True)
+
+
 def test_latency_is_predicted_from_the_profile(graph: LayerGraph) -> None:
     answer = quote(graph, Target(devices.get("nrf52840"), Budget.fractions(latency_ms=0.5)), PlanPolicy())
     latency = limits_of(answer)[Resource.LATENCY_MS]
@@ -148,6 +154,8 @@ def test_a_criterion_that_the_network_cannot_be_judged_by_is_refused() -> None:
         return net.build()
 
     assert quote(network(), target, policy).feasible
+    for other in (replace(policy, mode=PlanMode.DEVICE), PlanPolicy(PlanMode.HYBRID)):
+        assert quote(network(scale=False), target, other).feasible
     with pytest.raises(InvalidArgument) as caught:
         quote(network(scale=False), target, policy)
     assert (caught.value.reason, caught.value.field) == ("CRITERION_UNSUITABLE", "conv")
