@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from secateur.core.cost import cost_of, group_rows, group_table, layer_costs
-from secateur.core.graph import LayerGraph, zoo
+from secateur.core.graph import LayerGraph, Residual, zoo
 from tests.support.graphs import layer_graphs
 
 
@@ -37,3 +37,10 @@ def test_lines_say_what_can_be_cut_and_why_not() -> None:
     block = next(line for line in kept if line.startswith("stage1_block1_conv1 "))
     assert " yes " in block
     assert "16" in block.split()
+
+
+def test_what_a_residual_stream_keeps_it_gives_where_it_is_coupled() -> None:
+    graph = zoo.build("resnet18", (8, 8, 1), 10)
+    kept, coupled = ({row.group.name: row.verdict for row in group_rows(graph, residual=each)} for each in Residual)
+    assert kept["stem"].startswith("no: it takes part in the residual merge")
+    assert coupled["stem"] == "yes"

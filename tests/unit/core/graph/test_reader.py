@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph, from_data, read_keras_json
-from secateur.core.graph.assembly import MAX_LAYERS
+from secateur.core.graph.assembly import MAX_LAYERS, Builder
 from secateur.core.graph.documents import MAX_JSON_CHARACTERS
 from tests.support.graphs import layer_graphs
 
@@ -290,6 +290,29 @@ _JSON = st.recursive(
 def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(place for key, inner in items for place in _places(inner, (*path, key)))]
+
+
+@pytest.mark.parametrize(
+    ("layer", "changed", "text"),
+    [
+        ("second", {"name": "first"}, "unique"),
+        ("second", {"name": "a/b"}, "name"),
+        ("second", {"inputs": ["nowhere"]}, "not there"),
+        ("second", {"shares": "nowhere"}, "shares the weights of a layer that is not there"),
+        ("second", {"shares": "logits"}, "another kind of layer"),
+        ("", {"outputs": []}, "needs an output"),
+        ("", {"outputs": ["nowhere"]}, "not in the network"),
+    ],
+)
+def test_data_of_our_own_is_checked_as_any_other(layer: str, changed: dict[str, Any], text: str) -> None:
+    net = Builder("net", (8, 8, 3))
+    for name in ("first", "second"):
+        net.add("Conv2D", name, filters=3, kernel_size=1)
+    net.add("Dense", "logits", units=2)
+    data = net.build().to_dict()
+    next((each for each in data["layers"] if each["name"] == layer), data).update(changed)
+    with pytest.raises(InvalidArgument, match=text):
+        from_data(data)
 
 
 @settings(max_examples=200)
