@@ -116,9 +116,10 @@ def test_sequential_model_without_input_layer() -> None:
         first = copy.deepcopy(dense)
         if not known:
             first["config"]["batch_input_shape"] = [None, 5]
-        model = {"class_name": "Sequential", "config": {"name": "chain", "layers": [first], **known}}
+        layers = [first, record("ReLU", "relu", [])]
+        model = {"class_name": "Sequential", "config": {"name": "chain", "layers": layers, **known}}
         graph = read_keras_json(json.dumps(model))
-        assert [item.name for item in graph] == ["logits_input", "logits"]
+        assert [item.name for item in graph] == ["logits_input", "logits", "relu"]
         assert graph.input_shape == (5,)
     unknown = refused({"class_name": "Sequential", "config": {"name": "chain", "layers": [dense]}})
     assert unknown.reason == "ARCHITECTURE_MALFORMED"
