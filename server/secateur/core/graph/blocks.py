@@ -133,5 +133,6 @@ def _output(graph: LayerGraph, source: str, addition: Layer) -> str:
 
 def _is_idempotent(layer: Layer) -> bool:
     if layer.op == "ReLU":
-        return bool(layer.config["negative_slope"] == 0)  # wherever it is cut off
+        ceiling = layer.config["max_value"]
+        return bool(layer.config["negative_slope"] == 0 and (ceiling is None or ceiling >= layer.config["threshold"]))
     return layer.op == "Activation" and layer.config["activation"] in _IDEMPOTENT
