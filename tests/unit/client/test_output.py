@@ -97,3 +97,18 @@ def test_what_others_have_written_does_not_command_the_terminal(remote: Service)
     assert "owned" in result.stdout
     assert "é" in result.stdout
     assert not re.search("[\x07\x9b]|\x1b(?!\\[[0-9;]*m)", result.stdout)
+
+
+def test_errors_and_events_are_one_line_each_that_does_not_command_the_terminal(remote: Service) -> None:
+    remote.jobs.live = True
+    name = json.loads(run(remote, *SUBMIT, "--no-wait", "--json").stdout)["name"]
+    remote.jobs.events[name][0].message = "\x1b]0;owned\x07\x9bé\n2 SUCCEEDED"
+    run(remote, "jobs", "cancel", name)
+    assert run(remote, "jobs", "watch", name).stdout.splitlines()[0] == "1 QUEUED \ufffd]0;owned\ufffd\ufffdé 2 SUCCEEDED"
+    remote.faults.fail("GetJob", "NOT_FOUND", reason="JOB_NOT_FOUND", message="\x1b[2Jowned\n\x9b")
+    assert run(remote, "jobs", "get", name).stderr == "error: JOB_NOT_FOUND: \ufffd[2Jowned \ufffd\n"
+
+
+def test_an_error_tells_when_to_try_again(remote: Service) -> None:
+    remote.faults.fail("GetJob", "RESOURCE_EXHAUSTED", reason="QUOTA", metadata={"retry_seconds": "30"}, field="name")
+    assert run(remote, "jobs", "get", "beef").stderr == "error: QUOTA: told to fail [name] (try again in 30 s)\n"

@@ -17,7 +17,7 @@ from rich.console import RenderableType
 from typer.core import TyperGroup
 
 from secateur.client._data import to_data
-from secateur.client.cli.consoles import PlainConsole
+from secateur.client.cli.consoles import PlainConsole, print_line
 from secateur.client.cli.exits import EPILOG, exit_code
 from secateur.client.client import Client
 from secateur.client.errors import SecateurError, UsageError
@@ -94,7 +94,9 @@ def _report(error: SecateurError, *, as_json: bool) -> None:
         typer.echo(json.dumps({"error": {**facts, "metadata": error.metadata}}), err=True)
     else:
         where = f" [{error.field}]" if error.field else ""
-        typer.echo(f"error: {error.reason}: {' '.join(error.message.split())}{where}", err=True)
+        seconds = error.metadata.get("retry_seconds")
+        when = f" (try again in {seconds} s)" if seconds else ""
+        print_line(f"error: {error.reason}: {error.message}{where}{when}", err=True)
 
 
 def _file(text: str) -> Any:

@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 _COMMANDS: Final = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 """Characters that a terminal obeys rather than shows."""
+
+
+def print_line(text: str, *, err: bool = False) -> None:
+    """Prints a text that others may have written as one line: runs of white space become spaces, and nothing in it commands.
+
+    Args:
+        text: The text.
+        err: Whether it goes to standard error.
+    """
+    typer.echo(" ".join(text.split()).translate(_COMMANDS), err=err)
 
 
 class PlainConsole(Console):

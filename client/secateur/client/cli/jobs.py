@@ -14,6 +14,7 @@ from rich.text import Text
 from secateur.client._data import to_data
 from secateur.client.cli import options
 from secateur.client.cli.app import Session, app
+from secateur.client.cli.consoles import print_line
 from secateur.client.cli.exits import exit_code_of_state
 from secateur.client.cli.progress import going_on, wait_with_progress
 from secateur.client.cli.render import candidate_table, event_line, job_table, render_job
@@ -91,7 +92,10 @@ def watch_job(
         job = client.job(name)
         with going_on(job), closing(job.watch(after, seconds)) as events:
             for event in events:
-                typer.echo(json_codec.dumps(to_data(event)) if session.json else f"{event.sequence} {event_line(event)}")
+                if session.json:
+                    typer.echo(json_codec.dumps(to_data(event)))
+                else:
+                    print_line(f"{event.sequence} {event_line(event)}")
 
 
 @commands.command("wait")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from secateur.client.cli.consoles import PlainConsole
+from secateur.client.cli.consoles import PlainConsole, print_line
 from secateur.client.cli.exits import INTERRUPTED
 from secateur.client.cli.render import event_line
 from secateur.client.cli.training import progress_line
@@ -44,7 +44,7 @@ def going_on(job: Job) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"stopped waiting; the job goes on: secateur jobs wait {job.name}", err=True)
+        print_line(f"stopped waiting; the job goes on: secateur jobs wait {job.name}", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -288,13 +288,13 @@ def candidate_table(candidates: Sequence[SearchCandidate]) -> Table:
 
 
 def event_line(event: JobEvent) -> str:
-    """Returns one event as a line of text."""
+    """Returns one event as one line of text."""
     words = [event.state, event.stage]
     if event.attempt > 1:
         words.append(f"attempt {event.attempt}")
     if event.progress is not None:
         words.append(progress_line(event.progress, curve=True))
-    return " ".join(word for word in [*words, event.message] if word)
+    return " ".join(word for word in [*words, *event.message.split()] if word)
 
 
 def _estimates(cost: Cost) -> Text:

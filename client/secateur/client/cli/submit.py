@@ -10,6 +10,7 @@ import typer
 
 from secateur.client.cli import options
 from secateur.client.cli.app import Session, app
+from secateur.client.cli.consoles import print_line
 from secateur.client.cli.exits import INFEASIBLE, exit_code_of_state
 from secateur.client.cli.groups import grouped
 from secateur.client.cli.jobs import show_job
@@ -101,7 +102,7 @@ def submit(
         )
         waiting = wait and not dry_run
         if waiting:
-            typer.echo(f"job {job.name}", err=True)
+            print_line(f"job {job.name}", err=True)
             with going_on(job):
                 wait_with_progress(job, timeout=seconds)
         show_job(session, job)
