@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 import tempfile
+import unicodedata
 import warnings
 import zipfile
 import zlib
@@ -159,14 +160,23 @@ def _listed(root: Path) -> tuple[tuple[str, ...], dict[str, list[_Labelled]]]:
 
 
 def _folders(root: Path) -> dict[str, Path]:
-    """Returns the folders of the classes by name, sorted."""
+    """Returns the folders of the classes by name, sorted.
+
+    Unicode writes one and the same "é" in two ways, and systems differ in which they keep (macOS, archives made there): names
+    count in one of them, NFC, so that they are the same classes, in the same order, everywhere.
+    """
     entries = _visible(root)
+    folders: dict[str, Path] = {}
     for entry in entries:
+        name = unicodedata.normalize("NFC", entry.name)
         if not entry.is_dir():
             raise _folder_invalid("Beside the folders of the classes there may be no file", entry)
+        if name in folders:
+            raise _folder_invalid("Two folders have the same name, but for how Unicode writes it; merge them", entry)
+        folders[name] = entry
     if not entries:
         raise _folder_invalid("A folder of images holds one folder per class", root)
-    return {entry.name: entry for entry in entries}
+    return dict(sorted(folders.items()))
 
 
 def _images(folder: Path) -> list[Path]:

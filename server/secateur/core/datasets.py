@@ -132,6 +132,28 @@ def check_augmentation(augmentation: Augmentation, input_shape: tuple[int, int, 
             )
 
 
+def check_validation(fraction: float, dataset: Dataset) -> None:
+    """Refuses a share of the training images that is too small to have one of every class.
+
+    A larger one may still lack a class that has few images: how many each has, the job alone knows.
+
+    Args:
+        fraction: Share of the training images that is kept for validation, at most a half.
+        dataset: The data set.
+
+    Raises:
+        InvalidArgument: DATASET_CLASS_MISSING.
+    """
+    images = round(fraction * dataset.train_images)
+    if images < dataset.classes:
+        raise InvalidArgument(
+            "DATASET_CLASS_MISSING",
+            f"The validation split has an image of each of the {dataset.classes} classes, so keep at least "
+            f"{dataset.classes} of the {dataset.train_images:,} training images for it. Received: {fraction:g}, which is {images}",
+            field="validation_fraction",
+        )
+
+
 def check_fits(graph: LayerGraph, dataset: Dataset) -> None:
     """Refuses a network whose input or output does not fit the data set.
 

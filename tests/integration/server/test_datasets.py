@@ -264,6 +264,9 @@ def test_what_is_not_there_is_not_found(api: Api) -> None:
 
 def test_a_job_is_known_by_the_content_of_its_data_set(api: Api, store: Store, blobs: BlobStore) -> None:
     dataset = upload(api, FITTING, augmentation=pb.Augmentation(flip=True, crop=1))
+    few = refusal(lambda: api.create_job(dataset=dataset.name, recipe=jobs.Recipe(validation_fraction=0.02)))
+    assert (few.code, few.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "DATASET_CLASS_MISSING")
+    assert few.fields == ["job.recipe.validation_fraction"]
     job = api.create_job(dataset=dataset.name)
 
     with store.snapshot() as work:

@@ -214,6 +214,19 @@ def test_what_windows_leaves_in_folders_of_pictures_does_not_count(pictures: Pat
     assert len(content(pictures)["x_train"]) == 26
 
 
+def test_a_name_is_that_of_one_class_however_unicode_writes_it(tmp_path: Path) -> None:
+    composed, decomposed = "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe\N{COMBINING ACUTE ACCENT}"
+    for name in ("cafz", decomposed):
+        save_images(tmp_path / "set" / "train" / name, 10)
+    for name in ("cafz", composed):
+        save_images(tmp_path / "set" / "test" / name, 1)
+    with packed(tmp_path / "set") as file:
+        assert file.class_names == ("cafz", composed)
+    (tmp_path / "set" / "train" / composed).mkdir()
+    with pytest.raises(UsageError, match="merge them"):
+        content(tmp_path / "set")
+
+
 def test_arrays_that_the_service_would_refuse_are_not_sent(client: Client, remote: Service, tmp_path: Path) -> None:
     path = tmp_path / "set.npz"
     good = arrays(60, 9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from secateur.core import datasets
@@ -36,3 +38,11 @@ def test_a_network_without_one_answer_per_image_is_a_misfit() -> None:
     with pytest.raises(InvalidArgument, match=r"one output.*\[8, 8, 10\]") as caught:
         datasets.check_fits(net.build(), datasets.get("digits"))
     assert caught.value.reason == "DATASET_SHAPE_MISMATCH"
+
+
+def test_a_validation_split_too_small_for_an_image_of_every_class_is_refused() -> None:
+    small = replace(datasets.get("digits"), train_images=400)
+    datasets.check_validation(0.025, small)
+    with pytest.raises(InvalidArgument, match=r"at least 10 of the 400.*Received: 0\.02, which is 8") as caught:
+        datasets.check_validation(0.02, small)
+    assert (caught.value.reason, caught.value.field) == ("DATASET_CLASS_MISSING", "validation_fraction")

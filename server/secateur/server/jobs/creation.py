@@ -149,8 +149,8 @@ def create_jobs(
         is refused:
 
         - NotFound: ARCHITECTURE_NOT_FOUND, DATASET_NOT_FOUND or DEVICE_PROFILE_NOT_FOUND;
-        - InvalidArgument: DATASET_UNKNOWN, DATASET_SHAPE_MISMATCH, DEVICE_PROFILE_UNKNOWN, RECIPE_UNKNOWN, RECIPE_INVALID,
-          AUGMENTATION_INVALID, BUDGET_EMPTY or REQUEST_ID_REUSED;
+        - InvalidArgument: DATASET_UNKNOWN, DATASET_SHAPE_MISMATCH, DATASET_CLASS_MISSING, DEVICE_PROFILE_UNKNOWN,
+          RECIPE_UNKNOWN, RECIPE_INVALID, AUGMENTATION_INVALID, BUDGET_EMPTY or REQUEST_ID_REUSED;
         - QuotaExceeded: QUEUED_JOBS_QUOTA.
     """
     with store.snapshot() as work:
@@ -241,6 +241,7 @@ def _recipe(choice: RecipeChoice, dataset: Dataset) -> Recipe:
     recipe = recipes.resolve(choice.name, dataset, augmentation=choice.augmentation, **choice.overrides)
     with under("recipe"):
         datasets.check_augmentation(recipe.augmentation, dataset.input_shape)
+        datasets.check_validation(recipe.validation_fraction, dataset)
     return recipe
 
 
