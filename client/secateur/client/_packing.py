@@ -34,6 +34,8 @@ _UNSPLIT_ARRAYS: Final = ["x_train", "y_train"]
 _ARRAYS: Final = ["x_test", "x_train", "y_test", "y_train"]
 _KIND: Final = re.compile(rb"""['"]descr['"]: *['"][<>=|]?(\w+)['"]""")
 """Type of the numbers, as the header of an array names it; records and objects are left to the service."""
+_SIDES: Final = re.compile(rb"""['"]shape['"]: *\(\d+, *(\d+), *(\d+)""")
+"""Height and width of the images, as the header of their array tells them."""
 _HEADER_BYTES: Final = 128
 _FAST: Final = 1
 """Level of compression: photos gain little from more of it."""
@@ -52,10 +54,29 @@ class Packed:
     Args:
         path: The `.npz`.
         class_names: Name of every class, in the order of the labels; empty if nothing tells them.
+        side: Shorter side of the images, in pixels; None if nothing tells it.
     """
 
     path: Path
     class_names: tuple[str, ...] = ()
+    side: int | None = None
+
+    def check_augmentation(self, **pixels: int) -> None:
+        """Refuses to shift images, or to blank a square in them, by more than there is of them, before they are sent.
+
+        Args:
+            **pixels: `crop` and `cutout`.
+
+        Raises:
+            UsageError: AUGMENTATION_INVALID.
+        """
+        for name, value in pixels.items():
+            if self.side is not None and value >= self.side:
+                raise UsageError(
+                    "AUGMENTATION_INVALID",
+                    f"{name} must be less than the shorter side of the images, {self.side} pixels. Received: {value}",
+                    field=name,
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +114,30 @@ def packed(path: Path) -> Iterator[Packed]:
                 f"A data set is an .npz file, or a folder of images with one folder per class. Received: {str(path)!r}",
                 field="path",
             )
-        _check_arrays(path)
-        yield Packed(path)
+        yield Packed(path, side=_check_arrays(path))
         return
     names, splits = _listed(path)
     with tempfile.TemporaryDirectory(prefix="secateur-") as folder:
         file = Path(folder) / "dataset.npz"
-        _write(file, splits)
-        yield Packed(file, names)
+        form = _write(file, splits)
+        yield Packed(file, names, min(form.size))
 
 
-def _check_arrays(path: Path) -> None:
-    """Refuses what the service would find out only once all of it is sent; what is damaged is left to the service."""
-    members, kinds = [], {}
+def _check_arrays(path: Path) -> int | None:
+    """Refuses what the service would find out only once all of it is sent; what is damaged is left to the service.
+
+    Returns:
+        The shorter side of the images; None if it cannot be told.
+    """
+    members, kinds, sides = [], {}, None
     damage = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)  # as zipfile raises them
     with suppress(*damage), zipfile.ZipFile(path) as archive:
         members = archive.namelist()
         for member in members[: len(_ARRAYS)]:
             with archive.open(member) as array:
-                kinds[member.removesuffix(".npy")] = _KIND.search(array.read(_HEADER_BYTES))
+                header = array.read(_HEADER_BYTES)
+            kinds[member.removesuffix(".npy")] = _KIND.search(header)
+            sides = sides or _SIDES.search(header)
     names = sorted(member.removesuffix(".npy") for member in members)
     if members and names not in (_UNSPLIT_ARRAYS, _ARRAYS):
         strays = [member for member in members if member.removesuffix(".npy") not in _ARRAYS] or members
@@ -128,6 +154,7 @@ def _check_arrays(path: Path) -> None:
                 f"{name} must hold uint8, from 0 to 255; cast it before saving. Received: {path} with {kind[1].decode()}",
                 field="path",
             )
+    return min(map(int, sides.groups())) if sides else None
 
 
 def _listed(root: Path) -> tuple[tuple[str, ...], dict[str, list[_Labelled]]]:
@@ -196,7 +223,7 @@ def _visible(folder: Path) -> list[Path]:
     )
 
 
-def _write(file: Path, splits: Mapping[str, Sequence[_Labelled]]) -> None:
+def _write(file: Path, splits: Mapping[str, Sequence[_Labelled]]) -> _Form:
     form = _form([image.path for images in splits.values() for image in images])
     width, height = form.size
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=_FAST) as archive:
@@ -208,6 +235,7 @@ def _write(file: Path, splits: Mapping[str, Sequence[_Labelled]]) -> None:
             with archive.open(f"y_{split}.npy", "w") as array:
                 array.write(_header("<u2", (len(images),)))
                 array.write(struct.pack(f"<{len(images)}H", *(image.label for image in images)))
+    return form
 
 
 def _header(kind: str, shape: tuple[int, ...]) -> bytes:

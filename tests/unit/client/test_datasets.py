@@ -247,6 +247,19 @@ def test_arrays_that_the_service_would_refuse_are_not_sent(client: Client, remot
     assert not remote.faults.requests
 
 
+@pytest.mark.parametrize(("kind", "side"), [("pictures", 4), ("large", 256)])
+def test_an_augmentation_that_leaves_nothing_of_an_image_sends_none(
+    client: Client, remote: Service, request: pytest.FixtureRequest, kind: str, side: int
+) -> None:
+    path = request.getfixturevalue(kind)
+    for field in ("crop", "cutout"):
+        with pytest.raises(UsageError, match=f"{field} .* {side} pixels") as caught:
+            client.upload_dataset("my-set", path, **{field: side})
+        assert (caught.value.reason, caught.value.field) == ("AUGMENTATION_INVALID", field)
+    assert not remote.faults.requests
+    client.upload_dataset("my-set", path, crop=side - 1)
+
+
 def test_folders_of_another_form_are_refused_by_name(pictures: Path, tmp_path: Path) -> None:
     def reason(wrong: Path) -> str:
         with pytest.raises(UsageError, match=str(wrong)) as caught:

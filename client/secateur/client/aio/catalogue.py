@@ -146,7 +146,8 @@ class Catalogue:
                 waits. More is sent once it has returned. What it raises ends the upload, and comes out.
 
         Raises:
-            UsageError: If the path holds no data set; the message names the file.
+            UsageError: If the path holds no data set; the message names the file. If `crop` or `cutout` leaves nothing of an
+                image.
             InvalidArgument: If the service refuses the file; the message names the array and the row.
             AlreadyExists: If the id is taken (DATASET_EXISTS).
             SecateurError: If the call fails for good in any other way.
@@ -161,6 +162,7 @@ class Catalogue:
                 augmentation=made(datasets_pb.Augmentation, flip=flip, crop=crop, cutout=cutout),
                 validate_only=validate_only,
             )
+            file.check_augmentation(crop=spec.augmentation.crop, cutout=spec.augmentation.cutout)
             return _mapping.dataset(await upload_file(self._transport, spec, file.path, on_progress))
 
     async def device_profiles(self) -> AsyncGenerator[DeviceProfile, None]:
