@@ -113,8 +113,14 @@ def ends_of(ends: Any, what: str) -> tuple[Source, ...]:
     """Returns the tensors in `input_layers` or `output_layers`: [name, call, output], or a list of such triples.
 
     Raises:
-        InvalidArgument: ARCHITECTURE_MALFORMED.
+        InvalidArgument: ARCHITECTURE_MALFORMED; LAYER_UNSUPPORTED, if they are a dict.
     """
+    if isinstance(ends, Mapping):
+        raise refuse(
+            UNSUPPORTED,
+            f"{what} is a dict of named tensors; make the model of one keras.Input of images and one output, without a dict. "
+            f"Received: {show(list(ends))}",
+        )
     entries = sequence(ends, what)
     if len(entries) == 3 and isinstance(entries[0], str):
         entries = [entries]

@@ -200,6 +200,10 @@ MODEL_FAULTS: dict[str, tuple[Callable[[Record], object], str, str]] = {
     "registered": (lambda it: it.update(registered_name="mine>Functional"), "LAYER_UNSUPPORTED", "carries code"),
     "no output": (lambda it: it["config"].update(output_layers=[["nobody", 0, 0]]), "ARCHITECTURE_MALFORMED", "'nobody'"),
     "no outputs": (lambda it: it["config"].pop("output_layers"), "ARCHITECTURE_MALFORMED", "list of outputs"),
+    "dict of inputs": (
+        lambda it: it["config"].update(input_layers={"left": ["pixels", 0, 0]}),
+        "LAYER_UNSUPPORTED", "one keras.Input of images and one output, without a dict. Received: ['left']",
+    ),
     "no layers": (lambda it: it["config"].update(layers=[]), "ARCHITECTURE_MALFORMED", "The output is a layer"),
     "no inputs": (lambda it: it["config"]["layers"].pop(0), "ARCHITECTURE_MALFORMED", "not there. Received: 'pixels'"),
     "layers": (lambda it: it["config"].update(layers={}), "ARCHITECTURE_MALFORMED", "list of layers"),
