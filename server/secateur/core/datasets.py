@@ -149,7 +149,8 @@ def check_validation(fraction: float, dataset: Dataset) -> None:
         raise InvalidArgument(
             "DATASET_CLASS_MISSING",
             f"The validation split has an image of each of the {dataset.classes} classes, so keep at least "
-            f"{dataset.classes} of the {dataset.train_images:,} training images for it. Received: {fraction:g}, which is {images}",
+            f"{dataset.classes} of the {dataset.train_images:,} training images for it. "
+            f"Received: {fraction:g}, which is {images}",
             field="validation_fraction",
         )
 

@@ -16,6 +16,7 @@ import typer
 
 from secateur.core.access import Scope, Token
 from secateur.server import forgetting
+from secateur.server.presence import WorkerState, look_around
 from secateur.store import Store
 from secateur.store.logs import configure_logs
 from secateur.store.records import AuditRecord, TokenRecord
@@ -133,6 +134,23 @@ def prune_audit(
     typer.echo(f"{deleted} records are deleted.", err=True)
 
 
+@app.command("workers")
+def list_workers(
+    seconds: Annotated[
+        float, typer.Option("--timeout", help="Seconds in which workers have to answer.", min=0.1, max=60)
+    ] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """Lists the workers: what they take, and their job. Status 1 if jobs wait in a queue that no worker takes."""
+    with _store() as store:
+        found = look_around(store, Settings().celery_broker_url, seconds=seconds)
+    _show(map(_worker_row, found.workers), as_json=as_json)
+    for need, jobs in found.stranded.items():
+        typer.echo(f"Queue {need}: no worker that answers takes it; jobs that wait: {jobs}.", err=True)
+    if found.stranded:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Runs the command line. Entry point of `secateur-admin`."""
     configure_logs("ERROR")  # an outage is told once, and standard output is for what was asked for alone
@@ -175,6 +193,14 @@ def _audit_row(record: AuditRecord) -> dict[str, str]:
         "code": record.code,
         "resource": record.resource or "-",
         "request_id": record.request_id,
+    }
+
+
+def _worker_row(worker: WorkerState) -> dict[str, str]:
+    return {
+        "worker": worker.name,
+        "queues": ",".join(worker.queues) if worker.queues is not None else "no answer",
+        "jobs": ",".join(worker.jobs) or "-",
     }
 
 

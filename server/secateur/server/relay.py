@@ -6,18 +6,17 @@ import time
 from typing import Final
 
 import structlog
-from celery import Celery
 from kombu.exceptions import OperationalError
 
 from secateur.core.jobs import COMPRESS_TASK
 from secateur.core.routing import Need
+from secateur.server.presence import make_celery
 from secateur.store import Store
 
 _BATCH: Final = 100
 _ENOUGH: Final = 500
 """Messages that wait in a queue at most. A message wakes an idle worker, which goes on until no job is left for it: with more
 jobs than that there is nobody left to wake. A larger fleet that is idle is woken in rounds."""
-_TIMEOUT_S: Final = 2.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -38,12 +37,7 @@ class Relay:
         self._store = store
         self._rest_seconds = rest_seconds
         self._rest_until = 0.0
-        self._celery = Celery("secateur-server", broker=broker_url, set_as_current=False)
-        self._celery.conf.broker_transport_options = {
-            "max_retries": 0,  # the next call of `send_owed` is the retry
-            "socket_connect_timeout": _TIMEOUT_S,
-            "socket_timeout": _TIMEOUT_S,
-        }
+        self._celery = make_celery(broker_url)
         self._lost: Final = (OperationalError, *self._celery.connection_for_write().recoverable_connection_errors)
         self._broker_lost = False
 

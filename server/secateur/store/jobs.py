@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, selectinload
 from secateur.core.errors import Conflict, NotFound, SecateurError
 from secateur.core.jobs import JobPriority, JobState
 from secateur.core.reports import Progress, SearchCandidate, TargetReport
+from secateur.core.routing import Need
 from secateur.core.serial import from_data
 from secateur.core.specs import JobSpec
 from secateur.store.creation import Creation, NewJob
@@ -21,7 +22,7 @@ from secateur.store.records import EventRecord, JobRecord, Page, Reaped, TargetO
 from secateur.store.requests import RequestKey, RequestKeys
 from secateur.store.tables import JobEventRow, JobRow, OutcomeRow, SearchRow
 from secateur.store.trash import Trash, kept
-from secateur.store.turns import QueuePlace, place_of
+from secateur.store.turns import QueuePlace, held, place_of, waiting
 
 
 class JobRepository:
@@ -179,6 +180,14 @@ class JobRepository:
         if row is None or row.state is not JobState.QUEUED:
             return None
         return place_of(self._session, row, self._journal.now())
+
+    def waiting(self) -> dict[Need, int]:
+        """Returns how many jobs of all projects wait in each queue; those where none waits are left out."""
+        return waiting(self._session)
+
+    def held(self) -> Mapping[str, Sequence[str]]:
+        """Returns the resource names of the running jobs of all projects by the name of the worker that has them."""
+        return held(self._session)
 
     def has_ended(self, job_id: str) -> bool:
         """Returns whether a job is in a terminal state, or gone."""

@@ -8,7 +8,7 @@ workers than the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -107,6 +107,21 @@ def place_of(session: Session, job: JobRow, now: datetime) -> QueuePlace:
     others = sum(min(count, own + (index < mine)) for index, (_, count) in enumerate(by_project) if index != mine)
     position = 1 + higher + own + others
     return QueuePlace(job.need or Need.CPU, position, _start_time(session, job.need, position, now))
+
+
+def waiting(session: Session) -> dict[Need, int]:
+    """Returns how many jobs wait for a worker of each need."""
+    states = select(func.coalesce(JobRow.need, Need.CPU), func.count()).where(JobRow.state == JobState.QUEUED)
+    return {Need(need): count for need, count in session.execute(states.group_by(func.coalesce(JobRow.need, Need.CPU)))}
+
+
+def held(session: Session) -> Mapping[str, Sequence[str]]:
+    """Returns the resource names of the running jobs by the name of the worker that has them."""
+    running = select(JobRow.lease_owner, JobRow.project, JobRow.id).where(JobRow.state == JobState.RUNNING)
+    found: dict[str, list[str]] = {}
+    for worker, project, job_id in session.execute(running.order_by(JobRow.id)):
+        found.setdefault(worker or "", []).append(f"projects/{project}/jobs/{job_id}")
+    return found
 
 
 def _start_time(session: Session, need: Need | None, position: int, now: datetime) -> datetime | None:

@@ -18,7 +18,7 @@ import time_machine
 from typer.testing import CliRunner, Result
 
 from secateur.core.access import Scope, Token
-from secateur.core.errors import NotFound
+from secateur.core.errors import NotFound, Unavailable
 from secateur.server.admin import app
 from secateur.server.settings import ServerSettings
 from secateur.store import Store
@@ -186,3 +186,10 @@ def test_scopes_are_told_apart_in_the_help() -> None:
     text = run("tokens", "create", "--help").stdout
     for scope in Scope:
         assert scope.value in text
+
+
+def test_workers_cannot_be_asked_without_redis(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SECATEUR_REDIS_URL", f"unix://{tmp_path}/redis.sock")
+    error = run("workers").exception
+    assert isinstance(error, Unavailable)
+    assert error.reason == "BROKER_UNAVAILABLE"

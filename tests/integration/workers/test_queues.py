@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,14 +10,17 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
+from typer.testing import CliRunner
 
 from migrations.upgrade import upgrade
 from secateur.core import recipes
 from secateur.core.cost import cost_of
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
+from secateur.server.admin import app
 from secateur.server.relay import Relay
 from secateur.store import Store
+from secateur.store.ledger import JobLedger
 from secateur.store.records import JobRecord
 from secateur.workers.children import Nursery
 from tests.support.stack import Stack, until
@@ -51,7 +55,9 @@ def store(stack: Stack, graph: LayerGraph) -> Iterator[Store]:
     store.close()
 
 
-def test_a_worker_takes_the_jobs_of_its_queues_and_leaves_the_others(stack: Stack, store: Store, graph: LayerGraph) -> None:
+def test_a_worker_takes_the_jobs_of_its_queues_and_leaves_the_others(
+    stack: Stack, store: Store, graph: LayerGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def of_the_cpu(seed: int) -> JobRecord:
         return create(store, graph, seed=seed)
 
@@ -62,12 +68,21 @@ def test_a_worker_takes_the_jobs_of_its_queues_and_leaves_the_others(stack: Stac
         until(lambda: all(read(store, job).state is JobState.EXPIRED for job in jobs), "a worker has had the jobs")
 
     with redis_server(stack.folder) as url, redis.Redis.from_url(url) as client:
+        lost = of_the_cpu(3)
+        JobLedger(store).claim(lost.id, worker="gone", lease_seconds=3_600)
         relay = Relay(store, stack.settings.celery_broker_url, rest_seconds=0)
         small, large = of_the_cpu(0), of_the_gpu(1)
         relay.send_owed()
-        stack.env["SECATEUR_WORKER_QUEUES"] = "gpu"
+        stack.env |= {"SECATEUR_WORKER_QUEUES": "gpu", "SECATEUR_WORKER_NAME": "left"}
+        monkeypatch.setenv("SECATEUR_DATA_DIR", str(stack.folder))
         stack.start("worker")
         wait_for(large)
+        found = CliRunner().invoke(app, ["workers", "--json"])
+        assert [json.loads(line) for line in found.stdout.splitlines()] == [
+            {"worker": "gone", "queues": "no answer", "jobs": f"projects/{PROJECT}/jobs/{lost.id}"},
+            {"worker": "left", "queues": "gpu", "jobs": "-"},
+        ]
+        assert (found.exit_code, found.stderr) == (1, "Queue cpu: no worker that answers takes it; jobs that wait: 1.\n")
         assert read(store, small).state is JobState.QUEUED
         assert (client.llen("cpu"), client.llen("gpu")) == (1, 0)
         stack.down()

@@ -124,4 +124,5 @@ def main(child_module: str = CHILD_MODULE) -> None:
         # One job at a time per worker: a thread, because the parent only waits, and the main thread must stay responsive.
         options = ["--pool=threads", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=WARNING"]
         queues = f"--queues={','.join(settings.worker_queues)}"
-        app.worker_main(["--quiet", "worker", queues, *options, *sys.argv[1:]])
+        name = f"--hostname=celery@{settings.worker_name}"  # by which `secateur-admin workers` knows it
+        app.worker_main(["--quiet", "worker", name, queues, *options, *sys.argv[1:]])
