@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from typer.testing import CliRunner, Result
 
 from secateur.client.cli import app
@@ -144,6 +146,8 @@ def test_the_exit_code_tells_how_the_job_ended(remote: Service, state: pb.JobSta
     assert result.exit_code == code
     assert pb.JobState.Name(state).removeprefix("JOB_STATE_") in result.stdout
     assert run(remote, "jobs", "wait", "00000001").exit_code == code
+    assert run(remote, "jobs", "watch", "00000001").exit_code == code
+    assert run(remote, "jobs", "watch", "00000001", "--after", "5").exit_code == code
 
 
 def test_waiting_too_long_is_a_timeout_and_the_job_goes_on(remote: Service) -> None:
@@ -198,6 +202,29 @@ def test_a_job_that_waits_shows_its_place_and_its_queue(remote: Service) -> None
     remote.jobs.jobs[name].MergeFrom(pb.Job(queue_position=2, queue="gpu"))
     assert "Place 2 in the queue gpu" in run(remote, "jobs", "get", name).stdout
     assert json.loads(run(remote, "jobs", "get", name, "--json").stdout)["queue"] == "gpu"
+    assert "Place 2 in the queue gpu" in run(remote, "jobs", "wait", name, "--timeout", "100ms").stderr
+
+
+def test_a_job_that_runs_shows_how_far_it_is_and_since_when(remote: Service) -> None:
+    remote.jobs.live = True
+    name = json.loads(run(remote, *SUBMIT, "--no-wait", "--name", "night run", "--label", "site=a", "--json").stdout)["name"]
+    progress = pb.JobProgress(epoch=3, epochs=30, loss=0.5, accuracy=0.9, eta=Duration(seconds=200))
+    at = Timestamp(seconds=1_700_000_060)
+    remote.jobs.jobs[name].MergeFrom(
+        pb.Job(state=pb.JOB_STATE_RUNNING, stage=pb.JOB_STAGE_TRAINING, attempt=2, progress=progress, start_time=at)
+    )
+    remote.jobs.events[name][0].time.CopyFrom(at)
+    shown = run(remote, "jobs", "get", name).stdout
+    for words in (
+        f"{name} RUNNING night run site=a",
+        "Created 2023-11-14 22:13:20+00:00, started 2023-11-14 22:14:20+00:00",
+        "TRAINING, attempt 2 epoch 3/30 loss 0.500 accuracy 0.900",
+        "ETA 3 min 20 s",
+    ):
+        assert words in shown
+    assert "TRAINING 3/30" in run(remote, "jobs", "list").stdout
+    watched = run(remote, "jobs", "watch", name, "--timeout", "100ms").stdout
+    assert watched == "1 2023-11-14 22:14:20+00:00 QUEUED created\n"
 
 
 def test_an_error_of_the_service_is_one_readable_line(remote: Service) -> None:

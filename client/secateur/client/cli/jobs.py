@@ -85,17 +85,20 @@ def watch_job(
     timeout: options.Timeout = None,
     json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
 ) -> None:
-    """Print the events of a job as they happen, one per line, until it is done."""
+    """Print the events of a job as they happen, one per line, until it is done. The exit code tells how it ended."""
     session: Session = ctx.obj
     seconds = None if timeout is None else parse_seconds(timeout, field="timeout")
     with session.client() as client:
         job = client.job(name)
+        state = job.state
         with going_on(job), closing(job.watch(after, seconds)) as events:
             for event in events:
+                state = event.state
                 if session.json:
                     typer.echo(json_codec.dumps(to_data(event)))
                 else:
                     print_line(f"{event.sequence} {event_line(event)}")
+    raise typer.Exit(exit_code_of_state(state))
 
 
 @commands.command("wait")

@@ -14,6 +14,7 @@ from secateur.client.cli.consoles import PlainConsole, print_line
 from secateur.client.cli.exits import INTERRUPTED
 from secateur.client.cli.render import event_line
 from secateur.client.cli.training import progress_line
+from secateur.client.cli.whereabouts import place_line
 from secateur.client.client import Job
 from secateur.client.jobs import JobEvent
 
@@ -31,6 +32,8 @@ def wait_with_progress(job: Job, *, timeout: float | None = None, console: Conso
         SecateurError: If the service fails for good.
     """
     console = console or PlainConsole(stderr=True)
+    if not job.done and job.refresh().snapshot.queue_position:
+        console.print(place_line(job.snapshot), markup=False, highlight=False, soft_wrap=True)
     if console.is_terminal:
         with _bar(console, len(job.snapshot.targets)) as show:
             job.wait(timeout, show)

@@ -15,7 +15,8 @@ from secateur.client.cli.formats import figure, percent, size
 from secateur.client.cli.measured import artifact_table, device_artifact, figure_table, operator_tables
 from secateur.client.cli.shares import RESOURCES, cost_left, layer_shares
 from secateur.client.cli.tables import new_table
-from secateur.client.cli.training import progress_line, recipe_line
+from secateur.client.cli.training import progress_line
+from secateur.client.cli.whereabouts import STATE_STYLES, how_far, moment, whereabouts
 from secateur.client.datasets import Dataset
 from secateur.client.jobs import (
     Attempt,
@@ -34,7 +35,6 @@ from secateur.client.values import (
 
 _BAR_CELLS = 40
 _SHARE_CELLS = 8
-_STYLES = {"SUCCEEDED": "green", "FAILED": "red", "INFEASIBLE": "yellow", "CANCELLED": "dim", "EXPIRED": "red"}
 
 
 def render_job(job: JobView, models: Sequence[ModelView]) -> RenderableType:
@@ -45,20 +45,7 @@ def render_job(job: JobView, models: Sequence[ModelView]) -> RenderableType:
         models: Its models, in any order.
     """
     snapshot = job.snapshot
-    parts: list[RenderableType] = [
-        Text.assemble((snapshot.name, "bold"), " ", (snapshot.state, _STYLES.get(snapshot.state, "")))
-        if snapshot.name
-        else Text("The service would accept this job. Nothing was created."),
-        Text(f"{snapshot.architecture} on {snapshot.dataset}, seed {snapshot.seed}", style="dim"),
-        Text(recipe_line(snapshot.recipe), style="dim"),
-    ]
-    if snapshot.queue_position:
-        start = snapshot.estimated_start_time
-        when = f", starts at about {start.isoformat(' ', 'minutes')}" if start else ""
-        queue = f"queue {snapshot.queue}" if snapshot.queue else "queue"  # a server of the release before names none
-        parts.append(Text(f"Place {snapshot.queue_position} in the {queue}, priority {snapshot.priority}{when}"))
-    if snapshot.error is not None:
-        parts.append(Text(f"{snapshot.error.reason}: {snapshot.error.message}", style="red"))
+    parts: list[RenderableType] = [*whereabouts(snapshot)]
     by_name = {model.name: model for model in models}
     for result in snapshot.results:
         target = snapshot.targets[result.target_index : result.target_index + 1]
@@ -141,15 +128,14 @@ def job_table(jobs: Iterable[JobView]) -> Table:
     table = new_table("=Job", "State", "Stage", ">Attempt", "Data set", "Created", "Name")
     for job in jobs:
         snapshot = job.snapshot
-        state = Text(snapshot.state, style=_STYLES.get(snapshot.state, ""))
-        created = snapshot.create_time.isoformat(" ", "seconds") if snapshot.create_time else ""
+        state = Text(snapshot.state, style=STATE_STYLES.get(snapshot.state, ""))
         table.add_row(
             snapshot.name.rpartition("/")[2],
             state,
-            snapshot.stage,
+            how_far(snapshot),
             str(snapshot.attempt),
             snapshot.dataset,
-            created,
+            moment(snapshot.create_time),
             escape(snapshot.display_name),
         )
     return table
@@ -289,7 +275,7 @@ def candidate_table(candidates: Sequence[SearchCandidate]) -> Table:
 
 def event_line(event: JobEvent) -> str:
     """Returns one event as one line of text."""
-    words = [event.state, event.stage]
+    words = [moment(event.time), event.state, event.stage]
     if event.attempt > 1:
         words.append(f"attempt {event.attempt}")
     if event.progress is not None:
