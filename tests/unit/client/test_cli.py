@@ -410,8 +410,9 @@ def test_catalogues_are_shown(remote: Service, tmp_path: Path) -> None:
     assert "Conv2D" in run(remote, "architectures", "get", uploaded["name"]).stdout
 
 
-def test_help_tells_the_exit_codes() -> None:
-    assert "4 infeasible" in " ".join(CliRunner().invoke(app, ["--help"]).stdout.split())
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_tells_the_exit_codes(option: str) -> None:
+    assert "4 infeasible" in " ".join(CliRunner().invoke(app, [option]).stdout.split())
 
 
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_wait_again(remote: Service) -> None:

@@ -114,6 +114,7 @@ app = typer.Typer(
     name="secateur",
     help="Prune a CNN until it fits a device, as a service.",
     epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

@@ -26,9 +26,8 @@ def whereabouts(job: JobSnapshot) -> Iterator[Text]:
         yield Text("The service would accept this job. Nothing was created.")
     yield Text(f"{job.architecture} on {job.dataset}, seed {job.seed}", style="dim")
     yield Text(recipe_line(job.recipe), style="dim")
-    times = ", ".join(_times(job))
-    if times:
-        yield Text(times)
+    if job.name:
+        yield Text(", ".join(_times(job)))
     if job.queue_position:
         yield Text(place_line(job))
     if job.stage and not job.done:
