@@ -202,7 +202,9 @@ def test_a_job_that_waits_shows_its_place_and_its_queue(remote: Service) -> None
     remote.jobs.jobs[name].MergeFrom(pb.Job(queue_position=2, queue="gpu"))
     assert "Place 2 in the queue gpu" in run(remote, "jobs", "get", name).stdout
     assert json.loads(run(remote, "jobs", "get", name, "--json").stdout)["queue"] == "gpu"
-    assert "Place 2 in the queue gpu" in run(remote, "jobs", "wait", name, "--timeout", "100ms").stderr
+    remote.jobs.jobs[name].attempt = 1
+    waiting = run(remote, "jobs", "wait", name, "--timeout", "100ms").stderr
+    assert "Place 2 in the queue gpu, for attempt 2" in waiting
 
 
 def test_a_job_that_runs_shows_how_far_it_is_and_since_when(remote: Service) -> None:

@@ -44,7 +44,8 @@ def place_line(job: JobSnapshot) -> str:
     start = job.estimated_start_time
     when = f", starts at about {start.isoformat(' ', 'minutes')}" if start else ""
     queue = f"queue {job.queue}" if job.queue else "queue"  # a server of the release before names none
-    return f"Place {job.queue_position} in the {queue}, priority {job.priority}{when}"
+    again = f", for attempt {job.attempt + 1}" if job.attempt else ""
+    return f"Place {job.queue_position} in the {queue}{again}, priority {job.priority}{when}"
 
 
 def how_far(job: JobSnapshot) -> str:
