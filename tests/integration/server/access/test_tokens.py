@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import grpc
 import pytest
@@ -155,7 +155,7 @@ def test_a_request_that_is_held_back_until_its_token_is_revoked_does_nothing(
         assert let_in.wait(20)
         yield jobs.CancelJobRequest(name=job.name).SerializeToString()
 
-    cancel = authorized(guarded, token).stream_unary("/secateur.v1.JobService/CancelJob")
+    cancel: Any = authorized(guarded, token).stream_unary("/secateur.v1.JobService/CancelJob")
     held = cancel.future(request(), timeout=20)
     api.get_job(job)  # the server has let in the cancellation, which came before
     revoke(store, token)
