@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from secateur.client import Client, Job, Target, Zoo
+from secateur.client import Client, Job, Target
+from secateur.workers.engine.build import build_model
 from tests.support.stack import Stack
+from tests.support.training import small_network
 
-NETWORK = Zoo("resnet20", input_shape=(8, 8, 1), classes=10)
 TARGET = Target(profile="stm32f746", macs="20%")
 DATASET = "digits"
-
-Submit = Callable[..., Job]
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +37,13 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
         stack.down()
 
 
+@cache
+def network() -> str:
+    """A network that takes a quarter of the time of ResNet-20, as the JSON that Keras makes of it."""
+    text: str = build_model(small_network()).to_json()
+    return text
+
+
 def submit(client: Client, *, epochs: int = 1, seed: int = 0) -> Job:
     """Submits a small job; another seed is other work."""
-    return client.submit(NETWORK, dataset=DATASET, targets=[TARGET], epochs=epochs, seed=seed)
+    return client.submit(network(), dataset=DATASET, targets=[TARGET], epochs=epochs, seed=seed)

@@ -12,11 +12,13 @@ from pathlib import Path
 from secateur.client import Target
 from secateur.workers.engine.datasets import load
 from secateur.workers.engine.tflm import classify_on_tflm
-from tests.e2e.conftest import DATASET, NETWORK, submit
+from tests.e2e.conftest import DATASET, network, submit
 from tests.support.stack import Stack, until
 
 NEVER_ENDING = 1000
 """Epochs of a job that a test does not let finish."""
+EPOCHS = 20
+"""Of a job that is broken into: there have to be many left when the first is heard of, on a slow machine too."""
 
 
 def secateur(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -28,16 +30,16 @@ def secateur(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_job_ends_with_a_model_that_fits_and_the_device_gets_it(shared_stack: Stack, tmp_path: Path) -> None:
-    target = Target(profile="stm32f746", flash="128KiB", macs="1M")
+    target = Target(profile="stm32f746", flash="16KiB", macs="72k")
     with shared_stack.client() as client:
-        job = client.submit(NETWORK, dataset=DATASET, targets=[target], epochs=8, seed=1).wait(timeout=240)
+        job = client.submit(network(), dataset=DATASET, targets=[target], epochs=12, seed=1).wait(timeout=240)
 
         assert job.state == "SUCCEEDED"
         (result,) = job.results
         limits = {limit.resource: limit for limit in result.compliance}
         assert set(limits) == {"flash_bytes", "ram_bytes", "macs"}
         assert all(limit.met for limit in limits.values())
-        assert limits["flash_bytes"].asked == 128 * 1024
+        assert limits["flash_bytes"].asked == 16 * 1024
 
         resolution = client.resolve(job.architecture, DATASET, budget=target)
         assert resolution.model.name == result.model
@@ -55,7 +57,7 @@ def test_a_job_ends_with_a_model_that_fits_and_the_device_gets_it(shared_stack: 
 def test_several_targets_get_a_model_each(shared_stack: Stack) -> None:
     targets = [Target(parameters="50%"), Target(profile="stm32l4r5", macs="20%")]
     with shared_stack.client() as client:
-        job = client.submit(NETWORK, dataset=DATASET, targets=targets, epochs=1, seed=2).wait(timeout=240)
+        job = client.submit(network(), dataset=DATASET, targets=targets, epochs=1, seed=2).wait(timeout=240)
         assert job.state == "SUCCEEDED"
         models = job.models()
     assert [model.target_index for model in models] == [0, 1]
@@ -65,7 +67,7 @@ def test_several_targets_get_a_model_each(shared_stack: Stack) -> None:
 def test_a_limit_that_only_training_can_miss_ends_infeasible_with_the_nearest_point(shared_stack: Stack) -> None:
     unreachable = Target(profile="stm32f746", macs="20%", accuracy=1.0)
     with shared_stack.client() as client:
-        job = client.submit(NETWORK, dataset=DATASET, targets=[unreachable], epochs=1, seed=3).wait(timeout=240)
+        job = client.submit(network(), dataset=DATASET, targets=[unreachable], epochs=1, seed=3).wait(timeout=240)
         assert job.state == "INFEASIBLE"
         (result,) = job.results
         missed = [limit for limit in result.compliance if not limit.met]
@@ -92,8 +94,6 @@ def test_a_cancelled_running_job_ends_within_five_seconds(shared_stack: Stack) -
         job.cancel()
         assert job.wait(timeout=30).state == "CANCELLED"
         assert time.monotonic() - begin < 5
-        # The worker is free again.
-        assert submit(client, seed=6).wait(timeout=240).state == "SUCCEEDED"
 
 
 def test_a_cancelled_queued_job_never_starts(shared_stack: Stack) -> None:
@@ -103,6 +103,7 @@ def test_a_cancelled_queued_job_never_starts(shared_stack: Stack) -> None:
         queued = submit(client, seed=8)
         assert queued.cancel().state == "CANCELLED"
         blocker.cancel()
+        # The worker is free again, and the queue is empty.
         assert submit(client, seed=9).wait(timeout=240).state == "SUCCEEDED"
         queued.refresh()
         assert (queued.state, queued.attempt) == ("CANCELLED", 0)
@@ -123,7 +124,7 @@ def test_the_command_line_submits_waits_and_prints_one_json_object(shared_stack:
 
 def test_kill_9_of_the_child_costs_one_attempt(shared_stack: Stack) -> None:
     with shared_stack.client() as client:
-        job = submit(client, epochs=6, seed=11)
+        job = submit(client, epochs=EPOCHS, seed=11)
         next(event for event in job.watch() if event.progress is not None and event.progress.epoch == 2)
         for child in shared_stack.children_of_worker():
             child.kill()
@@ -131,7 +132,7 @@ def test_kill_9_of_the_child_costs_one_attempt(shared_stack: Stack) -> None:
         assert job.attempt == 2
         epochs = [event.progress.epoch for event in job.watch() if event.progress is not None and not event.progress.step]
         assert epochs.count(1) == 1, "the second attempt went on from a checkpoint"
-        assert sorted(set(epochs)) == list(range(1, 7))
+        assert sorted(set(epochs)) == list(range(1, EPOCHS + 1))
         kept = Path(shared_stack.settings.blob_url.removeprefix("file://"), "checkpoints")
         until(lambda: kept.is_dir() and not [*kept.iterdir()], "the checkpoints of the job are gone")
 
@@ -139,7 +140,7 @@ def test_kill_9_of_the_child_costs_one_attempt(shared_stack: Stack) -> None:
 def test_kill_9_of_server_and_worker_loses_nothing_and_the_watch_goes_on(stack: Stack) -> None:
     stack.up()
     with stack.client() as client:
-        job = submit(client, epochs=6)
+        job = submit(client, epochs=EPOCHS)
         events = job.watch()
         seen = [next(events)]
         while seen[-1].progress is None:
