@@ -9,8 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 import pytest
@@ -19,6 +21,7 @@ import structlog
 from secateur.core.jobs import JobStage
 from secateur.core.reports import ArtifactFormat, TargetReport
 from secateur.core.resources import Budget
+from secateur.core.specs import JobSpec
 from secateur.workers.children import CHILD_MODULE, Child, Nursery
 from secateur.workers.protocol import Done, Job, Message, StageChanged, TargetDone
 from tests.support.runs import Run
@@ -31,14 +34,30 @@ LOADED = 120.0
 """Seconds that a busy machine may take to load the frameworks."""
 UNTIDY = "tests.support.untidy_child"
 TORN = "tests.support.torn_child"
+SMALL = "tests.chaos.child"
 BUDGET = Budget.of(flash_bytes=12_000)
 SPEC = quick_job(BUDGET, recipe=replace(QUICK, epochs=1))
+TWO_SECONDS = replace(SPEC, recipe=replace(QUICK, epochs=20))
+"""That is how long a small child takes for it."""
 
 
-def start(nursery: Nursery, folder: Path) -> Child:
+@pytest.fixture
+def small() -> Iterator[Nursery]:
+    """A nursery whose children sleep instead of training: of use where it matters only that they are at work."""
+    with Nursery(module=SMALL) as nursery:
+        yield nursery
+
+
+def start(nursery: Nursery, folder: Path, spec: JobSpec = SPEC) -> Child:
     child = nursery.child()
-    child.send(Job.of("job1", SPEC, small_network(), folder.as_uri()))
+    child.send(Job.of("job1", spec, small_network(), folder.as_uri()))
     return child
+
+
+def hear_out(child: Child) -> NoReturn:
+    """Hears a child until the end, which raises."""
+    while True:
+        child.receive(AT_ONCE)
 
 
 def messages(child: Child) -> list[Message]:
@@ -81,13 +100,13 @@ def test_a_child_is_there_at_once_with_the_frameworks_loaded(nursery: Nursery) -
     assert not psutil.pid_exists(second.pid)
 
 
-def test_the_death_of_a_child_is_told_and_touches_no_other(nursery: Nursery, tmp_path: Path) -> None:
-    lucky, unlucky = start(nursery, tmp_path), start(nursery, tmp_path)
+def test_the_death_of_a_child_is_told_and_touches_no_other(small: Nursery, tmp_path: Path) -> None:
+    lucky, unlucky = (start(small, tmp_path, TWO_SECONDS) for _ in range(2))
     os.kill(unlucky.pid, signal.SIGSEGV)
     with pytest.raises(EOFError, match="status -11"):
-        unlucky.receive(AT_ONCE)
+        hear_out(unlucky)
     assert messages(lucky)[-1] == Done()
-    assert nursery.child().pid
+    assert small.child().pid
 
 
 def test_a_child_that_dies_in_the_middle_of_a_message_ends_as_any_other(tmp_path: Path) -> None:
@@ -114,12 +133,12 @@ def test_a_child_that_says_what_is_no_message_is_given_up_and_heard_no_more(tmp_
     assert "no message" in line["error"]
 
 
-def test_a_running_child_outlives_its_nursery_and_the_next_comes_from_a_new_one(nursery: Nursery, tmp_path: Path) -> None:
-    running = start(nursery, tmp_path)
+def test_a_running_child_outlives_its_nursery_and_the_next_comes_from_a_new_one(small: Nursery, tmp_path: Path) -> None:
+    running = start(small, tmp_path, TWO_SECONDS)
     before = nursery_of(running)
     before.kill()
     before.wait(AT_ONCE)
-    after = nursery.child()
+    after = small.child()
     assert messages(running)[-1] == Done()
     assert nursery_of(after) != before
     after.kill()
