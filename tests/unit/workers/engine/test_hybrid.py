@@ -40,16 +40,20 @@ def plan_of(run: Run) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def pair() -> list[Run]:
+def kept() -> Memory:
+    return Memory()
+
+
+@pytest.fixture(scope="module")
+def pair(kept: Memory) -> list[Run]:
     spec = job(HALF, Budget.of(flash_bytes=9_000, ram_bytes=5_000))
-    kept = Memory()
     return [Run(GRAPH, spec, kept, index=index) for index in (0, 1)]
 
 
 @pytest.fixture(scope="module")
-def coupled(pair: list[Run]) -> Run:  # after the pair, which trains the unpruned network of both
+def coupled(pair: list[Run], kept: Memory) -> Run:  # after the pair, which trains the unpruned network of both
     policy = HybridPolicy(Criterion.BATCH_NORM_SCALE, Order.CHANNELS_FIRST, alpha=1.2)
-    return Run(GRAPH, job(HALF, hybrid=policy, residual="coupled"))
+    return Run(GRAPH, job(HALF, hybrid=policy, residual="coupled"), kept)
 
 
 def test_limits_are_kept(pair: list[Run]) -> None:
