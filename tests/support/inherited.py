@@ -56,12 +56,14 @@ class Inherited:
 def inherited_half(graph: LayerGraph, model: keras.Model, criterion: Criterion) -> Inherited:
     """Prunes a network to half of its channels by a criterion and compares it with the masked network."""
     widths = _half(graph, criterion)
-    kept = kept_channels(channel_scores(criterion, model, graph, widths, images=IMAGES), widths)
-    expected = masked_outputs(model, graph, kept, IMAGES)
+    height, width, _ = graph.input_shape
+    images = IMAGES[:, :height, :width]
+    kept = kept_channels(channel_scores(criterion, model, graph, widths, images=images), widths)
+    expected = masked_outputs(model, graph, kept, images)
     pruned = inherit(model, graph, kept)
     largest = np.abs(expected).max()
     return Inherited(
-        error=float(np.abs(pruned(IMAGES) - expected).max() / largest),
+        error=float(np.abs(pruned(images) - expected).max() / largest),
         spread=float(np.ptp(expected, axis=0).max() / largest),
         kept=pruned.count_params() / model.count_params(),
     )

@@ -1,6 +1,6 @@
 """Inherited weights under every criterion, on networks of full size: the pruned network is the masked one.
 
-DenseNet121, which takes longest, has one criterion here; `tests/benchmarks/inheritance.py` has the whole table.
+For DenseNet121, which takes longest, a small network of its kind stands here; `tests/benchmarks/inheritance.py` has itself.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pytest
 from secateur.core.graph import LayerGraph
 from secateur.core.specs import Criterion
 from tests.support.inherited import FULL, inherited_half
-from tests.support.networks import trained_looking
+from tests.support.networks import NETWORKS, trained_looking
 
 Trained = tuple[LayerGraph, keras.Model]
 
@@ -29,6 +29,6 @@ def test_equals_the_masked_network(trained: Trained, criterion: Criterion) -> No
 
 
 def test_scales_behind_concatenations_equal_the_masked_network() -> None:
-    graph = FULL["densenet121"]()
+    graph = NETWORKS["densenet"]()
     found = inherited_half(graph, trained_looking(graph), Criterion.BATCH_NORM_SCALE)
     assert found.right, found
