@@ -13,7 +13,10 @@ from tests.support.postgres import Postgres, postgres_server
 from tests.support.s3 import S3, s3_server
 
 TESTS = Path(__file__).parent
-LONG = (TESTS / "e2e", TESTS / "unit/workers/engine", TESTS / "integration/server/test_fuzz.py", TESTS / "unit/core/graph")
+LONG = tuple(
+    TESTS / name
+    for name in ("e2e", "unit/workers", "integration/server/test_fuzz.py", "unit/core/graph", "integration/workers", "chaos")
+)
 """What holds the files that take longest. They go first, so that no process is left alone with one of them at the end."""
 
 # How long an example takes says more about what else runs on the machine than about the code.
