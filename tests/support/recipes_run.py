@@ -58,10 +58,10 @@ def outcome(data: Data, *, epochs: int = 5) -> Outcome:
 
 def _rounded(model: keras.Model, data: Data) -> tuple[float, bool]:
     kernels = [variable for variable in model.trainable_variables if variable.name == "kernel"]
-    before = [np.array(keras.ops.convert_to_numpy(kernel)) for kernel in kernels]
+    before = [np.array(kernel.numpy()) for kernel in kernels]
     rounded = qat.fake_quantized(model, _tiny())
     train(rounded, data, qat.recipe_for(recipes.resolve(epochs=1)), seed=0)
-    after = map(keras.ops.convert_to_numpy, kernels)
+    after = [kernel.numpy() for kernel in kernels]
     moved = [not np.array_equal(*pair) for pair in zip(before, after, strict=True)]
     return _accuracy(rounded, data), bool(moved) and all(moved)
 
