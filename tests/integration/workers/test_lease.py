@@ -9,24 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from migrations.upgrade import upgrade
-from secateur.core.cost import cost_of
 from secateur.store import Store
 from secateur.store.ledger import JobLedger
 from secateur.workers.lease import Lease
-from tests.support.store import PROJECT, a_graph, claim, create
+from tests.support.store import a_graph, claim, create, store_with_network
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    url, graph = f"sqlite:///{tmp_path}/secateur.db", a_graph()
-    upgrade(url)
-    store = Store(url)
-    with store.unit_of_work() as work:
-        work.architectures.put(PROJECT, graph, cost_of(graph))
-        work.commit()
-    yield store
-    store.close()
+    with store_with_network(f"sqlite:///{tmp_path}/secateur.db") as store:
+        yield store
 
 
 def test_a_lease_holds_for_as_long_as_it_is_renewed(store: Store) -> None:
