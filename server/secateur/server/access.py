@@ -97,7 +97,7 @@ class Admission:
         return ".".join(self.grant.path)
 
     async def check_still_valid(self) -> None:
-        """Refuses to go on with a stream whose token has ended meanwhile.
+        """Refuses to go on with a call whose token has ended meanwhile.
 
         Raises:
             Unauthenticated: As when the call began.

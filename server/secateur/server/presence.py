@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
-
-from celery import Celery
-from kombu.exceptions import OperationalError
 
 from secateur.core.errors import Unavailable
 from secateur.core.routing import Need
+from secateur.server.broker import lost_errors, make_celery
 from secateur.store import Store
-
-TIMEOUT_S: Final = 2.0
-"""How long the broker may take to answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +33,6 @@ class Presence:
     stranded: dict[Need, int]
 
 
-def make_celery(broker_url: str) -> Celery:
-    """Returns an application that sends to the broker and gives up soon where that is away.
-
-    Args:
-        broker_url: Redis, as Celery writes it.
-    """
-    app = Celery("secateur-server", broker=broker_url, set_as_current=False)
-    app.conf.broker_transport_options = {
-        "max_retries": 0,  # whoever asks decides when to try again
-        "socket_connect_timeout": TIMEOUT_S,
-        "socket_timeout": TIMEOUT_S,
-    }
-    return app
-
-
 def look_around(store: Store, broker_url: str, *, seconds: float) -> Presence:
     """Asks all workers what they take.
 
@@ -68,7 +47,7 @@ def look_around(store: Store, broker_url: str, *, seconds: float) -> Presence:
     app = make_celery(broker_url)
     try:
         answers = app.control.inspect(timeout=seconds).active_queues() or {}
-    except (OperationalError, *app.connection_for_write().recoverable_connection_errors) as error:
+    except lost_errors(app) as error:
         raise Unavailable(
             "BROKER_UNAVAILABLE", f"Redis cannot be reached, so no worker can answer; check SECATEUR_REDIS_URL: {error}"
         ) from error

@@ -6,11 +6,10 @@ import time
 from typing import Final
 
 import structlog
-from kombu.exceptions import OperationalError
 
 from secateur.core.jobs import COMPRESS_TASK
 from secateur.core.routing import Need
-from secateur.server.presence import make_celery
+from secateur.server.broker import lost_errors, make_celery
 from secateur.store import Store
 
 _BATCH: Final = 100
@@ -38,7 +37,7 @@ class Relay:
         self._rest_seconds = rest_seconds
         self._rest_until = 0.0
         self._celery = make_celery(broker_url)
-        self._lost: Final = (OperationalError, *self._celery.connection_for_write().recoverable_connection_errors)
+        self._lost: Final = lost_errors(self._celery)
         self._broker_lost = False
 
     def send_owed(self) -> None:
