@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Container, Mapping
-from typing import Final, TypeAlias
+from collections.abc import Container, Mapping
+from typing import Final
 
 from google.protobuf.message import Message
 
 from secateur.core.access import Principal
 from secateur.core.errors import NotFound, PermissionDenied
-from secateur.server.authentication import Metadata
+from secateur.server.authentication import Authentication, Metadata
 from secateur.server.grants import GRANTS, Grant
-
-Authenticate: TypeAlias = Callable[[Metadata], Awaitable[Principal]]
-"""Tells who calls, or raises Unauthenticated."""
 
 _MISSING: Final = {
     "architectures": ("ARCHITECTURE_NOT_FOUND", "architecture"),
@@ -31,8 +28,7 @@ class Admission:
     Args:
         principal: Who calls.
         grant: What is granted.
-        authenticate: Tells again who calls.
-        metadata: Metadata of the call.
+        authentication: Tells whether the caller is still known.
 
     Attributes:
         principal: Who calls.
@@ -41,13 +37,12 @@ class Admission:
         resource: What the request names; after an answer that has a name, what that names.
     """
 
-    def __init__(self, principal: Principal, grant: Grant, authenticate: Authenticate, metadata: Metadata) -> None:
+    def __init__(self, principal: Principal, grant: Grant, authentication: Authentication) -> None:
         self.principal = principal
         self.grant = grant
         self.project = principal.project or ""
         self.resource = ""
-        self._authenticate = authenticate
-        self._metadata = metadata
+        self._authentication = authentication
         self._fields: Container[str] = ()
 
     def check_scope(self) -> None:
@@ -102,19 +97,19 @@ class Admission:
         Raises:
             Unauthenticated: As when the call began.
         """
-        await self._authenticate(self._metadata)
+        await self._authentication.check_still_valid(self.principal)
 
 
 class Access:
     """Lets calls in.
 
     Args:
-        authenticate: Tells who calls.
+        authentication: Tells who calls.
         grants: Who may call what.
     """
 
-    def __init__(self, authenticate: Authenticate, grants: Mapping[str, Grant] = GRANTS) -> None:
-        self._authenticate = authenticate
+    def __init__(self, authentication: Authentication, grants: Mapping[str, Grant] = GRANTS) -> None:
+        self._authentication = authentication
         self._grants = grants
 
     async def admit(self, method: str, metadata: Metadata) -> Admission:
@@ -128,11 +123,11 @@ class Access:
             Unauthenticated: If nobody knows who calls.
             PermissionDenied: METHOD_NOT_GRANTED, for a method that is not in the table.
         """
-        principal = await self._authenticate(metadata)
+        principal = await self._authentication.principal_of(metadata)
         grant = self._grants.get(method)
         if grant is None:
             raise PermissionDenied("METHOD_NOT_GRANTED", f"No token is good for this method. Received: {method}")
-        return Admission(principal, grant, self._authenticate, metadata)
+        return Admission(principal, grant, self._authentication)
 
 
 def _not_found(name: str, project: str, place: str, field: str) -> NotFound:

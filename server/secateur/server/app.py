@@ -22,7 +22,7 @@ from secateur.core.jobs import Scheduling
 from secateur.server.access import Access
 from secateur.server.architectures.service import ArchitectureService
 from secateur.server.audit import FLUSH_SECONDS, AuditLog
-from secateur.server.authentication import Authenticator, as_anybody
+from secateur.server.authentication import Authenticator, NoAuthentication
 from secateur.server.collector import Sweeper
 from secateur.server.datasets.service import DatasetService
 from secateur.server.device_profiles.service import DeviceProfileService
@@ -154,7 +154,7 @@ async def serving(settings: ServerSettings) -> AsyncGenerator[str, None]:
         audit = AuditLog(store)
         auditing = Periodic(audit.flush, interval_seconds=FLUSH_SECONDS, threads=background_threads)
         authenticator = Authenticator(store, threads, cache_seconds=settings.token_cache_seconds)
-        access = Access(authenticator if settings.authentication == "tokens" else as_anybody)
+        access = Access(authenticator if settings.authentication == "tokens" else NoAuthentication())
         blobs, retention = BlobStore(settings.blob_url), timedelta(seconds=settings.deleted_retention_seconds)
         server = grpc.aio.server(interceptors=[RpcInterceptor(access, audit.record)], options=_options(settings))
         architecture_service_pb2_grpc.add_ArchitectureServiceServicer_to_server(ArchitectureService(store, threads), server)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from secateur.core.access import ANYBODY, Principal, Token
 from secateur.core.errors import Unauthenticated
@@ -28,9 +28,25 @@ Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 """Metadata of a call, as gRPC hands it over."""
 
 
-async def as_anybody(metadata: Metadata) -> Principal:  # noqa: ARG001 - takes the place of `Authenticator.__call__`
+class Authentication(Protocol):
+    """Tells who calls."""
+
+    async def principal_of(self, metadata: Metadata) -> Principal:
+        """Returns who sends a call with such metadata, or raises Unauthenticated."""
+
+    async def check_still_valid(self, principal: Principal) -> None:
+        """Raises Unauthenticated if one who was known when a call began no longer is."""
+
+
+class NoAuthentication:
     """Asks for no token: whoever reaches the server may do everything."""
-    return ANYBODY
+
+    async def principal_of(self, metadata: Metadata) -> Principal:  # noqa: ARG002 - see `Authentication`
+        """Returns that it is anybody."""
+        return ANYBODY
+
+    async def check_still_valid(self, principal: Principal) -> None:
+        """Anybody may go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +83,7 @@ class Authenticator:
         self._cache_seconds = cache_seconds
         self._cache: dict[str, _Read] = {}
 
-    async def __call__(self, metadata: Metadata) -> Principal:
+    async def principal_of(self, metadata: Metadata) -> Principal:
         """Returns who calls.
 
         Raises:
@@ -78,13 +94,21 @@ class Authenticator:
         token = _token_in(metadata)
         known = await self._known(token.id)
         if not token.matches(known.record.digest if known is not None else None) or known is None:
-            raise Unauthenticated("TOKEN_INVALID", "This token is not known here; check that it is whole and for this server")
-        # Only who has the secret learns more.
-        if known.record.revoke_time is not None:
-            raise Unauthenticated("TOKEN_REVOKED", "This token was revoked; ask your operator for a new one")
-        if known.ends_at is not None and known.ends_at <= time.monotonic():
-            raise Unauthenticated("TOKEN_EXPIRED", "This token has expired; ask your operator for a new one")
+            raise _not_known()
+        _check_not_ended(known)  # only who has the secret learns of it
         return known.record.principal
+
+    async def check_still_valid(self, principal: Principal) -> None:
+        """Looks again whether the token has ended; that its secret is the right one was seen when the call began.
+
+        Raises:
+            Unauthenticated: TOKEN_INVALID (it is there no more), TOKEN_EXPIRED or TOKEN_REVOKED.
+            Unavailable: DATABASE_UNAVAILABLE.
+        """
+        known = await self._known(principal.token)
+        if known is None:
+            raise _not_known()
+        _check_not_ended(known)
 
     async def _known(self, token_id: str) -> _Known | None:
         read = self._cache.get(token_id)
@@ -110,6 +134,17 @@ class Authenticator:
             if record.expire_time is None:
                 return _Known(record, None)
             return _Known(record, time.monotonic() + (record.expire_time - work.now()).total_seconds())
+
+
+def _not_known() -> Unauthenticated:
+    return Unauthenticated("TOKEN_INVALID", "This token is not known here; check that it is whole and for this server")
+
+
+def _check_not_ended(known: _Known) -> None:
+    if known.record.revoke_time is not None:
+        raise Unauthenticated("TOKEN_REVOKED", "This token was revoked; ask your operator for a new one")
+    if known.ends_at is not None and known.ends_at <= time.monotonic():
+        raise Unauthenticated("TOKEN_EXPIRED", "This token has expired; ask your operator for a new one")
 
 
 def _token_in(metadata: Metadata) -> Token:

@@ -37,7 +37,7 @@ def threads() -> Iterator[Threads]:
 
 
 async def who(authenticator: Authenticator, token: Token) -> Principal:
-    return await authenticator([("authorization", f"Bearer {token.text}")])
+    return await authenticator.principal_of([("authorization", f"Bearer {token.text}")])
 
 
 def rename(store: Store, old: str, new: str) -> None:

@@ -18,7 +18,7 @@ from grpc_status import rpc_status
 from secateur.core.access import Scope
 from secateur.core.errors import NotFound
 from secateur.server.access import Access
-from secateur.server.authentication import as_anybody
+from secateur.server.authentication import NoAuthentication
 from secateur.server.grants import Grant
 from secateur.server.rpc import Context, RpcInterceptor
 from secateur.store.records import AuditRecord
@@ -76,7 +76,7 @@ async def channel_to(echo: Echo, grants: Mapping[str, Grant]) -> AsyncIterator[g
         )
         for shape in SHAPES
     }
-    server = grpc.aio.server(interceptors=[RpcInterceptor(Access(as_anybody, grants), audit=_nothing)])
+    server = grpc.aio.server(interceptors=[RpcInterceptor(Access(NoAuthentication(), grants), audit=_nothing)])
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("secateur.test.Echo", methods)])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
