@@ -2,7 +2,8 @@
 
 `python -m tests.benchmarks.control_plane [--only SECTION ...] [--quick]` runs on loopback, the server in a process of its own:
 
-- `resolve`: ResolveModel over 100,000 models in 1,000 families against an empty echo (target: half its rate, p99 at most 3x);
+- `resolve`: ResolveModel over 100,000 models in 1,000 families, of a server that asks for no tokens and of one that does,
+  against an empty echo (target: half its rate, p99 at most 3x);
 - `list`: a filtered page of 1,000 and of 1,000,000 jobs on PostgreSQL (target: ratio at most 1.5);
 - `watch`: 2,000 watchers of one job, an event a second for a minute (target: each within 1 s, none missing);
 - `blobs`: download and upload against a bare stream of the same chunks (target: 0.8 and 0.7 of its rate); against one
@@ -18,52 +19,40 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
-import io
 import itertools
 import json
-import operator
 import statistics
 import sys
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
 import grpc
-import numpy as np
 import psutil
 from sqlalchemy import case, literal, null
 
+from secateur.core.access import Scope
 from secateur.core.jobs import JobState
 from secateur.store.database import make_engine
 from secateur.store.ledger import JobLedger
 from secateur.store.tables import ArchitectureRow, JobRow, ModelRow
-from secateur.v1 import dataset_service_pb2 as datasets_pb
-from secateur.v1 import dataset_service_pb2_grpc, job_service_pb2_grpc, model_service_pb2_grpc, resources_pb2
 from secateur.v1 import job_service_pb2 as jobs_pb
+from secateur.v1 import job_service_pb2_grpc, model_service_pb2_grpc, resources_pb2
 from secateur.v1 import model_service_pb2 as models_pb
-from tests.benchmarks.bare_server import (
-    CHUNK,
-    DOWNLOAD,
-    DOWNLOAD_MESSAGES,
-    ECHO,
-    HASH_MESSAGES,
-    KEEP,
-    UPLOAD,
-    UPLOAD_MESSAGES,
-)
+from tests.benchmarks.bare_server import ECHO
 from tests.benchmarks.filled import copies, digest, identifier
-from tests.benchmarks.served import Service, load, service
+from tests.benchmarks.served import ROUNDS, Service, load, service
+from tests.benchmarks.transfers import transferring
+from tests.support.access import issue
 from tests.support.postgres import postgres_server
 from tests.support.server import limit, train
 from tests.support.stack import ROOT
 
 RESULTS: Final = ROOT / "docs/results/control_plane.json"
-ROUNDS: Final = 5
 SECONDS: Final = 8.0
 
 
@@ -85,10 +74,12 @@ def resolve(share: float) -> dict[str, Any]:
         }
         copies(engine, ModelRow, models, changed, job_id=job.name.rpartition("/")[2])
         engine.dispose()
-        return asyncio.run(_resolve(running, families, SECONDS * max(share, 0.1)))
+        token = issue(running.store, Scope.OPERATOR, "default").text
+        guarded = running.stack.add_server(token)
+        return asyncio.run(_resolve(running, guarded, token, families, SECONDS * max(share, 0.1)))
 
 
-async def _resolve(running: Service, families: int, seconds: float) -> dict[str, Any]:
+async def _resolve(running: Service, guarded: str, token: str, families: int, seconds: float) -> dict[str, Any]:
     flash = limit(resources_pb2.RESOURCE_FLASH_BYTES, value=90_000)
     requests = [
         models_pb.ResolveModelRequest(
@@ -101,31 +92,38 @@ async def _resolve(running: Service, families: int, seconds: float) -> dict[str,
     async with (
         grpc.aio.insecure_channel(running.bare_address) as bare,
         grpc.aio.insecure_channel(running.stack.address) as ours,
+        grpc.aio.insecure_channel(guarded) as asking,
     ):
         echo: Any = bare.unary_unary(ECHO)
-        stub = model_service_pb2_grpc.ModelServiceStub(ours)
+        plain = model_service_pb2_grpc.ModelServiceStub(ours).ResolveModel
+        carried = (("authorization", f"Bearer {token}"),)
+        secured = partial(model_service_pb2_grpc.ModelServiceStub(asking).ResolveModel, metadata=carried)
         asked = iter(range(10**9))
-        answers = [await stub.ResolveModel(request) for request in requests]  # warm, and where the etags come from
+        for request in requests:  # warm
+            await secured(request)
+        answers = [await plain(request) for request in requests]  # where the etags come from too
         known = [models_pb.ResolveModelRequest(if_none_match=answer.etag) for answer in answers]
         for request, full in zip(known, requests, strict=True):
             request.MergeFrom(full)
 
-        def ask(kind: list[models_pb.ResolveModelRequest]) -> Awaitable[object]:
-            return stub.ResolveModel(kind[next(asked) * 7919 % families])
+        def ask(resolve: Callable[..., Awaitable[object]], kind: list[models_pb.ResolveModelRequest]) -> Awaitable[object]:
+            return resolve(kind[next(asked) * 7919 % families])
 
-        sides: dict[str, Callable[[], Awaitable[object]]] = {
-            "echo": lambda: echo(b""),
-            "resolve": lambda: ask(requests),
-            "resolve, unchanged": lambda: ask(known),
+        ours_alone: dict[str, Callable[[], Awaitable[object]]] = {
+            "resolve": lambda: ask(plain, requests),
+            "resolve, unchanged": lambda: ask(plain, known),
+            "resolve, token": lambda: ask(secured, requests),
+            "resolve, unchanged, token": lambda: ask(secured, known),
         }
+        sides = {"echo": lambda: echo(b""), **ours_alone}
         rows = [{side: await load(call, seconds) for side, call in sides.items()} for _ in range(ROUNDS)]
-        unchanged = await stub.ResolveModel(known[0])
+        unchanged = await plain(known[0])
     return {
         "models": families * 100,
         "families": families,
         **{
             f"{side}: {figure}": statistics.median(row[side][place] / row["echo"][place] for row in rows)
-            for side in ("resolve", "resolve, unchanged")
+            for side in ours_alone
             for place, figure in ((0, "rate / echo"), (1, "p99 / echo"))
         },
         "echo a second": statistics.median(row["echo"][0] for row in rows),
@@ -232,120 +230,6 @@ def watching(share: float) -> dict[str, Any]:
     }
 
 
-def blobs(share: float) -> dict[str, Any]:
-    """Files go out and come in."""
-    size = max(1, int(256 * share))
-    with service() as running:
-        with running.api() as api:
-            job = api.create_job()
-            train(running.store, running.blobs, job, flash_bytes=size * len(CHUNK))
-        return asyncio.run(_blobs(running, size))
-
-
-async def _blobs(running: Service, chunks: int) -> dict[str, Any]:
-    async with (
-        grpc.aio.insecure_channel(running.bare_address) as bare,
-        grpc.aio.insecure_channel(running.stack.address) as ours,
-    ):
-        # One after the other: what uploads leave to be written to the disk would slow the downloads down.
-        rates = await _downloads(bare, model_service_pb2_grpc.ModelServiceStub(ours), chunks)
-        rates |= await _uploads(bare, dataset_service_pb2_grpc.DatasetServiceStub(ours), chunks)
-    return {
-        "MiB": chunks,
-        **{
-            f"{side} / {other}": statistics.median(map(operator.truediv, rates[side], rates[other]))
-            for side, *others in (
-                ("download", "bare download", "bare download of messages"),
-                ("upload", "bare upload", "bare upload of messages", "bare upload that hashes", "bare upload to disk"),
-                ("bare upload that hashes", "bare upload of messages"),
-            )
-            for other in others
-        },
-        "MiB/s": {name: round(statistics.median(rate)) for name, rate in rates.items()},
-    }
-
-
-async def _downloads(bare: grpc.aio.Channel, models: Any, chunks: int) -> dict[str, list[float]]:
-    model = (await models.ListModels(models_pb.ListModelsRequest(parent="projects/default"))).models[0]
-    int8 = next(file for file in model.artifacts if file.format == models_pb.ARTIFACT_FORMAT_LITERT_INT8)
-    asked, wanted = str(chunks).encode(), models_pb.DownloadArtifactRequest(name=int8.name)
-    bytes_only: Any = bare.unary_stream(DOWNLOAD)
-    messages: Any = bare.unary_stream(DOWNLOAD_MESSAGES, response_deserializer=models_pb.DownloadArtifactResponse.FromString)
-    await _all(bytes_only(b"1"))  # neither side pays for its connection below
-    rows = [
-        {
-            "bare download": chunks / await _seconds(_all(bytes_only(asked))),
-            "bare download of messages": chunks / await _seconds(_all(messages(asked))),
-            "download": chunks / await _seconds(_all(models.DownloadArtifact(wanted))),
-        }
-        for _ in range(ROUNDS)
-    ]
-    return {name: [row[name] for row in rows] for name in rows[0]}
-
-
-async def _uploads(bare: grpc.aio.Channel, sets: Any, chunks: int) -> dict[str, list[float]]:
-    bytes_only: Any = bare.stream_unary(UPLOAD)
-    keep: Any = bare.stream_unary(KEEP)
-    encode = datasets_pb.UploadDatasetRequest.SerializeToString
-    messages: Any = bare.stream_unary(UPLOAD_MESSAGES, request_serializer=encode)
-    hashed: Any = bare.stream_unary(HASH_MESSAGES, request_serializer=encode)
-    rows = []
-    for number in range(ROUNDS):
-        file = _archive(chunks, seed=number)
-        spec = datasets_pb.DatasetSpec(
-            parent="projects/default",
-            dataset_id=f"set{number}",
-            size_bytes=len(file),
-            sha256=hashlib.sha256(file).hexdigest(),
-        )
-        row = {
-            "bare upload": chunks / await _seconds(bytes_only(_pieces(file))),
-            "bare upload of messages": chunks / await _seconds(messages(_upload(spec, file))),
-            "bare upload that hashes": chunks / await _seconds(hashed(_upload(spec, file))),
-            "bare upload to disk": chunks / await _seconds(keep(_pieces(file))),
-            "upload": chunks / await _seconds(sets.UploadDataset(_upload(spec, file))),
-        }
-        rows.append(row)
-    return {name: [row[name] for row in rows] for name in rows[0]}
-
-
-async def _seconds(call: Awaitable[object]) -> float:
-    begun = time.perf_counter()
-    await call
-    return time.perf_counter() - begun
-
-
-async def _all(stream: AsyncIterable[object]) -> None:
-    async for _ in stream:
-        pass
-
-
-async def _pieces(file: bytes) -> AsyncGenerator[bytes, None]:
-    for start in range(0, len(file), len(CHUNK)):
-        yield file[start : start + len(CHUNK)]
-
-
-async def _upload(spec: datasets_pb.DatasetSpec, file: bytes) -> AsyncGenerator[datasets_pb.UploadDatasetRequest, None]:
-    yield datasets_pb.UploadDatasetRequest(spec=spec)
-    async for piece in _pieces(file):
-        yield datasets_pb.UploadDatasetRequest(chunk=piece)
-
-
-def _archive(mebibytes: int, seed: int) -> bytes:
-    """Returns a data set of about so many MiB."""
-    random = np.random.default_rng(seed)
-    images = mebibytes * 2**20 // (32 * 32 * 3)
-    file = io.BytesIO()
-    np.savez(
-        file,
-        x_train=random.integers(0, 256, (images - 10, 32, 32, 3), np.uint8),
-        y_train=np.arange(images - 10, dtype=np.uint8) % 10,
-        x_test=random.integers(0, 256, (10, 32, 32, 3), np.uint8),
-        y_test=np.arange(10, dtype=np.uint8),
-    )
-    return file.getvalue()
-
-
 def creating(share: float) -> dict[str, Any]:
     """Many jobs are asked for at once: of one server, and of one for each of two cores."""
     figures: dict[str, Any] = {"jobs": int(3_000 * share)}
@@ -399,7 +283,7 @@ async def _create(addresses: list[str], job: jobs_pb.Job, count: int, clients: i
         return time.perf_counter() - begun, names
 
 
-SECTIONS: Final = {"resolve": resolve, "list": listing, "watch": watching, "blobs": blobs, "create": creating}
+SECTIONS: Final = {"resolve": resolve, "list": listing, "watch": watching, "blobs": transferring, "create": creating}
 
 
 def main() -> None:

@@ -22,6 +22,9 @@ from secateur.store.wakeups import Wakeups
 from tests.support.server import Api
 from tests.support.stack import ROOT, Stack, free_port
 
+ROUNDS: Final = 5
+"""How often what is compared takes its turn."""
+
 IN_FLIGHT: Final = 32
 """Calls that are kept going at once."""
 

@@ -69,11 +69,14 @@ class Stack:
         for name in names:
             self._run(name, COMMANDS[name], self.env)
 
-    def add_server(self) -> str:
-        """Starts one more server on the same data and returns its address once it answers."""
+    def add_server(self, token: str | None = None) -> str:
+        """Starts one more server on the same data, which asks for tokens if one is given, and returns its address once it
+        answers.
+        """
         address = f"127.0.0.1:{free_port()}"
-        self._run(f"server at {address}", COMMANDS["server"], self.env | {"SECATEUR_LISTEN_ADDRESS": address})
-        with Client(address, retry=Retry(first_contact=60)) as client:
+        own = {"SECATEUR_LISTEN_ADDRESS": address, "SECATEUR_AUTHENTICATION": "tokens" if token else "none"}
+        self._run(f"server at {address}", COMMANDS["server"], self.env | own)
+        with Client(address, token=token, retry=Retry(first_contact=60)) as client:
             list(client.device_profiles())
         return address
 
