@@ -270,10 +270,10 @@ def test_a_quote_that_is_infeasible_is_exit_code_4(remote: Service) -> None:
 def test_a_quote_draws_widths_and_the_budget_curve(remote: Service) -> None:
     shown = run(remote, "quote", *NET, *TARGET).stdout
     group, curve = (next(line for line in shown.splitlines() if word in line) for word in ("stage1_block1_conv1", "50.0 %"))
-    assert ("16" in group, "4" in group, group.count("\u2588"), group.count("\u2591")) == (True, True, 10, 30)
+    assert ("16" in group, "4" in group, group.count("\u2588"), group.count("\u2591")) == (True, True, 8, 24)
     assert "150,000" in curve
     assert "Estimated energy per image" in shown
-    assert curve.count("\u2588") == 4 * 4, "half of each of four resources"
+    assert curve.count("\u2588") == 4 * 3, "half of each of four resources"
     answer = json.loads(run(remote, "quote", *NET, *TARGET, "--json").stdout)
     assert [point["width"] for point in answer["curve"]] == [1.0, 0.5]
     assert answer["curve"][1]["cost"]["parameters"] == 150_000
@@ -332,7 +332,7 @@ def test_jobs_are_listed_watched_and_cancelled(remote: Service) -> None:
     for seed in ("1", "2", "3"):
         run(remote, *SUBMIT, "--seed", seed, "--no-wait")
     assert [job["seed"] for job in json.loads(run(remote, "jobs", "list", "--limit", "2", "--json").stdout)] == [3, 2]
-    assert " 00000003 " in run(remote, "jobs", "list").stdout
+    assert "00000003" in run(remote, "jobs", "list").stdout.split()
     lines = run(remote, "jobs", "watch", "00000001", "--after", "3", "--json").stdout.splitlines()
     assert [json.loads(line)["sequence"] for line in lines] == [4, 5]
     assert run(remote, "jobs", "watch", "00000001", "--after", "4").stdout == "5 SUCCEEDED ended\n"
@@ -355,7 +355,7 @@ def test_a_narrow_terminal_shows_ids_of_jobs_in_one_piece(remote: Service) -> No
 
 
 def test_models_are_shown_and_downloaded(remote: Service, tmp_path: Path) -> None:
-    assert " aa01 " in run(remote, "models", "list").stdout
+    assert "aa01" in run(remote, "models", "list").stdout.split()
     assert "272,474" in run(remote, "models", "get", "aa01").stdout
     result = run(remote, "models", "download", "aa01", str(tmp_path), "--format", "litert-int8", "--json")
     assert json.loads(result.stdout) == [str(tmp_path / "litert-int8.tflite")]
@@ -380,7 +380,8 @@ def test_lists_take_a_filter_and_an_order(remote: Service) -> None:
 def test_a_figure_has_a_column_per_file_and_operators_their_share(remote: Service) -> None:
     lines = run(remote, "models", "get", "aa01").stdout.splitlines()
     load, conv, dense = (next(line for line in lines if word in line) for word in ("load_ms", "CONV_2D", "FULLY_CONNECTED"))
-    assert load.index("3.25 ms") < load.index("2.75 ms") < load.index("to the first result")
+    assert load.index("3.25 ms") < load.index("2.75 ms")
+    assert any("load_ms" in line and "to the first result" in line for line in lines)
     assert all(word in conv for word in ("conv1", "8x8x7", "0.75 ms", "75.0 %"))
     assert "25.0 %" in dense
     assert any("2 of 2 operators, 1 ms in all. Each operator alone." in line for line in lines)
@@ -408,8 +409,11 @@ def test_catalogues_are_shown(remote: Service, tmp_path: Path) -> None:
     ]
     assert not remote.architectures.stored
     uploaded = json.loads(run(remote, "architectures", "upload", str(path), "--json").stdout)
-    assert uploaded["name"] in run(remote, "architectures", "list").stdout
-    assert "Conv2D" in run(remote, "architectures", "get", uploaded["name"]).stdout
+    short = uploaded["name"].rpartition("/")[2]
+    assert short in run(remote, "architectures", "list").stdout.split()
+    shown = run(remote, "architectures", "get", short).stdout
+    assert "Conv2D" in shown
+    assert uploaded["name"] in shown
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])

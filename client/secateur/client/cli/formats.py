@@ -49,3 +49,8 @@ def duration(time: timedelta) -> str:
     if hours:
         return f"{hours} h {minutes:02} min"
     return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+
+
+def short_name(name: str) -> str:
+    """Returns the last part of a resource's name, which commands take in its place."""
+    return name.rpartition("/")[2]

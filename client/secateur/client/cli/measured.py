@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from secateur.client._views import ModelView
 from secateur.client.cli.bars import bar
-from secateur.client.cli.formats import figure, percent, size
-from secateur.client.cli.tables import new_table
+from secateur.client.cli.formats import figure, percent, short_name, size
+from secateur.client.cli.tables import FittingTable
 from secateur.client.values import Artifact, Cost, Measurement, OperatorProfile
 
 _DEVICE_FORMAT: Final = "litert-int8"
 _SLOWEST: Final = 10
 """Operators listed of a file; there can be two hundred."""
-_BAR_CELLS: Final = 20
+_BAR_CELLS: Final = 10
 
 
 def device_artifact(model: ModelView) -> Artifact | None:
@@ -28,61 +26,62 @@ def device_artifact(model: ModelView) -> Artifact | None:
     return files.get(_DEVICE_FORMAT, next(iter(files.values()), None))
 
 
-def artifact_table(model: ModelView) -> Table:
+def artifact_table(model: ModelView) -> FittingTable:
     """Returns a table of a model's files."""
-    table = new_table("File", ">Size", ">Accuracy", ">Test images", "SHA-256")
+    table = FittingTable("File", ">Size", ">Accuracy", ">Test images", "SHA-256")
     for artifact in model.artifacts:
         accuracy = percent(artifact.accuracy)
         table.add_row(artifact.format, size(artifact.size_bytes), accuracy, str(artifact.test_images), artifact.sha256[:16])
     return table
 
 
-def figure_table(model: ModelView) -> Table:
-    """Returns a table of what was counted and measured: a row per figure, a column per file, and how it was obtained."""
+def figure_tables(model: ModelView, *, methods: bool) -> Iterator[FittingTable]:
+    """Yields tables of what was counted and measured: of the network, of its files and, with `methods`, how that was done."""
     snapshot = model.snapshot
     rows: dict[str, dict[str, Measurement]] = {}
     for measurement in snapshot.measurements:
         rows.setdefault(measurement.name, {})[measurement.format] = measurement
-    formats = [artifact.format for artifact in snapshot.artifacts if any(artifact.format in row for row in rows.values())]
-    unpruned = _counts(snapshot.unpruned_cost)
     machines = Counter(measurement.machine for measurement in snapshot.measurements)
     machine = max(machines, key=machines.__getitem__, default="")
-    table = new_table("Figure", ">Unpruned", ">Network", *(f">{name}" for name in formats), "How")
-    table.caption = f"Measured on {escape(machine)}, unless another machine is named." if machine else None
+    measured_on = f"Measured on {machine}, unless another machine is named." if machine else ""
+
+    network = FittingTable("Of the network", ">Unpruned", ">Pruned", "~How it was obtained")
+    unpruned = _counts(snapshot.unpruned_cost)
     for name, value in _counts(snapshot.plan.cost).items():
-        if name not in rows:
-            table.add_row(
-                name, figure(name, unpruned[name]), figure(name, value), *("" for _ in formats), "counted from the plan"
-            )
+        network.add_row(name, figure(name, unpruned[name]), figure(name, value), "counted from the plan")
+    formats = [artifact.format for artifact in snapshot.artifacts]
+    elsewhere = "" if methods else f"How each was obtained: secateur models get {short_name(snapshot.name)}"
+    files = FittingTable("Of its files", *(f">{kind}".replace("-", "-\n") for kind in formats), caption=elsewhere)
+    ways = FittingTable("Figure", "~How it was obtained", caption=measured_on)
     for name, row in rows.items():
-        before = figure(name, unpruned[name]) if name in unpruned else ""
-        values = [figure(name, row[kind].value, row[kind].unit) if kind in row else "" for kind in ("", *formats)]
-        table.add_row(escape(name), before, *values, escape(_how(row, machine)))
-    return table
+        if "" in row:
+            network.add_row(name, "", figure(name, row[""].value, row[""].unit), _how({"": row.pop("")}, machine))
+        if row:
+            files.add_row(name, *(figure(name, row[kind].value, row[kind].unit) if kind in row else "" for kind in formats))
+            ways.add_row(name, _how(row, machine))
+    yield from (network, files, *([ways] if methods else []))
 
 
-def operator_tables(model: ModelView) -> list[Table]:
+def operator_tables(model: ModelView) -> list[FittingTable]:
     """Returns where the time of the device's file goes: its slowest operators; nothing if that was not measured."""
     return [_operator_table(profile) for profile in model.snapshot.operator_profiles if profile.format == _DEVICE_FORMAT]
 
 
-def _operator_table(profile: OperatorProfile) -> Table:
-    table = new_table("Slowest operators", "Layer", ">Output", ">Time", "Share")
+def _operator_table(profile: OperatorProfile) -> FittingTable:
     total = sum(each.milliseconds for each in profile.operators)
     slowest = sorted(profile.operators, key=lambda each: each.milliseconds, reverse=True)[:_SLOWEST]
+    count = f"{len(slowest)} of {len(profile.operators)} operators, {figure('sum_ms', total)} in all"
+    caption = f"{profile.format}: {count}. {profile.method}"
+    table = FittingTable("Slowest operators", "~Layer", ">Output", ">Time", "Share", caption=caption)
     for each in slowest:
         share = each.milliseconds / total if total else 0.0
         table.add_row(
-            escape(each.operator),
-            escape(each.layer),
+            each.operator,
+            each.layer,
             "x".join(map(str, each.output_shape[1:])),
             figure("operator_ms", each.milliseconds),
             Text.assemble(bar(share, cells=_BAR_CELLS), f" {percent(share)}"),
         )
-    count = len(profile.operators)
-    table.caption = escape(
-        f"{profile.format}: {len(slowest)} of {count} operators, {figure('sum_ms', total)} in all. {profile.method}"
-    )
     return table
 
 

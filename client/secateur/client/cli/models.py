@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Group
 from rich.text import Text
 
 from secateur.client.cli import options
 from secateur.client.cli.app import Session, app
 from secateur.client.cli.groups import grouped
 from secateur.client.cli.render import compliance_table, model_table, render_model
+from secateur.client.cli.tables import spaced
 
 commands = typer.Typer(help="Look at models, download them, find the one for a device.", no_args_is_help=True)
 app.add_typer(commands, name="models")
@@ -104,7 +104,7 @@ def resolve_model(
         "etag": found.etag,
     }
     summary = Text(f"{found.fitting_models} of the family's models fit; the best is {found.artifact.name}")
-    session.show(data, Group(summary, compliance_table(found.compliance), render_model(found.model, limits=False)))
+    session.show(data, spaced([summary, compliance_table(found.compliance), render_model(found.model, brief=True)]))
 
 
 @commands.command("delete")

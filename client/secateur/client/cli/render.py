@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from secateur.client._views import JobView, ModelView
 from secateur.client.cli.bars import bar
-from secateur.client.cli.formats import figure, percent, size
-from secateur.client.cli.measured import artifact_table, device_artifact, figure_table, operator_tables
+from secateur.client.cli.formats import figure, percent, short_name, size
+from secateur.client.cli.measured import artifact_table, device_artifact, figure_tables, operator_tables
 from secateur.client.cli.shares import RESOURCES, cost_left, layer_shares
-from secateur.client.cli.tables import new_table
+from secateur.client.cli.tables import FittingTable, spaced
 from secateur.client.cli.training import progress_line
 from secateur.client.cli.whereabouts import STATE_STYLES, how_far, moment, whereabouts
 from secateur.client.datasets import Dataset
@@ -33,8 +32,8 @@ from secateur.client.values import (
     Quotes,
 )
 
-_BAR_CELLS = 40
-_SHARE_CELLS = 8
+_BAR_CELLS = 32
+_SHARE_CELLS = 6
 
 
 def render_job(job: JobView, models: Sequence[ModelView]) -> RenderableType:
@@ -45,35 +44,39 @@ def render_job(job: JobView, models: Sequence[ModelView]) -> RenderableType:
         models: Its models, in any order.
     """
     snapshot = job.snapshot
-    parts: list[RenderableType] = [*whereabouts(snapshot)]
+    parts: list[RenderableType] = [Group(*whereabouts(snapshot))]
     by_name = {model.name: model for model in models}
     for result in snapshot.results:
         target = snapshot.targets[result.target_index : result.target_index + 1]
         profile = target[0].device_profile if target else ""
-        heading = f"\nTarget {result.target_index + 1} of {len(snapshot.targets)} {profile}".rstrip()
-        parts.append(Text(heading, style="bold"))
-        if result.message:
-            parts.append(Text(result.message, style="" if result.met else "yellow"))
+        heading = Text(f"Target {result.target_index + 1} of {len(snapshot.targets)} {profile}".rstrip(), style="bold")
+        message = [Text(result.message, style="" if result.met else "yellow")] if result.message else []
+        parts.append(Group(heading, *message))
         parts.append(compliance_table(result.compliance))
         if len(result.attempts) > 1:
             parts.append(attempt_table(result.attempts))
         if result.model in by_name:
-            parts.append(render_model(by_name[result.model], limits=False))
-    return Group(*parts)
+            parts.append(render_model(by_name[result.model], brief=True))
+    return spaced(parts)
 
 
-def render_model(model: ModelView, *, limits: bool = True) -> RenderableType:
-    """Returns a model: its files, what it costs and what was measured; with `limits` also how they came out."""
+def render_model(model: ModelView, *, brief: bool = False) -> RenderableType:
+    """Returns a model: its files, what it costs and what was measured.
+
+    Args:
+        model: The model.
+        brief: Leaves out how its limits came out, which stands above, and how each figure was obtained.
+    """
     parts: list[RenderableType] = [Text.assemble("Model ", (model.name, "bold"))]
-    if limits:
+    if not brief:
         parts.append(compliance_table(model.compliance))
-    parts += [artifact_table(model), figure_table(model), *operator_tables(model)]
-    return Group(*parts)
+    parts += [artifact_table(model), *figure_tables(model, methods=not brief), *operator_tables(model)]
+    return spaced(parts)
 
 
-def compliance_table(compliance: Iterable[Compliance]) -> Table:
+def compliance_table(compliance: Iterable[Compliance]) -> FittingTable:
     """Returns a table of limits: asked, achieved, margin, whether met, and how it was measured."""
-    table = new_table("Limit", ">Asked", ">Achieved", ">Margin", "Met", "How measured")
+    table = FittingTable("Limit", ">Asked", ">Achieved", ">Margin", "Met", "~How measured")
     for limit in compliance:
         table.add_row(
             _limit_name(limit.resource, limit.origin),
@@ -81,14 +84,14 @@ def compliance_table(compliance: Iterable[Compliance]) -> Table:
             figure(limit.resource, limit.achieved),
             f"{100 * limit.margin:+.1f} %",
             _yes_or_no(limit.met),
-            escape(limit.method),
+            limit.method,
         )
     return table
 
 
-def attempt_table(attempts: Sequence[Attempt]) -> Table:
+def attempt_table(attempts: Sequence[Attempt]) -> FittingTable:
     """Returns a table of the plans that were tried for a target: what each missed, and what that did to the next."""
-    table = new_table("Attempt", "Plan", "Measured", "Missed", "Next plan kept")
+    table = FittingTable("Attempt", "Plan", "Measured", "~Missed", "~Next plan kept")
     for number, attempt in enumerate(attempts, start=1):
         missed = (
             f"{limit.resource} {figure(limit.resource, limit.achieved)} of {figure(limit.resource, limit.asked)}"
@@ -108,9 +111,8 @@ def render_quotes(quotes: Quotes) -> RenderableType:
         verdict = (
             ("unchanged", "yellow") if quote.unchanged else ("feasible", "green") if quote.feasible else ("infeasible", "red")
         )
-        parts.append(Text.assemble((f"Target {number} of {len(quotes)} ", "bold"), verdict))
-        if quote.message:
-            parts.append(Text(quote.message))
+        heading = Text.assemble((f"Target {number} of {len(quotes)} ", "bold"), verdict)
+        parts.append(Group(heading, *([Text(quote.message)] if quote.message else [])))
         parts.append(_quote_table(quote.limits))
         if quote.plan is not None:
             parts.append(_estimates(quote.plan.cost))
@@ -120,37 +122,36 @@ def render_quotes(quotes: Quotes) -> RenderableType:
             parts.append(Text(f"Dropped blocks: {', '.join(quote.plan.dropped_blocks)}"))
     if quotes.curve:
         parts.append(_curve_table(quotes))
-    return Group(*parts)
+    return spaced(parts)
 
 
-def job_table(jobs: Iterable[JobView]) -> Table:
+def job_table(jobs: Iterable[JobView]) -> FittingTable:
     """Returns a table of jobs, by their ids."""
-    table = new_table("=Job", "State", "Stage", ">Attempt", "Data set", "Created", "Name")
+    table = FittingTable("Job", "State", "Stage", "Created, UTC", "Data set", "~Name")
     for job in jobs:
         snapshot = job.snapshot
         state = Text(snapshot.state, style=STATE_STYLES.get(snapshot.state, ""))
         table.add_row(
-            snapshot.name.rpartition("/")[2],
+            short_name(snapshot.name),
             state,
             how_far(snapshot),
-            str(snapshot.attempt),
-            snapshot.dataset,
-            moment(snapshot.create_time),
-            escape(snapshot.display_name),
+            f"{snapshot.create_time.astimezone(UTC):%Y-%m-%d %H:%M}" if snapshot.create_time else "",
+            short_name(snapshot.dataset),
+            snapshot.display_name,
         )
     return table
 
 
-def model_table(models: Iterable[ModelView]) -> Table:
+def model_table(models: Iterable[ModelView]) -> FittingTable:
     """Returns a table of models, by their ids."""
-    table = new_table("=Model", "Data set", "Profile", ">Parameters", ">Flash", ">Accuracy", "Met")
+    table = FittingTable("Model", "Data set", "Profile", ">Parameters", ">Flash", ">Accuracy", "Met")
     for model in models:
         snapshot = model.snapshot
         file = device_artifact(model)
         table.add_row(
-            snapshot.name.rpartition("/")[2],
-            snapshot.dataset,
-            snapshot.device_profile,
+            short_name(snapshot.name),
+            short_name(snapshot.dataset),
+            short_name(snapshot.device_profile),
             f"{snapshot.plan.cost.parameters:,}",
             size(file.size_bytes) if file else "",
             percent(file.accuracy) if file else "",
@@ -159,14 +160,14 @@ def model_table(models: Iterable[ModelView]) -> Table:
     return table
 
 
-def dataset_table(datasets: Iterable[Dataset]) -> Table:
+def dataset_table(datasets: Iterable[Dataset]) -> FittingTable:
     """Returns a table of data sets."""
-    table = new_table("Data set", "Name", "Images", ">Classes", ">To train on", ">To test on", ">File")
+    table = FittingTable("Data set", "~Name", "Images", ">Classes", ">To train on", ">To test on", ">File")
     for dataset in datasets:
         table.add_row(
-            dataset.name,
-            escape(dataset.display_name),
-            " x ".join(map(str, dataset.input_shape)),
+            short_name(dataset.name),
+            dataset.display_name,
+            "x".join(map(str, dataset.input_shape)),
             f"{dataset.classes:,}",
             f"{dataset.train_images:,}",
             f"{dataset.test_images:,}",
@@ -183,7 +184,7 @@ def render_dataset(dataset: Dataset) -> RenderableType:
         *([f"shifted by up to {done.crop} pixels"] if done.crop else []),
         *([f"blanked in a square of {done.cutout} pixels"] if done.cutout else []),
     ]
-    parts: list[RenderableType] = [dataset_table([dataset])]
+    parts: list[RenderableType] = [Text(dataset.name, style="bold"), dataset_table([dataset])]
     if dataset.class_names:
         parts.append(Text(f"Classes: {', '.join(dataset.class_names)}"))
     parts.append(Text(f"Training images may be {', '.join(allowed) or 'used only as they are'}"))
@@ -192,19 +193,19 @@ def render_dataset(dataset: Dataset) -> RenderableType:
     return Group(*parts)
 
 
-def profile_table(profiles: Iterable[DeviceProfile]) -> Table:
+def profile_table(profiles: Iterable[DeviceProfile]) -> FittingTable:
     """Returns a table of device profiles."""
-    table = new_table(
-        "Profile", "Device", ">Clock", ">Flash for the model", ">RAM for the model", ">MACs per second", "Runtime"
+    table = FittingTable(
+        "Profile", "~Device", ">Clock", ">Flash for the model", ">RAM for the model", ">MACs per second", "Runtime"
     )
     for profile in profiles:
         table.add_row(
-            profile.name,
-            escape(profile.display_name),
+            short_name(profile.name),
+            profile.display_name,
             f"{profile.clock_hz / 1e6:,.0f} MHz",
             size(profile.usable_flash_bytes),
             size(profile.usable_ram_bytes),
-            f"{profile.macs_per_second / 1e6:,.1f} M",
+            f"{profile.macs_per_second / 1e6:,.0f} M",
             profile.runtime,
         )
     return table
@@ -214,20 +215,25 @@ def render_profile(profile: DeviceProfile) -> RenderableType:
     """Returns one device profile with all its memory, how fast it is taken to be, and where the figures come from."""
     memory = f"{size(profile.flash_bytes)} of flash and {size(profile.ram_bytes)} of RAM in all"
     speed = f"{size(profile.bytes_per_second)} of memory per second, {profile.seconds_per_operator * 1e6:,.4g} µs per operator"
-    return Group(profile_table([profile]), Text(f"{memory}; {speed}"), Text(profile.source, style="dim"))
+    return Group(
+        Text(profile.name, style="bold"),
+        profile_table([profile]),
+        Text(f"{memory}; {speed}"),
+        Text(profile.source, style="dim"),
+    )
 
 
-def architecture_table(architectures: Iterable[Architecture]) -> Table:
+def architecture_table(architectures: Iterable[Architecture]) -> FittingTable:
     """Returns a table of architectures."""
-    table = new_table("Architecture", "Input", ">Classes", ">Parameters", ">MACs", "Name")
+    table = FittingTable("Architecture", "Input", ">Classes", ">Parameters", ">MACs", "~Name")
     for architecture in architectures:
         table.add_row(
-            architecture.name,
+            short_name(architecture.name),
             _shape(architecture.input_shape),
             str(architecture.classes),
             f"{architecture.cost.parameters:,}",
             f"{architecture.cost.macs:,}",
-            escape(architecture.display_name),
+            architecture.display_name,
         )
     return table
 
@@ -235,32 +241,33 @@ def architecture_table(architectures: Iterable[Architecture]) -> Table:
 def render_architecture(architecture: Architecture) -> RenderableType:
     """Returns one architecture with its layers and their shares of the whole."""
     of_what = [f">of {resource}" for resource in RESOURCES]
-    table = new_table("Layer", "Type", "Output", ">Parameters", ">MACs", *of_what, "Group")
+    table = FittingTable("Layer", "Type", "Output", ">Parameters", ">MACs", *of_what, "Group")
     for layer in architecture.layers:
         shares = [_share(share) for share in layer_shares(layer).values()]
         table.add_row(
-            escape(layer.name),
+            layer.name,
             layer.op,
             _shape(layer.output_shape),
             f"{layer.parameters:,}",
             f"{layer.macs:,}",
             *shares,
-            escape(layer.group),
+            layer.group,
         )
     prunable = sum(group.prunable for group in architecture.groups)
     summary = Text(f"{prunable} of {len(architecture.groups)} channel groups may be cut")
-    return Group(architecture_table([architecture]), table, summary, _estimates(architecture.cost))
+    name = Text(architecture.name, style="bold")
+    return spaced([Group(name, architecture_table([architecture])), table, Group(summary, _estimates(architecture.cost))])
 
 
-def candidate_table(candidates: Sequence[SearchCandidate]) -> Table:
+def candidate_table(candidates: Sequence[SearchCandidate]) -> FittingTable:
     """Returns a table of what a search looked at, with one column per proxy that scored any of them."""
     proxies = sorted({proxy for candidate in candidates for proxy in candidate.scores})
     headings = ("Origin", ">Parameters", ">MACs", *(f">{proxy}" for proxy in proxies), ">Rank")
-    table = new_table(*headings, "Limits missed", "Measured fits", ">Brief accuracy", "Chosen")
+    table = FittingTable(*headings, "Limits missed", "Measured fits", ">Brief accuracy", "Chosen")
     for candidate in candidates:
         accuracy, rank, fits = candidate.validation_accuracy, candidate.rank, candidate.measured_fits
         table.add_row(
-            escape(candidate.origin),
+            candidate.origin,
             f"{candidate.parameters:,}",
             f"{candidate.macs:,}",
             *(f"{candidate.scores[proxy]:.4g}" if proxy in candidate.scores else "" for proxy in proxies),
@@ -293,8 +300,8 @@ def _estimates(cost: Cost) -> Text:
     )
 
 
-def _quote_table(limits: Iterable[LimitQuote]) -> Table:
-    table = new_table("Limit", ">Asked", ">Unpruned", ">Predicted", ">Smallest reachable", "Met")
+def _quote_table(limits: Iterable[LimitQuote]) -> FittingTable:
+    table = FittingTable("Limit", ">Asked", ">Unpruned", ">Predicted", ">Smallest reachable", "Met")
     for limit in limits:
         figures = (limit.asked, limit.unpruned, limit.predicted, limit.smallest_reachable)
         table.add_row(
@@ -305,14 +312,14 @@ def _quote_table(limits: Iterable[LimitQuote]) -> Table:
     return table
 
 
-def _width_table(widths: Iterable[GroupWidth]) -> Table:
+def _width_table(widths: Iterable[GroupWidth]) -> FittingTable:
     """Returns the width of every group before and after, as a figure and as a bar."""
-    table = new_table("Group", ">Before", ">After", "Kept of what there was")
+    table = FittingTable("Group", ">Before", ">After", "Kept of what there was")
     widest = max((group.unpruned_width for group in widths), default=1)
     for group in widths:
         room = _BAR_CELLS * group.unpruned_width / widest
         table.add_row(
-            escape(group.group),
+            group.group,
             f"{group.unpruned_width:,}",
             f"{group.width:,}",
             bar(group.width / group.unpruned_width, cells=room),
@@ -320,11 +327,11 @@ def _width_table(widths: Iterable[GroupWidth]) -> Table:
     return table
 
 
-def _curve_table(quotes: Quotes) -> Table:
+def _curve_table(quotes: Quotes) -> FittingTable:
     """Returns what is left of every resource at sampled widths, as a figure and as a bar."""
     names = ("parameters", "macs", "flash_bytes", "ram_bytes")
-    table = new_table(">Width", *names)
-    table.caption = "What the network costs with all groups narrowed alike, and that as a share of the unpruned network."
+    caption = "What the network costs with all groups narrowed alike, and that as a share of the unpruned network."
+    table = FittingTable(">Width", *names, caption=caption)
     for point in quotes.curve:
         shares = {name: cost_left(point.cost, quotes.unpruned_cost, name) for name in names}
         cells = [
