@@ -228,7 +228,7 @@ def architecture_table(architectures: Iterable[Architecture]) -> FittingTable:
     table = FittingTable("Architecture", "Input", ">Classes", ">Parameters", ">MACs", "~Name")
     for architecture in architectures:
         table.add_row(
-            short_name(architecture.name),
+            architecture.name,  # in full: by its id alone it would be one of the zoo
             _shape(architecture.input_shape),
             str(architecture.classes),
             f"{architecture.cost.parameters:,}",
@@ -255,8 +255,7 @@ def render_architecture(architecture: Architecture) -> RenderableType:
         )
     prunable = sum(group.prunable for group in architecture.groups)
     summary = Text(f"{prunable} of {len(architecture.groups)} channel groups may be cut")
-    name = Text(architecture.name, style="bold")
-    return spaced([Group(name, architecture_table([architecture])), table, Group(summary, _estimates(architecture.cost))])
+    return spaced([architecture_table([architecture]), table, Group(summary, _estimates(architecture.cost))])
 
 
 def candidate_table(candidates: Sequence[SearchCandidate]) -> FittingTable:
