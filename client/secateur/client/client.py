@@ -155,6 +155,9 @@ class Client(Facade[aio.Client]):
         """Project id."""
         return self._inner.project
 
+    def __repr__(self) -> str:
+        return repr(self._inner)
+
     submit = blocking(aio.Client.submit, Job)
     upload = blocking(aio.Client.upload, same)
     quote = blocking(aio.Client.quote, same)

@@ -113,6 +113,11 @@ def test_no_repr_shows_the_token() -> None:
             assert TOKEN not in f"{thing!r} {thing}"
 
 
+def test_a_client_tells_where_it_is_connected() -> None:
+    with Client("[::1]:50551", "plant-7") as client:
+        assert repr(client) == repr(aio.Client("[::1]:50551", "plant-7")) == "<Client [::1]:50551 plant-7>"
+
+
 def test_a_command_reads_its_token_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{TOKEN} and more\n")
 

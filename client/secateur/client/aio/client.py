@@ -78,6 +78,9 @@ class Client(Trash):
         """Project id."""
         return self._parent.removeprefix("projects/")
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.address} {self.project}>"
+
     async def submit(
         self,
         architecture: ArchitectureLike,
