@@ -26,7 +26,7 @@ FORMATS: Final = (".svg", ".png")
 _COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999933")
 """Told apart by the colour-blind (Okabe and Ito)."""
 _BEFORE, _AFTER = "#d9d9d9", "#0072B2"
-_ROW_INCHES, _CURVE_INCHES = 0.27, 2.9
+_ROW_INCHES, _CURVE_INCHES, _LEGEND_INCHES = 0.27, 2.9, 0.15
 _LEFT_INCHES, _TARGET_INCHES = 5.6, 4.4
 _DPI, _MOST_PIXELS = 120, 20_000
 _STYLE: Final[dict[RcKeyType, Any]] = {
@@ -84,7 +84,8 @@ def _draw(architecture: Architecture, quotes: Quotes) -> Figure:
     kept = [cuts(quote.plan, architecture) if quote.plan is not None else [] for quote in quotes]
     touched = {cut.group for widths in kept for cut in widths}
     rows = [group for group in group_shares(architecture) if any(group.shares.values()) or group.name in touched]
-    heights = (_CURVE_INCHES, max(2.0, _ROW_INCHES * (len(rows) + 2)))
+    legend = _LEGEND_INCHES * (1 + max((len(quote.limits) for quote in quotes), default=0))
+    heights = (_CURVE_INCHES + legend, max(2.0, _ROW_INCHES * (len(rows) + 2)))
     columns = (_LEFT_INCHES, *[_TARGET_INCHES] * len(quotes))
     drawing = Figure(figsize=(sum(columns), sum(heights) + 0.5), layout="constrained")
     axes = drawing.subplots(2, len(columns), squeeze=False, height_ratios=heights, width_ratios=columns)
@@ -179,4 +180,12 @@ def _draw_curve(axes: Axes, quotes: Quotes, quote: TargetQuote, widths: Sequence
     axes.set_axisbelow(True)
     if limits:
         title = "lines: all groups alike; dotted: asked; marks: the plan"
-        axes.legend(loc="upper left", title=title, title_fontsize=7, frameon=False, fontsize=7)
+        axes.legend(  # below: within, it would hide lines and marks
+            loc="upper left",
+            bbox_to_anchor=(-0.02, -0.17),
+            title=title,
+            title_fontsize=7,
+            alignment="left",
+            frameon=False,
+            fontsize=7,
+        )
