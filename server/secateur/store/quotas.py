@@ -79,14 +79,13 @@ class QuotaRepository:
                 QUEUE_RETRY_SECONDS,
             )
 
-    def check_stored(self, project: str, more_bytes: int, field: str = "spec.size_bytes", *, digest: str | None = None) -> None:
+    def check_stored(self, project: str, more_bytes: int, *, digest: str) -> None:
         """Refuses a file that has no room in its project, and keeps others from taking that room until the transaction ends.
 
         Args:
             project: The project.
             more_bytes: Bytes of the file, and of others that are not registered yet.
-            field: What the error names.
-            digest: SHA-256 of the file. It may be there already, of a data set that was deleted, and counts once.
+            digest: SHA-256 of the file, which counts once: a data set that was deleted may have it.
 
         Raises:
             QuotaExceeded: STORED_BYTES_QUOTA.
@@ -96,8 +95,10 @@ class QuotaRepository:
             return
         exclude_others(self._session, f"stored_bytes/{project}")
         # A file may have several names; it is kept once.
-        theirs = select(DatasetRow.digest, DatasetRow.size_bytes).where(DatasetRow.project == project)
-        files = (theirs if digest is None else theirs.where(DatasetRow.digest != digest)).distinct().subquery()
+        others = select(DatasetRow.digest, DatasetRow.size_bytes).where(
+            DatasetRow.project == project, DatasetRow.digest != digest
+        )
+        files = others.distinct().subquery()
         stored = int(self._session.scalars(select(func.coalesce(func.sum(files.c.size_bytes), 0))).one())
         if stored + more_bytes > limit:
             raise _exceeded(
@@ -107,7 +108,7 @@ class QuotaRepository:
                 f"Received: {more_bytes:,} more, unfinished uploads included",
                 limit,
                 STORED_RETRY_SECONDS,
-                field,
+                "spec.size_bytes",
             )
 
     def take_upload(self, project: str) -> None:

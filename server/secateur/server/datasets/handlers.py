@@ -129,18 +129,17 @@ def _check_own(name: DatasetName) -> None:
         )
 
 
-def find_dataset(name: DatasetName, project: str, work: Snapshot, *, deleted: bool = False) -> Shown:
+def find_dataset(name: DatasetName, project: str, work: Snapshot) -> Shown:
     """Returns the data set that a request names.
 
     Args:
         name: What the request names.
         project: Project that asks. What another project has is not to be told from what nobody has.
         work: Where the project's own data sets are.
-        deleted: Whether one that was deleted will do.
 
     Raises:
         InvalidArgument: DATASET_UNKNOWN, if it is no built-in one.
-        NotFound: DATASET_NOT_FOUND, if it is none of the project's own.
+        NotFound: DATASET_NOT_FOUND, if it is none of the project's own, or was deleted.
     """
     if not name.project:
         return Shown(datasets.get(name.id))
@@ -151,7 +150,7 @@ def find_dataset(name: DatasetName, project: str, work: Snapshot, *, deleted: bo
             field="dataset",
         )
     shown = _shown(work.datasets.get(project, name.id))
-    if not deleted and work.trash.find(Deletable.DATASET, project, name.id):
+    if work.trash.find(Deletable.DATASET, project, name.id):
         raise NotFound(
             "DATASET_NOT_FOUND", f"This data set was deleted; undelete it first. Received: {name.id}", field="dataset"
         )
