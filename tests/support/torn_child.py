@@ -22,10 +22,10 @@ def load_engine() -> child.RunTarget:
 
 def _run(_graph: Any, spec: Any, _index: int, *, on_stage: Any, **_others: Any) -> Any:
     if spec.seed % 2:
-        os.write(0, b"no message\n" + encode(StageChanged(0, JobStage.TRAINING, "too late")))  # the socket that stdout was
+        os.write(0, b"no message\n" + encode(StageChanged(JobStage.TRAINING, "too late")))  # the socket that stdout was
         threading.Event().wait()
     on_stage(JobStage.TRAINING, "whole")
-    os.write(0, encode(StageChanged(0, JobStage.TRAINING, "half"))[:-9])
+    os.write(0, encode(StageChanged(JobStage.TRAINING, "half"))[:-9])
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -114,7 +114,7 @@ def test_a_child_that_dies_in_the_middle_of_a_message_ends_as_any_other(tmp_path
         open_files = psutil.Process().num_fds()
         child = nursery.child()
         child.send(Job.of("job1", replace(SPEC, seed=0), small_network(), tmp_path.as_uri()))
-        assert child.receive(LOADED) == StageChanged(0, JobStage.TRAINING, "whole")
+        assert child.receive(LOADED) == StageChanged(JobStage.TRAINING, "whole")
         with pytest.raises(EOFError, match="status -9"):
             child.receive(LOADED)
         child.kill()

@@ -14,10 +14,10 @@ from tests.support.training import quick_job, small_network
 
 MESSAGES: tuple[Message, ...] = (
     Ready(),
-    StageChanged(0, JobStage.TRAINING, "Training for 6 epochs"),
+    StageChanged(JobStage.TRAINING, "Training for 6 epochs"),
     ProgressMade(Progress(0, 1, 6, 0.5, 0.9, 12.5)),
     Done(),
-    Failed("TRAINING_DIVERGED", "Lower the learning rate.\nReceived: loss=nan", internal=False),
+    Failed("TRAINING_DIVERGED", "Lower the learning rate.\nReceived: loss=nan"),
     Job.of("job1", quick_job(Budget.of(flash_bytes=12_000)), small_network(), "file:///tmp/blobs"),
     Job.of(
         "job1",

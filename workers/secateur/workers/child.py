@@ -72,15 +72,15 @@ def _serve(line: bytes, send: Callable[[Message], None], run_target: RunTarget) 
     try:
         _run(decode(line), send, run_target)
     except SecateurError as error:
-        return Failed(error.reason, error.message, internal=False, transient=isinstance(error, Unavailable))
+        return Failed(error.reason, error.message, transient=isinstance(error, Unavailable))
     except (OSError, MemoryError) as error:
         _log.exception("The machine or its storage failed")
         what = getattr(error, "strerror", None) or type(error).__name__  # "No space left on device", without the path
         message = f"The worker's machine or its storage failed; its log says how. Received: {what}"
-        return Failed(RESOURCES_MISSING, message, internal=True, transient=True)
+        return Failed(RESOURCES_MISSING, message, transient=True)
     except Exception:
         _log.exception("The job failed")
-        return Failed("INTERNAL", "The worker failed on this job; its log says why.", internal=True)
+        return Failed("INTERNAL", "The worker failed on this job; its log says why.")
     return Done()
 
 
@@ -89,14 +89,14 @@ def _run(job: Message, send: Callable[[Message], None], run_target: RunTarget) -
         raise TypeError(f"A child takes a job. Received: {job}")
     graph, blobs, checkpoints = job.layer_graph(), BlobStore(job.blob_url), CheckpointStore(job.blob_url, job.job_id)
     cache = DatasetCache(blobs, job.folders.cache) if job.folders.cache else None
+
+    def on_stage(stage: JobStage, message: str) -> None:
+        send(StageChanged(stage, message))
+
+    def on_progress(progress: Progress) -> None:
+        send(ProgressMade(progress))
+
     for index in job.targets:
-
-        def on_stage(stage: JobStage, message: str, index: int = index) -> None:
-            send(StageChanged(index, stage, message))
-
-        def on_progress(progress: Progress) -> None:
-            send(ProgressMade(progress))
-
         report = run_target(
             graph,
             job.spec,

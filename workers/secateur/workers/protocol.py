@@ -82,7 +82,6 @@ class Ready:
 class StageChanged:
     """Child to worker: a target enters a stage. `message` is one sentence for people."""
 
-    target_index: int
     stage: JobStage
     message: str
 
@@ -113,13 +112,11 @@ class Failed:
     Args:
         reason: UPPER_SNAKE_CASE; "INTERNAL" for a defect, whose details are on the child's stderr.
         message: One sentence for people.
-        internal: Whether it is a defect of ours, rather than something that the caller can act on.
         transient: Whether another attempt may do better, since something was missing that may be back.
     """
 
     reason: str
     message: str
-    internal: bool
     transient: bool = False
 
 
