@@ -19,7 +19,7 @@ IN_PLACE: Final = frozenset(
 )  # fmt: skip
 """Layers that can write over an input of the same size which nobody else reads."""
 ALIGNMENT: Final = 16
-"""TensorFlow Lite Micro rounds whatever it places in its arena up to this many bytes."""
+"""TensorFlow Lite Micro rounds the arena, and whatever it places in it, up to a multiple of this many bytes."""
 _UNPLACED: Final = -1
 
 

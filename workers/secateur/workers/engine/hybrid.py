@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
 from secateur.core import recipes
 from secateur.core.graph import LayerGraph
@@ -20,6 +18,7 @@ from secateur.core.specs import PlanMode
 from secateur.workers.engine.criteria import channel_scores
 from secateur.workers.engine.datasets import Split
 from secateur.workers.engine.inherit import inherit
+from secateur.workers.engine.keras_files import outputs_of
 from secateur.workers.engine.measure import machine
 from secateur.workers.engine.proposals import Proposal, Task, Unpruned
 from secateur.workers.engine.recalibrate import recalibrate
@@ -28,7 +27,6 @@ SCORING_IMAGES: Final = 128
 """Training images by which channels are scored where the criterion needs some: the rank of a map hardly depends on them."""
 RECALIBRATION_IMAGES: Final = 512
 """Training images from which a pruned network takes the statistics of its normalisations."""
-_BATCH: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +156,4 @@ def _figure_after(best: _Pruned, tried: list[_Pruned]) -> Measurement:
 
 
 def _accuracy(model: keras.Model, split: Split) -> float:
-    """Returns the top-1 accuracy of a network that is looked at once: compiling it would take longer."""
-    labels: list[NDArray[np.int64]] = []
-    for start in range(0, len(split), _BATCH):
-        outputs = model(split.images[start : start + _BATCH], training=False)
-        labels.append(keras.ops.convert_to_numpy(outputs).argmax(axis=-1))
-    return float((np.concatenate(labels) == split.labels).mean())
+    return float((outputs_of(model, split.images).argmax(axis=1) == split.labels).mean())

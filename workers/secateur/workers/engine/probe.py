@@ -22,8 +22,7 @@ from secateur.workers.engine.litert import LiteRt
 _WARM_UP: Final = 20
 _OPERATOR_WARM_UP: Final = 5
 _OPERATOR_RUNS: Final = 30
-_NANOSECONDS: Final = 1e6
-"""In a millisecond."""
+_NS_PER_MS: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +67,16 @@ def main(model_path: str, images_path: str, *operator_paths: str) -> Probe:
     for image in encoded:
         start = time.perf_counter_ns()
         interpreter.invoke(image)
-        samples.append((time.perf_counter_ns() - start) / _NANOSECONDS)
+        samples.append((time.perf_counter_ns() - start) / _NS_PER_MS)
     run, processor = time.perf_counter_ns() - began, time.process_time_ns() - processor_began
     return Probe(
-        load_ms=load / _NANOSECONDS,
+        load_ms=load / _NS_PER_MS,
         latency_ms=tuple(samples),
         baseline_bytes=baseline,
         peak_bytes=_memory("VmHWM"),
         resident_bytes=_memory("VmRSS"),
-        run_ms=run / _NANOSECONDS,
-        processor_ms=processor / _NANOSECONDS,
+        run_ms=run / _NS_PER_MS,
+        processor_ms=processor / _NS_PER_MS,
         operators_ms=tuple(_operator_ms(Path(path).read_bytes()) for path in operator_paths),
     )
 
@@ -85,7 +84,7 @@ def main(model_path: str, images_path: str, *operator_paths: str) -> Probe:
 def _operator_ms(model: bytes) -> float:
     interpreter = LiteRt(model)
     samples = [interpreter.time_ns() for _ in range(_OPERATOR_WARM_UP + _OPERATOR_RUNS)]
-    return float(np.median(samples[_OPERATOR_WARM_UP:])) / _NANOSECONDS
+    return float(np.median(samples[_OPERATOR_WARM_UP:])) / _NS_PER_MS
 
 
 def _memory(entry: str) -> int:

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tflite_micro import runtime
 
+from secateur.core.cost.lifetimes import ALIGNMENT
 from secateur.core.errors import FailedPrecondition
 from secateur.workers.engine.quantize import decode, encode
 from secateur.workers.engine.streams import captured_stderr
 
-_ALIGNMENT: Final = 16
-"""TensorFlow Lite Micro aligns its arena to this many bytes, so sizes in between make no difference."""
 _GENEROUS: Final = 1 << 24
 """First arena that is tried. In one that is far too small the interpreter can crash instead of refusing."""
 _LARGEST: Final = 1 << 28
@@ -91,8 +90,8 @@ def measure_arena(model: bytes) -> Arena:
             "TFLM_UNSUPPORTED", f"TensorFlow Lite Micro cannot start this model. It says: {log.text.strip().splitlines()[-1]}"
         )
     recorded = {part: int(size) for part, size in _RECORDED.findall(log.text)}
-    smallest = _smallest_between(model, recorded["total"] // _ALIGNMENT - 1, enough // _ALIGNMENT)
-    return Arena(smallest * _ALIGNMENT, recorded["total"], recorded["head"], recorded["tail"])
+    smallest = _smallest_between(model, recorded["total"] // ALIGNMENT - 1, enough // ALIGNMENT)
+    return Arena(smallest * ALIGNMENT, recorded["total"], recorded["head"], recorded["tail"])
 
 
 def _quantization(details: dict[str, Any]) -> tuple[float, int]:
@@ -139,7 +138,7 @@ def _narrow(model: bytes, too_small: int, enough: int) -> None:
         middle = (too_small + enough) // 2
         sys.stdout.write(f"{middle} {enough}\n")
         sys.stdout.flush()
-        if _starts(model, middle * _ALIGNMENT):
+        if _starts(model, middle * ALIGNMENT):
             enough = middle
         else:
             too_small = middle
