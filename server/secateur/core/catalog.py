@@ -9,8 +9,8 @@ from typing import Final
 
 from secateur.core.cost import Work, predict_latency_ms
 from secateur.core.devices import DeviceProfile
-from secateur.core.errors import FailedPrecondition, InvalidArgument, NotFound
-from secateur.core.resources import Budget, Compliance, Resource
+from secateur.core.errors import FailedPrecondition, NotFound
+from secateur.core.resources import Budget, Compliance, Resource, latency_needs_profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Shelf:
         if resource is not Resource.LATENCY_MS or _UNKNOWN not in column:
             return column
         if predicted_ms is None:
-            raise _needs_profile()
+            raise latency_needs_profile()
         return array(
             "d", (predicted_ms[each] if known == _UNKNOWN else known for each, known in zip(self._ids, column, strict=True))
         )
@@ -187,7 +187,7 @@ def _figure(candidate: Candidate, resource: Resource, profile: DeviceProfile | N
         return known
     if resource is Resource.LATENCY_MS:
         if profile is None:
-            raise _needs_profile()
+            raise latency_needs_profile()
         return Figure(predict_latency_ms(candidate.work, profile), f"predicted: roofline of {profile.id}")
     return Figure(_worst(resource), "not known of this model")
 
@@ -197,11 +197,3 @@ _UNKNOWN: Final = float("inf")
 
 def _worst(resource: Resource) -> float:
     return 0.0 if resource.is_floor else _UNKNOWN
-
-
-def _needs_profile() -> InvalidArgument:
-    return InvalidArgument(
-        "LIMIT_NEEDS_PROFILE",
-        "A limit on latency needs a device profile, whose speed it is predicted from. Received: no device profile",
-        field=Resource.LATENCY_MS.value,
-    )

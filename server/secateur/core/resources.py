@@ -167,6 +167,15 @@ class Compliance:
         return room / self.asked
 
 
+def latency_needs_profile() -> InvalidArgument:
+    """Returns the error for a limit on latency where there is no device profile to predict it from: LIMIT_NEEDS_PROFILE."""
+    return InvalidArgument(
+        "LIMIT_NEEDS_PROFILE",
+        "A limit on latency needs a device profile, whose speed it is predicted from. Received: no device profile",
+        field=Resource.LATENCY_MS.value,
+    )
+
+
 def _absolute(limit: Limit, unpruned: Mapping[Resource, float]) -> Limit:
     if limit.fraction is None:
         return limit

@@ -8,9 +8,8 @@ from typing import Final
 
 from secateur.core.cost import Cost, cost_of, predict_latency_ms
 from secateur.core.devices import DeviceProfile
-from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph
-from secateur.core.resources import Budget, Limit, Resource
+from secateur.core.resources import Budget, Limit, Resource, latency_needs_profile
 from secateur.core.specs import Target
 
 _STRICTEST: Final = 0.5
@@ -43,11 +42,7 @@ def absolute_budget(budget: Budget, unpruned: Cost, profile: DeviceProfile | Non
         InvalidArgument: LIMIT_NEEDS_PROFILE, if latency is limited without a profile.
     """
     if profile is None and any(limit.resource is Resource.LATENCY_MS for limit in budget.limits):
-        raise InvalidArgument(
-            "LIMIT_NEEDS_PROFILE",
-            "A limit on latency needs a device profile, whose speed it is predicted from. Received: no device profile",
-            field=Resource.LATENCY_MS.value,
-        )
+        raise latency_needs_profile()
     return budget.resolve(predicted(unpruned, profile))
 
 
