@@ -70,9 +70,10 @@ def assemble(name: str, calls: Sequence[Call], outputs: Sequence[str]) -> LayerG
             )
         shapes[call.name] = shape
         done.append(Layer(call.name, call.op, call.inputs, config, shape, call.shares if call.op in WEIGHTED else ""))
-    _check_shared({layer.name: layer for layer in done}, shapes)
     title = _NOT_IN_NAMES.sub("_", name)[:128] if name[:1].isalnum() else "model"
-    return LayerGraph(title, tuple(done), tuple(outputs))
+    graph = LayerGraph(title, tuple(done), tuple(outputs))
+    _check_shared(graph)
+    return graph
 
 
 class Builder:
@@ -133,20 +134,21 @@ def _check_ends(calls: Sequence[Call], outputs: Sequence[str]) -> None:
             raise refuse(MALFORMED, f"The output is a layer that is not in the network. Received: {show(output)}")
 
 
-def _check_shared(by_name: Mapping[str, Layer], shapes: Mapping[str, Shape]) -> None:
+def _check_shared(graph: LayerGraph) -> None:
     """Checks that layers which share weights could be one layer called several times."""
-    for layer in by_name.values():
+    owners = {layer.name: layer for layer in graph if not layer.shares}
+    for layer in graph:
         if not layer.shares:
             continue
-        owner = by_name.get(layer.shares)
-        if owner is None or owner.shares or (owner.op, owner.config) != (layer.op, layer.config):
+        owner = owners.get(layer.shares)
+        if owner is None or (owner.op, owner.config) != (layer.op, layer.config):
             raise refuse(
                 MALFORMED,
                 f"Layer {show(layer.name)} shares the weights of a layer that is not there, or that is another kind of layer. "
                 f"Received: {show(layer.shares)}",
                 layer=layer.name,
             )
-        first, second = shapes[owner.inputs[0]], shapes[layer.inputs[0]]
+        (first, *_), (second, *_) = graph.input_shapes(owner.name), graph.input_shapes(layer.name)
         if WEIGHTED[layer.op](layer.config, first) != WEIGHTED[layer.op](layer.config, second):
             raise refuse(
                 MALFORMED,

@@ -198,11 +198,12 @@ def _calls_in(scope: Scope) -> Iterator[Call]:
         if layer.op == "InputLayer":
             if scope.outer is None:
                 if layer.config["shape"] is None:
+                    first = name.removesuffix("_input")
                     raise refuse(
                         MALFORMED,
-                        f"The input shape is unknown; add a keras.Input before layer {show(name[: -len('_input')])} "
-                        "or build the model before saving it",
-                        layer=name[: -len("_input")],
+                        f"The input shape is unknown; add a keras.Input before layer {show(first)} or build the model before "
+                        "saving it",
+                        layer=first,
                     )
                 yield Call(name, "InputLayer", (), layer.config)
             continue

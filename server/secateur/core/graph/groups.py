@@ -142,7 +142,8 @@ class _Tracer:
                 return self._depthwise(layer, given[0])
             case "ZeroPadding2D":
                 return self._pad(layer, given[0])
-        self._freeze(given[0].sets, _tie(layer))
+        if reason := _tie(layer):
+            self._freeze(given[0].sets, reason)
         return given[0]
 
     def _produce(self, layer: Layer, given: _Arrangement) -> _Arrangement:
@@ -232,9 +233,8 @@ class _Tracer:
         return arrangement
 
     def _freeze(self, sets: Iterable[int], reason: str) -> None:
-        if reason:
-            for number in sets:
-                self._reason.setdefault(self._root(number), reason)
+        for number in sets:
+            self._reason.setdefault(self._root(number), reason)
 
     def _root(self, number: int) -> int:
         while self._parent[number] != number:

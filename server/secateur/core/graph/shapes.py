@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from secateur.core.graph.arguments import MALFORMED, UNSUPPORTED, LayerError
 from secateur.core.graph.ir import Shape
@@ -40,7 +40,7 @@ def transposed(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
     extra = config["output_padding"] or [None] * len(kernel)
     sides = []
     for size, extent, stride, rate, added in zip(
-        _image(shapes[0], len(kernel))[:-1], kernel, config["strides"], config["dilation_rate"], extra, strict=True
+        _feature_map(shapes[0], len(kernel))[:-1], kernel, config["strides"], config["dilation_rate"], extra, strict=True
     ):
         covered = (extent - 1) * rate + 1
         if config["padding"] == "valid":
@@ -73,14 +73,14 @@ def pool(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
 def adaptive_pool(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
     """Shape of a pooling to a given size."""
     size: list[int] = config["output_size"]
-    return (*size, _image(shapes[0], len(size))[-1])
+    return (*size, _feature_map(shapes[0], len(size))[-1])
 
 
 def global_pool(rank: int) -> Infer:
     """Returns the shape of a pooling over whole feature maps with `rank` spatial axes."""
 
     def infer(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
-        channels = _image(shapes[0], rank)[-1]
+        channels = _feature_map(shapes[0], rank)[-1]
         return (*[1] * rank, channels) if config["keepdims"] else (channels,)
 
     return infer
@@ -116,7 +116,7 @@ def pad(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
     third axis whatever they hold. On our channels-last tensors the latter pads columns and *channels*: ResNet's option A.
     """
     first, second = (sum(pair) for pair in config["padding"])
-    rows, columns, channels = _image(shapes[0])
+    rows, columns, channels = _feature_map(shapes[0], 2)
     if config["data_format"] == "channels_first":
         return rows, columns + first, channels + second
     return rows + first, columns + second, channels
@@ -124,14 +124,14 @@ def pad(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
 
 def pad_steps(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
     """Shape of a sequence after zero padding."""
-    steps, channels = _image(shapes[0], 1)
+    steps, channels = _feature_map(shapes[0], 1)
     return steps + sum(config["padding"]), channels
 
 
 def crop(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
     """Shape after cutting off margins."""
     margins = config["cropping"] if isinstance(config["cropping"][0], list) else [config["cropping"]]
-    *sides, channels = _image(shapes[0], len(margins))
+    *sides, channels = _feature_map(shapes[0], len(margins))
     left = [size - sum(pair) for size, pair in zip(sides, margins, strict=True)]
     if min(left) < 1:
         raise LayerError(MALFORMED, f"cuts {margins} off a feature map of only {sides}")
@@ -141,7 +141,7 @@ def crop(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
 def upsample(config: Mapping[str, Any], shapes: Sequence[Shape]) -> Shape:
     """Shape after repeating values along the spatial axes."""
     factors = config["size"] if isinstance(config["size"], list) else [config["size"]]
-    *sides, channels = _image(shapes[0], len(factors))
+    *sides, channels = _feature_map(shapes[0], len(factors))
     return (*(size * factor for size, factor in zip(sides, factors, strict=True)), channels)
 
 
@@ -175,18 +175,19 @@ def _differ(shapes: Sequence[Shape]) -> LayerError:
     )
 
 
-_KINDS = {1: "steps and channels", 2: "rows, columns and channels"}
+_SPATIAL: Final = {1: "steps and channels", 2: "rows, columns and channels"}
 
 
-def _image(shape: Shape, rank: int = 2) -> Shape:
+def _feature_map(shape: Shape, rank: int) -> Shape:
+    """Returns the shape if it has so many spatial axes, and channels."""
     if len(shape) != rank + 1:
-        raise LayerError(UNSUPPORTED, f"needs an input of {_KINDS[rank]}. Received: shape {list(shape)}")
+        raise LayerError(UNSUPPORTED, f"needs an input of {_SPATIAL[rank]}. Received: shape {list(shape)}")
     return shape
 
 
 def _slide(config: Mapping[str, Any], shape: Shape, window: Sequence[int]) -> tuple[int, ...]:
     """Returns the spatial sizes after a window slid over the feature map."""
-    sides = _image(shape, len(window))[:-1]
+    sides = _feature_map(shape, len(window))[:-1]
     dilation: Sequence[int] = config.get("dilation_rate", [1] * len(window))
     sizes = []
     for size, extent, stride, rate in zip(sides, window, config["strides"], dilation, strict=True):
