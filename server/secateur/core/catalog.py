@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -101,14 +101,13 @@ class Shelf:
                 "FAMILY_EMPTY", "There is no finished model of this architecture and data set yet; submit a job for one."
             )
         columns = {resource: self._column(resource, predicted_ms) for resource in asked}
-        left: Iterable[int] = range(len(self._ids))
+        fitting: Sequence[int] = range(len(self._ids))
         for resource, bound in asked.items():
             column = columns[resource]
             if resource.is_floor:
-                left = [place for place in left if column[place] >= bound]
+                fitting = [place for place in fitting if column[place] >= bound]
             else:
-                left = [place for place in left if column[place] <= bound]
-        fitting = list(left)
+                fitting = [place for place in fitting if column[place] <= bound]
         if not fitting:
             raise self._nothing_fits(asked, columns)
         return Found(self._ids[fitting[0]], len(fitting))
