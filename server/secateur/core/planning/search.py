@@ -85,16 +85,17 @@ def draw_candidates(
         BudgetInfeasible: If the limits cannot all be kept; it carries the nearest plan.
         InvalidArgument: LIMIT_NEEDS_PROFILE, or POLICY_INVALID for a mode that draws nothing.
     """
-    policy = replace(policy, search=policy.search or SearchPolicy())
+    search = policy.search or SearchPolicy()
+    policy = replace(policy, search=search)  # refuses a mode that draws nothing
     planner = Planner.of(graph, policy, profile)
     own = planner.plan(budget, policy.mode, seed)
     found = _Found()
     found.add(Candidate("uniform", planner.plan(budget, PlanMode.UNIFORM, seed), ()))
     found.add(Candidate(_origin(policy.mode, seed, policy.temperature), own, ()))
     if not own.changes_nothing:
-        draws = _Draws(planner, policy, planner.limits(budget), seed)
-        for number in range(1, _DRAWS_PER_CANDIDATE * draws.wanted + 1):
-            if len(found.candidates) == draws.wanted:
+        draws = _Draws(planner, policy, planner.limits(budget), seed, search.candidates)
+        for number in range(1, _DRAWS_PER_CANDIDATE * search.candidates + 1):
+            if len(found.candidates) == search.candidates:
                 break
             found.add(draws.candidate((seed + number) % 2**32))
     return tuple(found.candidates)
@@ -147,14 +148,13 @@ class _Found:
 class _Draws:
     """Candidates of one budget."""
 
-    def __init__(self, planner: Planner, policy: PlanPolicy, limits: Limits, seed: int) -> None:
+    def __init__(self, planner: Planner, policy: PlanPolicy, limits: Limits, seed: int, wanted: int) -> None:
         self._planner = planner
         self._policy = policy
         self._limits = limits
         self._draw = random.Random(f"search:{seed}")  # noqa: S311  reproducible, not secret
         self._temperatures = sorted({*TEMPERATURES, policy.temperature})
-        self.wanted = policy.search.candidates if policy.search else 0
-        self._shallow = [*self._shallow_networks(min(_SHALLOW_MOST, self.wanted // 8))]
+        self._shallow = [*self._shallow_networks(min(_SHALLOW_MOST, wanted // 8))]
         self._network = cache(self._network_under)
         self._missed: list[_Network] = []
 
