@@ -98,7 +98,9 @@ class HybridPolicy:
                 )
             object.__setattr__(self, "alpha", 1.0)
         if self.alpha is not None and not 1 <= self.alpha <= 2:
-            raise InvalidArgument("POLICY_INVALID", f"alpha lies between 1 and 2. Received: {self.alpha}", field="policy.alpha")
+            raise InvalidArgument(
+                "POLICY_INVALID", f"alpha lies between 1 and 2. Received: {self.alpha}", field="policy.hybrid.alpha"
+            )
 
 
 @dataclass(frozen=True, slots=True)

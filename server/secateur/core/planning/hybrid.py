@@ -54,7 +54,9 @@ class Scaling:
 
     def __post_init__(self) -> None:
         if not 1 <= self.alpha <= 2:
-            raise InvalidArgument("POLICY_INVALID", f"alpha lies between 1 and 2. Received: {self.alpha}", field="policy.alpha")
+            raise InvalidArgument(
+                "POLICY_INVALID", f"alpha lies between 1 and 2. Received: {self.alpha}", field="policy.hybrid.alpha"
+            )
 
     @property
     def beta(self) -> float:
