@@ -120,7 +120,7 @@ class BlobStore:
 
 
 def is_digest(text: str) -> bool:
-    """Returns whether a text can be the SHA-256 of a blob."""
+    """Returns whether a text can be a SHA-256, hexadecimal: the name of a blob, a checkpoint or a training."""
     return _DIGEST.fullmatch(text) is not None
 
 

@@ -5,18 +5,16 @@ What is left behind, because a job ended without a worker, goes with the garbage
 
 from __future__ import annotations
 
-import re
 from io import BytesIO
 from typing import Final
 
+from secateur.store.blobs import is_digest
 from secateur.store.files import FileSystem
 
 CHECKPOINTS: Final = "checkpoints"
 """Folder of the checkpoints, one folder for each job in it."""
 TRAININGS: Final = "trainings"
 """Folder of the shared trainings."""
-
-_KEY: Final = re.compile("[0-9a-f]{64}")
 
 
 class CheckpointStore:
@@ -66,12 +64,7 @@ class CheckpointStore:
 def job_of(path: str) -> str | None:
     """Returns the job that a file below `CHECKPOINTS` belongs to; None if it is not one of ours."""
     job, _, key = path.partition("/")
-    return job if is_key(key) else None
-
-
-def is_key(text: str) -> bool:
-    """Returns whether a text can be the name of a checkpoint or training."""
-    return _KEY.fullmatch(text) is not None
+    return job if is_digest(key) else None
 
 
 def _shared(key: str) -> str:
@@ -79,6 +72,6 @@ def _shared(key: str) -> str:
 
 
 def _checked(key: str) -> str:
-    if not is_key(key):
+    if not is_digest(key):
         raise ValueError(f"A key is a SHA-256, hexadecimal. Received: {key}")
     return key

@@ -28,7 +28,7 @@ from typing import TypeVar
 
 from secateur.store.ages import SHORTEST_GRACE, Ages
 from secateur.store.blobs import LIVE, is_digest, path_of
-from secateur.store.checkpoints import CHECKPOINTS, TRAININGS, is_key, job_of
+from secateur.store.checkpoints import CHECKPOINTS, TRAININGS, job_of
 from secateur.store.clock import utc_now
 from secateur.store.files import FileSystem
 from secateur.store.quarantine import Quarantine
@@ -80,6 +80,7 @@ class Collector:
         ages: How old garbage has to be.
         clock: Returns the current time, aware.
         stopping: Set when sweeps are to end; what they had yet to do, later ones will.
+        shortest_grace: Least grace age.
 
     Raises:
         ValueError: If the grace age is less than `shortest_grace`.
@@ -169,7 +170,7 @@ class Collector:
 
     def _sweep_trainings(self, found: Collected, dry_run: bool) -> None:
         before = self._clock() - self._ages.trainings
-        old = [name for name, entry in self._files.entries(TRAININGS).items() if is_key(name) and entry.modified < before]
+        old = [name for name, entry in self._files.entries(TRAININGS).items() if is_digest(name) and entry.modified < before]
         for name in self._unless_stopping(old):
             found.trainings += 1
             if not dry_run:
