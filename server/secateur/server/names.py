@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from secateur.core.datasets import DatasetName
 from secateur.core.errors import InvalidArgument
 from secateur.core.profiles import ProfileName
-
-ARCHITECTURE_ID_LENGTH: Final = 16
-"""The id of an architecture is the start of its digest."""
+from secateur.store.records import ARCHITECTURE_ID_LENGTH
 
 
 def parse(name: str, *collections: str) -> tuple[str, ...]:

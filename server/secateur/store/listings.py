@@ -30,6 +30,7 @@ from secateur.core.filters import (
 from secateur.core.jobs import JobStage, JobState
 from secateur.store.columns import UtcDateTime
 from secateur.store.paging import SortKey, number, read_page
+from secateur.store.records import ARCHITECTURE_ID_LENGTH
 from secateur.store.tables import JobRow, ModelRow
 
 _BEFORE_ALL: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -193,16 +194,14 @@ def _label_value(value: Any, asked: Comparison) -> list[ColumnElement[bool]]:
 _LABELS: Final = {"sqlite": _sqlite_label, "postgresql": _postgresql_label}
 
 
-def _id(column: InstrumentedAttribute[str], length: int) -> ColumnElement[Any]:
-    """Returns the id of what a column names by its whole digest."""
-    return func.substr(column, 1, length)
+def _architecture_id(digest: InstrumentedAttribute[str]) -> ColumnElement[Any]:
+    return func.substr(digest, 1, ARCHITECTURE_ID_LENGTH)
 
 
 _NUMBER: Final = Field(Kind.NUMBER)
 _TIME: Final = Field(Kind.TIME)
 _TEXT: Final = Field(Kind.TEXT)
 _NAME: Final = Field(Kind.NAME)
-_ARCHITECTURE_ID_LENGTH: Final = 16
 
 JOBS: Final = Listing(
     JobRow,
@@ -211,7 +210,7 @@ JOBS: Final = Listing(
         "stage": Listed(Field(Kind.WORD, frozenset(stage.value for stage in JobStage)), JobRow.stage, JobStage),
         "display_name": Listed(_TEXT, JobRow.display_name),
         "labels": Listed(Field(Kind.LABELS), JobRow.labels),
-        "architecture": Listed(_NAME, _id(JobRow.architecture, _ARCHITECTURE_ID_LENGTH)),
+        "architecture": Listed(_NAME, _architecture_id(JobRow.architecture)),
         "attempt": Listed(_NUMBER, JobRow.attempt),
         "error.reason": Listed(_TEXT, JobRow.error_reason),
         "create_time": Listed(_TIME, JobRow.create_time),
@@ -226,7 +225,7 @@ MODELS: Final = Listing(
     {
         "job": Listed(_NAME, ModelRow.job_id),
         "target_index": Listed(_NUMBER, ModelRow.target_index),
-        "architecture": Listed(_NAME, _id(ModelRow.architecture, _ARCHITECTURE_ID_LENGTH)),
+        "architecture": Listed(_NAME, _architecture_id(ModelRow.architecture)),
         "dataset": Listed(_NAME, ModelRow.dataset),
         "device_profile": Listed(_NAME, ModelRow.device_profile),
         "create_time": Listed(_TIME, ModelRow.create_time),

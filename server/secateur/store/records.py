@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from secateur.core.access import Principal, Scope
 from secateur.core.cost import Cost
@@ -17,10 +17,13 @@ from secateur.core.specs import JobSpec
 
 T = TypeVar("T")
 
+ARCHITECTURE_ID_LENGTH: Final = 16
+"""The id of an architecture is the start of its digest."""
+
 
 @dataclass(frozen=True, slots=True)
 class ArchitectureRecord:
-    """An uploaded architecture. Its id is the first 16 characters of the digest."""
+    """An uploaded architecture."""
 
     project: str
     digest: str
@@ -32,7 +35,7 @@ class ArchitectureRecord:
     @property
     def id(self) -> str:
         """Id within the project."""
-        return self.digest[:16]
+        return self.digest[:ARCHITECTURE_ID_LENGTH]
 
 
 @dataclass(frozen=True, slots=True)
