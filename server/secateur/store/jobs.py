@@ -21,7 +21,7 @@ from secateur.store.reaper import RESEND_AFTER, reap
 from secateur.store.records import EventRecord, JobRecord, Page, Reaped, TargetOutcome
 from secateur.store.requests import RequestKey, RequestKeys
 from secateur.store.tables import JobEventRow, JobRow, OutcomeRow, SearchRow
-from secateur.store.trash import Trash, kept
+from secateur.store.trash import Trash
 from secateur.store.turns import QueuePlace, held, place_of, waiting
 
 
@@ -119,8 +119,8 @@ class JobRepository:
             page_token,
             filter_text,
             order_by,
+            show_deleted=show_deleted,
             options=[selectinload(JobRow.outcomes)],
-            where=[] if show_deleted else [kept(JobRow)],
         )
         return Page(tuple(_read(row) for row in rows), token)
 

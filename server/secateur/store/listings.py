@@ -32,6 +32,7 @@ from secateur.store.columns import UtcDateTime
 from secateur.store.paging import SortKey, number, read_page
 from secateur.store.records import ARCHITECTURE_ID_LENGTH
 from secateur.store.tables import JobRow, ModelRow
+from secateur.store.trash import kept
 
 _BEFORE_ALL: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _R = TypeVar("_R", JobRow, ModelRow)
@@ -88,8 +89,8 @@ class Listing(Generic[_R]):
         filter_text: str,
         order_by: str,
         *,
+        show_deleted: bool = False,
         options: Sequence[ExecutableOption] = (),
-        where: Sequence[ColumnElement[bool]] = (),
     ) -> tuple[Sequence[_R], str]:
         """Returns one page of a project's rows and the token of the next page, empty at the end.
 
@@ -100,14 +101,14 @@ class Listing(Generic[_R]):
             page_token: As for `read_page`; it only goes on with the same filter and order.
             filter_text: Which rows, see `secateur.core.filters`; empty for all.
             order_by: What they are ordered by; empty for the newest first. A value that is missing counts as the least.
+            show_deleted: Whether deleted ones are among them.
             options: Loader options.
-            where: Further conditions.
 
         Raises:
             InvalidArgument: FILTER_INVALID, ORDER_INVALID, PAGE_SIZE_INVALID or PAGE_TOKEN_INVALID.
         """
         expression, orders = parse_filter(filter_text, self.fields), parse_order(order_by, self.fields)
-        conditions = [*where]
+        conditions = [] if show_deleted else [kept(self._kind)]
         if expression is not None:
             conditions.append(self._condition(expression, session.get_bind().dialect.name))
         return read_page(

@@ -18,7 +18,6 @@ from secateur.store.families import Family, FamilyRepository
 from secateur.store.listings import MODELS
 from secateur.store.records import ModelRecord, Page
 from secateur.store.tables import ArtifactRow, JobRow, ModelRow
-from secateur.store.trash import kept
 
 
 class ModelRepository:
@@ -105,8 +104,9 @@ class ModelRepository:
         show_deleted: bool = False,
     ) -> Page[ModelRecord]:
         """Returns one page of a project's models, newest first unless `order_by` says otherwise; see `Listing.read`."""
-        where = [] if show_deleted else [kept(ModelRow)]
-        rows, token = MODELS.read(self._session, project, page_size, page_token, filter_text, order_by, where=where)
+        rows, token = MODELS.read(
+            self._session, project, page_size, page_token, filter_text, order_by, show_deleted=show_deleted
+        )
         return Page(tuple(_record(row) for row in rows), token)
 
 
