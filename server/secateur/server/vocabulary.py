@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from enum import Enum
 from typing import Final, Protocol, TypeVar
 
 from google.protobuf import timestamp_pb2
@@ -14,9 +14,10 @@ from secateur.core.resources import Budget, Compliance, Limit, Resource
 from secateur.server.fields import under
 from secateur.v1 import resources_pb2
 
-_WordT = TypeVar("_WordT", bound=StrEnum)
+_WordT = TypeVar("_WordT", bound=Enum)
 _NumberT = TypeVar("_NumberT", bound=int)
 
+_RESOURCE: Final = "RESOURCE_"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -40,19 +41,19 @@ def word_from_proto(enum: _Enum[_NumberT], number: _NumberT, prefix: str, unset:
     return type(unset)[enum.Name(number).removeprefix(prefix)] if number else unset
 
 
-def word_to_proto(enum: _Enum[_NumberT], word: StrEnum, prefix: str) -> _NumberT:
-    """Returns the enum value of a word; `enum` and `prefix` as for `word_from_proto`."""
-    return enum.Value(f"{prefix}{word.name}")
+def word_to_proto(enum: _Enum[_NumberT], word: Enum | None, prefix: str) -> _NumberT:
+    """Returns the enum value of a word, unset for None; `enum` and `prefix` as for `word_from_proto`."""
+    return enum.Value(f"{prefix}{'UNSPECIFIED' if word is None else word.name}")
 
 
-def resource_to_proto(resource: Resource) -> resources_pb2.Resource.ValueType:
-    """Returns the enum value of a resource."""
-    return resources_pb2.Resource.Value(f"RESOURCE_{resource.name}")
+def resource_to_proto(resource: Resource | None) -> resources_pb2.Resource.ValueType:
+    """Returns the enum value of a resource, unset for None."""
+    return word_to_proto(resources_pb2.Resource, resource, _RESOURCE)
 
 
 def resource_from_proto(value: resources_pb2.Resource.ValueType) -> Resource:
     """Returns the resource of a set, known enum value."""
-    return Resource[resources_pb2.Resource.Name(value).removeprefix("RESOURCE_")]
+    return Resource[resources_pb2.Resource.Name(value).removeprefix(_RESOURCE)]
 
 
 def budget_from_proto(message: resources_pb2.Budget) -> Budget:

@@ -26,7 +26,7 @@ from secateur.server.plans.mapping import (
     target_to_proto,
     targets_from_proto,
 )
-from secateur.server.vocabulary import compliance_to_proto, resource_to_proto, timestamp, word_to_proto
+from secateur.server.vocabulary import compliance_to_proto, resource_to_proto, timestamp, word_from_proto, word_to_proto
 from secateur.store.records import EventRecord, JobRecord, Page, TargetOutcome
 from secateur.store.turns import QueuePlace
 from secateur.v1 import job_service_pb2
@@ -38,12 +38,13 @@ _WORDS: Final[Mapping[str, tuple[Any, str, type[StrEnum]]]] = {
 }
 """Fields of a recipe that are words: the enum of each in the API, what its names start with, and the words."""
 
+_PRIORITY: Final = "JOB_PRIORITY_"
+
 _ANSWER_SECONDS: Final = 0.5
 """How long before the deadline of a call its wait ends, so that the answer arrives in time."""
 
 _EVENTS_KEPT: Final = 1024
 """Messages of events that are kept for further watchers."""
-
 
 _RECIPES_KEPT: Final = 256
 """Messages of recipes that are kept: most jobs of a fleet ask for the same."""
@@ -100,7 +101,7 @@ def job_to_proto(job: JobRecord, *, brief: bool = False, place: QueuePlace | Non
         end_time=timestamp(job.end_time),
         etag=job.etag,
         last_sequence=job.last_sequence,
-        priority=job_service_pb2.JobPriority.Value(f"JOB_PRIORITY_{job.priority.name}"),
+        priority=word_to_proto(job_service_pb2.JobPriority, job.priority, _PRIORITY),
         max_pending_time=_duration(job.max_pending_seconds),
         max_run_time=_duration(job.max_run_seconds),
         queue=place.need.value if place else "",
@@ -169,11 +170,8 @@ def event_to_proto(event: EventRecord) -> job_service_pb2.WatchJobResponse:
 
 
 def _scheduling_from_proto(job: job_service_pb2.Job) -> Scheduling:
-    priority = JobPriority.NORMAL
-    if job.priority:
-        priority = JobPriority[job_service_pb2.JobPriority.Name(job.priority).removeprefix("JOB_PRIORITY_")]
     return Scheduling(
-        priority,
+        word_from_proto(job_service_pb2.JobPriority, job.priority, _PRIORITY, JobPriority.NORMAL),
         max_pending_seconds=_seconds(job.max_pending_time) if job.HasField("max_pending_time") else None,
         max_run_seconds=_seconds(job.max_run_time) if job.HasField("max_run_time") else None,
     )
@@ -208,13 +206,11 @@ def _recipe_to_proto(recipe: Recipe) -> job_service_pb2.Recipe:
 
 
 def _state_to_proto(state: JobState) -> job_service_pb2.JobState.ValueType:
-    return job_service_pb2.JobState.Value(f"JOB_STATE_{state.name}")
+    return word_to_proto(job_service_pb2.JobState, state, "JOB_STATE_")
 
 
 def _stage_to_proto(stage: JobStage | None) -> job_service_pb2.JobStage.ValueType:
-    if stage is None:
-        return job_service_pb2.JOB_STAGE_UNSPECIFIED
-    return job_service_pb2.JobStage.Value(f"JOB_STAGE_{stage.name}")
+    return word_to_proto(job_service_pb2.JobStage, stage, "JOB_STAGE_")
 
 
 def _progress_to_proto(progress: Progress | None) -> job_service_pb2.JobProgress | None:

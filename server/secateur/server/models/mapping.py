@@ -11,7 +11,7 @@ from secateur.server.models.handlers import OpenArtifact, ReadArtifact
 from secateur.server.models.resolver import Resolution, ResolveModel
 from secateur.server.plans.handlers import AskedTarget
 from secateur.server.plans.mapping import plan_to_proto, profile_from_proto
-from secateur.server.vocabulary import budget_from_proto, compliance_to_proto, cost_to_proto, timestamp
+from secateur.server.vocabulary import budget_from_proto, compliance_to_proto, cost_to_proto, timestamp, word_to_proto
 from secateur.store.records import ModelRecord, Page
 from secateur.v1 import model_service_pb2
 
@@ -150,6 +150,4 @@ def _profile_to_proto(profile: OperatorProfile) -> model_service_pb2.OperatorPro
 
 
 def _format_to_proto(artifact_format: ArtifactFormat | None) -> model_service_pb2.ArtifactFormat.ValueType:
-    if artifact_format is None:
-        return model_service_pb2.ARTIFACT_FORMAT_UNSPECIFIED
-    return model_service_pb2.ArtifactFormat.Value(f"ARTIFACT_FORMAT_{artifact_format.name}")
+    return word_to_proto(model_service_pb2.ArtifactFormat, artifact_format, "ARTIFACT_FORMAT_")

@@ -20,7 +20,7 @@ from secateur.server.vocabulary import (
     word_from_proto,
     word_to_proto,
 )
-from secateur.v1 import plan_service_pb2, resources_pb2
+from secateur.v1 import plan_service_pb2
 
 _MODE: Final = "PLAN_MODE_"
 _RESIDUAL: Final = "RESIDUAL_"
@@ -182,7 +182,7 @@ def _quote_to_proto(quote: TargetQuote) -> plan_service_pb2.TargetQuote:
         feasible=quote.feasible,
         plan=plan_to_proto(quote.plan),
         limits=[_limit_to_proto(limit) for limit in quote.limits],
-        binding_limit=resource_to_proto(quote.binding) if quote.binding else resources_pb2.RESOURCE_UNSPECIFIED,
+        binding_limit=resource_to_proto(quote.binding),
         message=quote.message,
         unchanged=quote.unchanged,
     )
