@@ -103,7 +103,8 @@ class Resolution:
 class _Shelved(Generic[AnswerT]):
     """A family in memory, as of one version."""
 
-    version: tuple[Family, int]
+    family: Family
+    version: int
     shelves: Mapping[Runtime, Shelf]
     checked: float
     predicted_ms: dict[DeviceProfile, Mapping[str, float]] = field(default_factory=dict)
@@ -126,27 +127,25 @@ class Resolver(Generic[AnswerT]):
         self._models = 0
         self._refreshed = self._checked = float("-inf")
 
-    def recall(self, family: Hashable, question: Hashable) -> AnswerT | None:
+    def recall(self, key: Hashable, question: Hashable) -> AnswerT | None:
         """Returns the answer that a question had and still has; None if it is not known. Never waits for anything.
 
         Args:
-            family: What the question calls its family.
+            key: What the question calls its family.
             question: Everything else that is asked.
         """
         now = self._clock()
-        shelved = self._shelved.get(family)
+        shelved = self._shelved.get(key)
         if shelved is None or now - self._refreshed > STALE_SECONDS or now - shelved.checked > MAX_AGE_SECONDS:
             return None
         return shelved.answers.get(question)
 
-    def resolve(
-        self, query: ResolveModel, family: Hashable, question: Hashable, make: Callable[[Resolution], AnswerT]
-    ) -> AnswerT:
+    def resolve(self, query: ResolveModel, key: Hashable, question: Hashable, make: Callable[[Resolution], AnswerT]) -> AnswerT:
         """Finds the most accurate model of a family that keeps every limit of a device, as of now.
 
         Args:
             query: What is asked.
-            family: What the question calls its family, for `recall`.
+            key: What the question calls its family, for `recall`.
             question: Everything else that is asked, for `recall`.
             make: Makes the answer.
 
@@ -163,7 +162,7 @@ class Resolver(Generic[AnswerT]):
             if query.dataset.project != query.project:  # its own may be gone: models stay
                 find_dataset(query.dataset, query.project, work)
             architecture = work.architectures.get(query.project, query.architecture)
-            shelved = self._load(family, Family.of(query.project, architecture.digest, query.dataset), work)
+            shelved = self._load(key, Family.of(query.project, architecture.digest, query.dataset), work)
             runtime = profile.runtime if profile else Runtime.TFLM
             with _nearest_by_name(query.project):
                 found = shelved.shelves[runtime].best(limits, _predicted_ms(shelved, limits, profile, work))
@@ -179,47 +178,46 @@ class Resolver(Generic[AnswerT]):
         """Drops the families that have changed. To be called at least every `STALE_SECONDS`."""
         started = self._clock()
         with self._lock:
-            names = [shelved.version[0] for shelved in self._shelved.values()]
+            families = [shelved.family for shelved in self._shelved.values()]
         check_all = started - self._checked >= CHECK_SECONDS
         with self._store.snapshot() as work:
             versions = work.families.changed_since(work.now() - _OVERLAP)
             if check_all:
-                versions |= work.families.versions(names)
+                versions |= work.families.versions(families)
         with self._lock:
-            for family, shelved in list(self._shelved.items()):
-                name, version = shelved.version
-                if versions.get(name, version) != version:
-                    self._drop(family)
-                elif check_all and name in versions:
+            for key, shelved in list(self._shelved.items()):
+                if versions.get(shelved.family, shelved.version) != shelved.version:
+                    self._drop(key)
+                elif check_all and shelved.family in versions:
                     shelved.checked = started
             self._refreshed = started
             if check_all:
                 self._checked = started
 
-    def _load(self, family: Hashable, name: Family, work: Snapshot) -> _Shelved[AnswerT]:
+    def _load(self, key: Hashable, family: Family, work: Snapshot) -> _Shelved[AnswerT]:
         started = self._clock()
-        version = name, work.families.versions([name])[name]
-        kept = self._shelved.get(family)
-        if kept is not None and kept.version == version:
+        version = work.families.versions([family])[family]
+        kept = self._shelved.get(key)
+        if kept is not None and (kept.family, kept.version) == (family, version):
             kept.checked = started
             return kept
         shelves = {
-            runtime: Shelf(work.families.offers(name, ram_measurement=ram)) for runtime, ram in _RAM_MEASUREMENTS.items()
+            runtime: Shelf(work.families.offers(family, ram_measurement=ram)) for runtime, ram in _RAM_MEASUREMENTS.items()
         }
-        shelved: _Shelved[AnswerT] = _Shelved(version, shelves, started)
+        shelved: _Shelved[AnswerT] = _Shelved(family, version, shelves, started)
         with self._lock:
-            self._drop(family)
+            self._drop(key)
             models = len(shelves[Runtime.TFLM])
             if not models:  # whoever asks can make up as many of these as they like
                 return shelved
-            self._shelved[family] = shelved
+            self._shelved[key] = shelved
             self._models += models
             while len(self._shelved) > MAX_FAMILIES or (self._models > MAX_MODELS and len(self._shelved) > 1):
                 self._drop(next(iter(self._shelved)))
         return shelved
 
-    def _drop(self, family: Hashable) -> None:
-        shelved = self._shelved.pop(family, None)
+    def _drop(self, key: Hashable) -> None:
+        shelved = self._shelved.pop(key, None)
         if shelved is not None:
             self._models -= len(shelved.shelves[Runtime.TFLM])
 
@@ -241,7 +239,7 @@ def _predicted_ms(
     if Resource.LATENCY_MS not in limits.asked():
         return {}
     if profile not in shelved.predicted_ms:
-        layers = work.families.work(shelved.version[0])
+        layers = work.families.work(shelved.family)
         predicted = {model_id: predict_latency_ms(each, profile) for model_id, each in layers.items()}
         _put(shelved.predicted_ms, profile, predicted, MAX_PROFILES)
     return shelved.predicted_ms[profile]

@@ -86,11 +86,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self, request: model_service_pb2.ResolveModelRequest, context: Context
     ) -> model_service_pb2.ResolveModelResponse:
         """Returns the most accurate model of a family that fits the device."""
-        family, question = mapping.question_of(request)
-        response = self._resolver.recall(family, question)
+        key, question = mapping.question_of(request)
+        response = self._resolver.recall(key, question)
         if response is None:
             query = mapping.resolve_from_proto(request)
-            response = await self._threads.run(self._resolver.resolve, query, family, question, mapping.resolution_to_proto)
+            response = await self._threads.run(self._resolver.resolve, query, key, question, mapping.resolution_to_proto)
         return mapping.unless_known(response, request.if_none_match)
 
     async def DownloadArtifact(
