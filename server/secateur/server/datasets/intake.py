@@ -122,6 +122,16 @@ class Intake:
         finally:
             self._coming.discard(coming)
 
+    def committed(self, project: str, sha256: str) -> int:
+        """Returns how many bytes from the start of a file are here.
+
+        Args:
+            project: Project that uploads it.
+            sha256: Digest of the file.
+        """
+        held = self._held(project, sha256)
+        return held.size_bytes if held is not None else self._uploads.committed(project, sha256)
+
     def _announced(self, upload: Upload) -> int:
         """Returns how many bytes of other files of its project are on their way to this server."""
         return sum(
@@ -196,26 +206,15 @@ class Intake:
         self._uploads.discard(upload.project, upload.sha256)
         return record
 
-    def committed(self, project: str, sha256: str) -> int:
-        """Returns how many bytes from the start of a file are here.
-
-        Args:
-            project: Project that uploads it.
-            sha256: Digest of the file.
-        """
-        with self._store.snapshot() as work:
-            held = work.datasets.of_content(project, sha256)
-        return held.size_bytes if held is not None else self._uploads.committed(project, sha256)
-
     def _checked_or_held(self, upload: Upload, writer: UploadWriter) -> tuple[Dataset, DatasetRecord | None]:
         """Returns the facts of a file, and where the project has it already."""
-        held = self._held(upload)
+        held = self._held(upload.project, upload.sha256)
         if held is None:
             try:
                 return self._checked(upload, writer), None
             except (SecateurError, FileNotFoundError) as error:
                 # Another upload of the same file may just have come to its end, and cleared the parts away.
-                held = self._held(upload)
+                held = self._held(upload.project, upload.sha256)
                 if held is None:
                     if isinstance(error, SecateurError):
                         raise
@@ -224,9 +223,9 @@ class Intake:
                     ) from error
         return _named(held.dataset, upload), held
 
-    def _held(self, upload: Upload) -> DatasetRecord | None:
+    def _held(self, project: str, sha256: str) -> DatasetRecord | None:
         with self._store.snapshot() as work:
-            return work.datasets.of_content(upload.project, upload.sha256)
+            return work.datasets.of_content(project, sha256)
 
     def _open(self, upload: Upload, announced: int) -> None:
         """Refuses an upload that can come to nothing before its bytes are sent.
