@@ -23,7 +23,6 @@ from secateur.server.access import Access
 from secateur.server.architectures.service import ArchitectureService
 from secateur.server.audit import FLUSH_SECONDS, AuditLog
 from secateur.server.authentication import Authenticator, NoAuthentication
-from secateur.server.collector import Sweeper
 from secateur.server.datasets.service import DatasetService
 from secateur.server.device_profiles.service import DeviceProfileService
 from secateur.server.forgetting import FORGET_SECONDS, Forgetter
@@ -38,6 +37,7 @@ from secateur.server.reaper import Reaper
 from secateur.server.relay import Relay
 from secateur.server.rpc import RpcInterceptor
 from secateur.server.settings import ServerSettings
+from secateur.server.sweeper import Sweeper
 from secateur.server.threads import Threads
 from secateur.server.watchers import Watchers
 from secateur.store import Store

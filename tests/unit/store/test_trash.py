@@ -18,8 +18,8 @@ from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
 from secateur.core.planning import Plan
 from secateur.core.reports import ARENA_BYTES
-from secateur.server.collector import Sweeper
 from secateur.server.jobs.handlers import RetryJob, retry_job
+from secateur.server.sweeper import Sweeper
 from secateur.store import Store
 from secateur.store.creation import NewJob
 from secateur.store.families import Family
