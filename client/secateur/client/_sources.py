@@ -85,8 +85,7 @@ def source_of(
         raise UsageError(
             "ARCHITECTURE_INVALID",
             "Only a zoo name (in lower case, such as resnet20) takes input_shape and classes; every other architecture has its "
-            "own. "
-            f"Received: {_short(architecture)}",
+            f"own. Received: {_short(architecture)}",
             field="input_shape" if input_shape is not None else "classes",
         )
     match architecture:

@@ -128,7 +128,8 @@ class Client(Facade[aio.Client]):
         retry: When to try again.
 
     Raises:
-        UsageError: If the token cannot be sent, a file of TLS cannot be used, or the timeout is no number of seconds.
+        UsageError: If address, project or token cannot be sent, a file of TLS cannot be used, or the timeout is no number of
+            seconds.
     """
 
     def __init__(
