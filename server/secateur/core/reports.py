@@ -176,7 +176,7 @@ class SearchCandidate:
     """A plan that a search looked at.
 
     Args:
-        origin: How it was drawn, for people: "uniform", "flops, seed 3, temperature 0.5, at least 8 wide".
+        origin: How it was drawn, for people: "uniform", "flops, seed 3, temperature 0.5, at least 10% of every width".
         plan: Digest of the plan, hexadecimal.
         parameters: Predicted weights.
         macs: Predicted multiply-accumulates.
