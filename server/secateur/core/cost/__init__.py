@@ -4,7 +4,7 @@ from secateur.core.cost.figures import Cost, LayerCost, LayerShare
 from secateur.core.cost.latency import Work, predict_latency_ms
 from secateur.core.cost.model import CostModel
 from secateur.core.cost.reports import cost_of, layer_costs, shares
-from secateur.core.cost.tables import GroupRow, group_rows, group_table
+from secateur.core.cost.tables import GroupRow, group_rows
 
 __all__ = [
     "Cost",
@@ -15,7 +15,6 @@ __all__ = [
     "Work",
     "cost_of",
     "group_rows",
-    "group_table",
     "layer_costs",
     "predict_latency_ms",
     "shares",
