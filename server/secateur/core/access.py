@@ -21,7 +21,7 @@ _ID_BYTES: Final = 8
 _SECRET_BYTES: Final = 32
 _FORM: Final = re.compile(f"{TOKEN_PREFIX}_([0-9a-f]{{{2 * _ID_BYTES}}})_([0-9a-f]{{{2 * _SECRET_BYTES}}})")
 _NO_DIGEST: Final = "0" * 64
-"""Compared with where there is no token, so that an unknown id takes as long as a wrong secret."""
+"""What a secret is compared with if there is no such token, so that refusing an unknown id takes as long as a wrong secret."""
 
 
 class Scope(StrEnum):
@@ -66,7 +66,7 @@ class Token:
         return hashlib.sha256(self.secret.encode()).hexdigest()
 
     def matches(self, digest: str | None) -> bool:
-        """Returns whether `digest` is that of this secret, in a time that tells nothing; None stands for an unknown token."""
+        """Returns whether `digest` is that of this secret, in constant time; None stands for an unknown token."""
         return hmac.compare_digest(self.digest, digest or _NO_DIGEST)
 
 

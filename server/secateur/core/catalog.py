@@ -125,8 +125,8 @@ class Shelf:
     def _nothing_fits(self, asked: Mapping[Resource, float], columns: Mapping[Resource, array[float]]) -> FailedPrecondition:
         """Returns the error for a device that no model fits.
 
-        The limit to blame is the one that even the best model on offer for it misses, by most; if each limit is kept by some
-        model, the one that the fewest models keep.
+        The limit to blame is one that no model keeps: of several, the one that even its best model misses by the largest
+        margin. If every limit is kept by some model, it is the one that the fewest models keep.
         """
         outcomes = {
             resource: [Compliance(resource, bound, achieved, "") for achieved in columns[resource]]

@@ -135,7 +135,7 @@ def check_augmentation(augmentation: Augmentation, input_shape: tuple[int, int, 
 def check_validation(fraction: float, dataset: Dataset) -> None:
     """Refuses a share of the training images that is too small to have one of every class.
 
-    A larger one may still lack a class that has few images: how many each has, the job alone knows.
+    A larger share may still lack a class that has few images: only the job knows how many images each class has.
 
     Args:
         fraction: Share of the training images that is kept for validation, at most a half.

@@ -40,8 +40,9 @@ class Runtime(StrEnum):
 
 _PROCESS_BYTES: Final = 41_000_000
 _LOADED_TWICE: Final = 2
-"""A process that runs a file on LiteRT takes so much for Python and the libraries, and the file and its tensors twice, as its
-kernels want weights laid out anew. Measured were 42 to 60 MB for four networks of 0.3 to 9 MB, all within 5 % of that."""
+"""A process that runs a file on LiteRT takes `_PROCESS_BYTES` for Python and the libraries, and the file and its tensors
+twice, because its kernels lay the weights out anew. Measured were 42 to 60 MB for four networks of 0.3 to 9 MB, all within 5 %
+of that."""
 _CYCLES_PER_OPERATOR: Final = {Runtime.TFLM: 1_000, Runtime.LITERT: 5_000}
 
 

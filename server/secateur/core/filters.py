@@ -100,21 +100,21 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """What does not hold."""
+    """A condition that must not hold."""
 
     part: Expression
 
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """What holds if every part does."""
+    """Conditions that must all hold."""
 
     parts: tuple[Expression, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Some:
-    """What holds if some part does."""
+    """Conditions of which at least one must hold."""
 
     parts: tuple[Expression, ...]
 
@@ -273,7 +273,7 @@ class _Parser:
         return name, ""
 
     def _label(self) -> str:
-        """Reads which label there shall be; `*` by itself, and not in quotes, is any."""
+        """Reads the key of the label that is asked for; empty for `*` without quotes, which stands for any label."""
         self._peek()
         at = self._position
         key = self._value()

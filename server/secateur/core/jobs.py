@@ -12,8 +12,8 @@ COMPRESS_TASK: Final = "secateur.compress"
 """Celery task name. The server enqueues by name; a message carries a job id and nothing else."""
 
 MAX_ATTEMPTS: Final = 3
-"""How many attempts of a job may be lost, to whatever may pass: a worker that falls silent, a blob store that is away. An
-attempt that was given back in order, because its worker shut down or the database was away, does not count."""
+"""How many attempts of a job may be lost to causes that may pass: a worker that falls silent, a blob store that is away. An
+attempt that its worker gave back, because it shut down or the database was away, does not count."""
 
 RETRY_SECONDS: Final = 10.0
 """How long a job waits after the first attempt that failed for a reason that may pass; twice as long after the next."""
@@ -107,7 +107,7 @@ def check_move(current: JobState, target: JobState) -> None:
 
 
 RETRYABLE: Final = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
-"""States of jobs whose work may be done again. The same work would be INFEASIBLE again, and SUCCEEDED is done."""
+"""States of jobs whose work may be done again. INFEASIBLE is not among them, since the same work would end the same way."""
 
 
 def check_retry(state: JobState) -> None:

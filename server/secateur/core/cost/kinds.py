@@ -68,7 +68,7 @@ class Kind:
 
 
 def joined(first: Kind, second: Kind) -> Kind:
-    """Returns what a layer becomes that does the one, then the other."""
+    """Returns the kind of a layer that does what `first` does, then what `second` does."""
     start = first.operators
     between = Temporary(1, start - 1, start + second.reads)
     later = (replace(each, first=each.first + start, last=each.last + start) for each in second.temporaries)

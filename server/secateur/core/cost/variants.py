@@ -117,7 +117,8 @@ def _stretching(kind: Kind) -> Kind:
 def _of_more(kind: Kind, more: int) -> Kind:
     """Returns a merge of more than two inputs, which is done two by two.
 
-    Each two as soon as they are there, but where the sums lie leaves gaps: all inputs count as alive together, never too few.
+    Each pair is merged as soon as both are there, but the sums are placed so that gaps remain in the memory. So all inputs are
+    counted as alive together, which is never too little.
     """
     one = KINDS["Add"]
     return replace(
@@ -156,7 +157,10 @@ def _group_normalization(layer: Layer, received: Shape) -> Kind:
 
 
 def _adaptive_image(layer: Layer, received: Shape) -> Kind:
-    """Keras pools by two windows, one wider than the other by 1, at every place, and picks: along one axis after the other."""
+    """Returns an adaptive pooling over images, which works along one axis after the other.
+
+    Keras pools every place with two windows, one wider than the other by 1, and then picks one of the two results.
+    """
     (height, width), (rows, columns) = received[:-1], layer.config["output_size"]
     tall, wide = height - math.ceil(height / rows) + 1, width - math.ceil(width / columns) + 1  # places of the smaller window
     return Kind(

@@ -1,6 +1,7 @@
-"""What can be read and counted but not delivered: no converter or interpreter of the workers' has a form for it.
+"""Layers that can be read and costed but not delivered: the workers' converter or interpreter cannot handle them.
 
-Held apart from the table of layers, so that a network that was stored before something was listed here can still be read.
+The list is kept apart from the table of layers, so that a network that was stored before one of its layers was listed here can
+still be read.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Channels-first networks as the same networks with channels last.
 
 Only the order of axes changes: shapes, kernels and costs are the same, so a network is designed once for all devices. A
-flattened feature map lists its values in another order then, which a dense layer behind it learns as well in one as in the
-other.
+flattened feature map does list its values in another order, but a dense layer behind it learns equally well from either.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from secateur.core.graph.table import MERGES
 FIRST: Final = "channels_first"
 LAST: Final = "channels_last"
 _OWN_WAY: Final = frozenset({"ZeroPadding2D", "Flatten"})
-"""Layers whose layout need not be that of the network: one pads channels so (ResNet's option A), one has no layout to keep."""
+"""Layers whose layout may differ from the network's: `ZeroPadding2D` pads channels that way (ResNet's option A), and `Flatten`
+has no layout to keep."""
 _BLIND: Final = MERGES | {
     "Activation", "ActivityRegularization", "AlphaDropout", "Dropout", "ELU", "GaussianDropout", "GaussianNoise", "Identity",
     "LeakyReLU", "ReLU",

@@ -53,7 +53,7 @@ class Bench:
     def under(self, rule: WidthRule) -> Bench:
         """Returns a workbench of the same network under another rule.
 
-        The two share one network: who turns to the other sets its widths first, with `set_widths`.
+        The two share one network and its widths: before turning from one to the other, set the widths with `set_widths`.
 
         Args:
             rule: Allowed widths.
