@@ -91,7 +91,7 @@ class BlobStore:
                 path, _ = self._located(digest)
 
     def url(self, digest: str, seconds: int) -> str | None:
-        """Returns a URL that whoever has it can read the blob at; None if the store has no such thing.
+        """Returns a URL at which anybody who has it can read the blob; None if the store has no such URLs.
 
         Args:
             digest: SHA-256 of the blob, hexadecimal.

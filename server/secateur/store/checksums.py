@@ -1,4 +1,4 @@
-"""What the bytes of a file come to, taken in once, as they pass by."""
+"""Checksums of a file, computed in one pass while its bytes arrive."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from isal import isal_zlib
 class Checksums:
     """The SHA-256 of all that has passed, and the CRC-32 of any part of it.
 
-    A CRC-32 of everything up to one place and one up to another give that of what lies between. So an archive can be checked
-    whose members are known only when its end is here, and none of its bytes is read again but a few before each place.
+    The CRC-32 of what lies between two places follows from those of everything up to each of them. So an archive can be
+    checked although its members are known only once its end has arrived, and only a few bytes before each place are read
+    again.
     """
 
     def __init__(self) -> None:

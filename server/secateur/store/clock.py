@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 
 def utc_now() -> datetime:
-    """Returns the time of this machine, aware, for what no transaction is about."""
+    """Returns the time of this machine, aware, for what is not part of a transaction."""
     return datetime.now(UTC)
 
 
@@ -39,7 +39,10 @@ class DatabaseClock:
         return self._time
 
     def restart(self) -> None:
-        """Has the time read anew. To be called once rows are locked: what others did to them is earlier than what comes now."""
+        """Makes the next call read the time again.
+
+        Call it once rows are locked: what others did to them then counts as earlier than what this transaction does.
+        """
         self._time = None
 
     def _read(self) -> datetime:

@@ -29,9 +29,9 @@ def key(length: int) -> TypeEngine[str]:
 
 
 class FreeText(TypeDecorator[str]):
-    """Text for people of whatever origin, for example what a library said about a file whose name is no text.
+    """Text for people that may come from anywhere, for example a library's message about a file whose name is not valid text.
 
-    Neither database keeps half a character (a lone surrogate), and PostgreSQL no NUL: both are replaced.
+    Neither database can store a lone surrogate (half a character), nor PostgreSQL a NUL: both are replaced.
     """
 
     impl = String

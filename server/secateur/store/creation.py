@@ -151,7 +151,7 @@ class Creation:
         return {(project, work_key): job_id for project, work_key, job_id in self._session.execute(live)}
 
     def _hold_datasets(self, datasets: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """Keeps others from deleting data sets until the transaction ends, and returns what those that are there contain."""
+        """Locks data sets against deletion until the transaction ends, and returns the content of those that exist."""
         if not datasets:
             return {}
         asked = is_among((DatasetRow.project, DatasetRow.id), datasets)

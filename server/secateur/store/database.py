@@ -113,9 +113,9 @@ _LOCK_ALL: Final = select(func.pg_advisory_xact_lock(select(_NUMBERS).order_by(_
 
 
 def exclude_others(session: Session, *keys: str) -> None:
-    """Waits until no other transaction holds one of the keys, and holds them until this one ends. For what no row stands for.
+    """Waits until no other transaction holds one of the keys, and holds them until this one ends.
 
-    On SQLite a transaction that may write excludes all others anyway.
+    This excludes others where there is no row to lock. On SQLite a transaction that may write excludes all others anyway.
     """
     if session.get_bind().dialect.name == "postgresql":
         numbers = (int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big", signed=True) for key in keys)
@@ -145,13 +145,13 @@ def is_among(columns: Sequence[InstrumentedAttribute[Any]], rows: Iterable[Seque
 def add_rows(session: Session, kind: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]) -> None:
     """Adds new rows to the table of a class, all with one statement.
 
-    To the table itself: to go through the mapped class takes longer than the database does.
+    It goes to the table itself: going through the mapped class takes longer than the database does.
     """
     session.execute(insert(cast("Table", kind.__table__)), rows)
 
 
 def is_passing(error: DBAPIError) -> bool:
-    """Returns whether the same may succeed later: a lock, the server or its disk was not to be had."""
+    """Returns whether the same may succeed later, because a lock, the server or its disk was not available."""
     if isinstance(error.orig, sqlite3.Error):
         # Absent where the driver itself, not the database, has found the error.
         return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_PASSING
@@ -167,7 +167,8 @@ _NETWORK: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-"""Seconds, the last one milliseconds: a server that is cut off rather than stopped is noticed, as it never says so itself."""
+"""In seconds, the last one in milliseconds. With these a server that was cut off is noticed: unlike one that is stopped, it
+never says so itself."""
 
 # NaN is not JSON: PostgreSQL would refuse it, so SQLite does too.
 _to_json: Final = partial(json.dumps, allow_nan=False)

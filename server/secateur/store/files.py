@@ -77,9 +77,9 @@ class FileSystem:
 
     @contextmanager
     def available(self) -> Iterator[None]:
-        """Turns what an outage of the store raises into one error. A file that is not there is none, a bucket that is not is.
+        """Turns what an outage of the store raises into one error. A missing file is not an outage, a missing bucket is.
 
-        All that is done with the store's files is done in here.
+        Whatever is done with the store's files is done in this block.
 
         Raises:
             Unavailable: BLOBS_UNAVAILABLE.
@@ -158,7 +158,7 @@ class FileSystem:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Yields a place for a file of this machine that `take` moves rather than copies, if it can. It goes with the block."""
+        """Yields a local place for a new file, from which `take` moves it if it can. It is removed at the end of the block."""
         if not self._is_local:
             with tempfile.TemporaryDirectory() as folder:
                 yield Path(folder) / "file"
@@ -237,7 +237,7 @@ class FileSystem:
             self._fs.rm_file(self._at(path))
 
     def discard_unfinished(self, before: datetime, *, dry_run: bool = False) -> int:
-        """Removes what processes that were killed left of files that they were publishing, and returns how many it was.
+        """Removes the unfinished files of processes that were killed while publishing, and returns how many there were.
 
         Args:
             before: What was begun earlier is taken to be abandoned.
@@ -264,7 +264,7 @@ class FileSystem:
         return len(uploads)
 
     def url(self, path: str, seconds: int) -> str | None:
-        """Returns a URL that anybody can read the file at for so long; None where there is no such thing."""
+        """Returns a URL at which anybody can read the file for so long; None if the store has no such URLs."""
         return str(self._fs.sign(self._at(path), expiration=seconds)) if "s3" in self._fs.protocol else None
 
     def remove(self, folder: str) -> None:
@@ -276,7 +276,7 @@ class FileSystem:
                 self._fs.rm(self._at(folder), recursive=True)
 
     def remove_empty(self, folder: str) -> None:
-        """Removes a folder if nothing is in it; in an object store there is none then."""
+        """Removes a folder if it is empty; an object store has no empty folders."""
         if self._is_local:
             with suppress(OSError):  # it is not empty, or gone
                 Path(self._at(folder)).rmdir()

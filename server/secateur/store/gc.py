@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class _Stopped(Exception):
-    """The sweep is to end."""
+    """Ends a sweep early, because its process stops."""
 
 
 @dataclass(slots=True)

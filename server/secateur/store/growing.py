@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Final
 
 _BLOCK_BYTES: Final = 64 * 1024
-"""What goes past the page cache begins and ends at multiples of this: of as much as any file system asks for, and more."""
+"""What goes past the page cache begins and ends at multiples of this, which is more than any file system asks for."""
 
 _PAST_CACHE: Final = getattr(os, "O_DIRECT", 0)
-"""0 where there is no such thing."""
+"""0 where the operating system has no such flag."""
 
 
 class GrowingFile:
     """Adds bytes to the end of a new file.
 
-    To find pages for a file of hundreds of megabytes, and to copy it there, takes longer than to hash it, and it drives out
-    what the database wants to have in memory; so whole blocks go to the disk from here, where the file system allows it.
+    Copying a file of hundreds of megabytes into the page cache takes longer than hashing it, and drives out what the database
+    wants to have in memory. So whole blocks go straight to the disk, where the file system allows it.
 
     Args:
-        path: Where the file is made; its folder is there, and it is not.
+        path: Where the file is made; its folder exists, the file does not.
     """
 
     def __init__(self, path: Path) -> None:

@@ -39,7 +39,7 @@ _NEW: Final = (
     "version",
     "last_sequence",
 )
-"""What a new row has from its record as it is; the columns that are not named anywhere are empty."""
+"""Columns of a new row whose values are those of its record; columns that are named nowhere start empty."""
 
 
 class Journal:
@@ -166,7 +166,7 @@ class Journal:
         Args:
             job: Locked row.
             message: Why, one sentence for people.
-            reason: What the job fails for if this was its last attempt. Empty for an attempt that was given back in order: it
+            reason: What the job fails for if this was its last attempt. Empty for an attempt that its worker gave back: it
                 does not count. After any reason but a lost worker the next attempt waits, as what was missing may be back.
         """
         if job.cancel_requested:

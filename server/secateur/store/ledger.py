@@ -88,7 +88,7 @@ class JobLedger:
             return self._start(work, job, worker, lease_seconds)
 
     def _start(self, work: UnitOfWork, job: JobRow, worker: str, lease_seconds: float) -> Claim | None:
-        """Claims a job that is locked and commits. A job that cannot be read fails, or it would be the next one for ever."""
+        """Claims a locked job and commits. A job that cannot be read fails; else it would stay the next one for ever."""
         try:
             claim = self._claim_of(work, job)
         except DBAPIError:
@@ -116,7 +116,7 @@ class JobLedger:
         return claim
 
     def _give_back_unanswered(self) -> None:
-        """Gives back what was claimed although the answer was lost: its lease would have to end, and that counts."""
+        """Gives back a claim whose answer was lost. Else its lease would have to run out, which counts as a lost attempt."""
         while self._unanswered:
             claim, expires = self._unanswered.pop()
             try:

@@ -56,11 +56,11 @@ class Quarantine:
                 yield f"{_folder(digest)}/{name}"
 
     def tidy(self, digest: str) -> None:
-        """Removes what is left of a place that a blob has gone from: every look at all of the quarantine reads it."""
+        """Removes the folder that a blob has left empty: every listing of the quarantine would read it."""
         self._files.remove_empty(_folder(digest))
 
     def held(self) -> Iterator[Held]:
-        """Yields every blob here. What else lies in the folder, left by file systems and their tools, is none of ours."""
+        """Yields every blob here. Other files in the folder, which file systems and their tools leave there, are ignored."""
         for path, size in self._files.sizes(_ROOT).items():
             if found := _HELD.fullmatch(path):
                 start, rest, time = found.groups()

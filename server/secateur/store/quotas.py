@@ -114,8 +114,8 @@ class QuotaRepository:
     def take_upload(self, project: str) -> None:
         """Counts an upload that begins, or refuses it.
 
-        The state of a project is one time: that at which nothing of its allowance is used any more. Each upload moves it on by
-        its share of a minute, and it may lie at most a minute ahead.
+        The state of a project is a single time: when all of its allowance will be free again. Each upload moves that time on
+        by its share of a minute; it may lie at most a minute ahead (the generic cell rate algorithm).
 
         Raises:
             QuotaExceeded: UPLOAD_RATE_QUOTA, with the time after which the next upload is let in.

@@ -36,7 +36,7 @@ def reap(session: Session, journal: Journal, now: datetime, resend_after: timede
         journal: Moves jobs in the same transaction.
         now: Current time; leases that end before it have run out.
         resend_after: How long a sent message may go unclaimed.
-        give_up: Whether silent workers lose their jobs. Not so just after nobody could have written: they had no chance.
+        give_up: Whether silent workers lose their jobs. False just after a time in which no worker could renew its lease.
 
     Returns:
         What was done, at most a hundred jobs of each kind; the next call does the rest.

@@ -26,7 +26,7 @@ class RequestKey(NamedTuple):
 
     @property
     def lock(self) -> str:
-        """What to exclude others by while a request with this key is answered."""
+        """Name of the lock that is held while a request with this key is answered."""
         return f"requests/{self.project}/{self.method}/{self.request_id}"
 
 

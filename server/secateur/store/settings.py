@@ -16,7 +16,7 @@ from secateur.store.ages import SHORTEST_GRACE, Ages
 from secateur.store.database import Timeouts
 
 LONGEST_DAYS: Final = 36_500
-"""Longest time that can be asked for, in days, which is a hundred years: the calendar ends."""
+"""Longest time that can be asked for, in days: a hundred years, since the calendar ends."""
 
 Seconds = Annotated[float, Field(le=LONGEST_DAYS * 24 * 3600.0)]
 DatabaseSeconds = Annotated[float, Field(le=24 * 3600.0)]

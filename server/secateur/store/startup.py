@@ -22,10 +22,10 @@ class StartError(Exception):
 
 @contextmanager
 def starting(program: str) -> Iterator[None]:
-    """Ends the process with one line on standard error, and status 1, where an operator has something to put right.
+    """Turns what an operator can put right into one line on standard error and exit status 1.
 
     Args:
-        program: What the operator has called.
+        program: Name of the program that the operator called.
     """
     try:
         yield

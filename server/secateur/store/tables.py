@@ -347,7 +347,8 @@ class UploadRateRow(Base):
 class DeletionRow(Base):
     """A job, model or data set that was deleted, and is purged when its time comes.
 
-    A table of its own, not columns of theirs: what runs jobs reads rows that it has not, so it works on a database without it.
+    It is a table of its own instead of columns of theirs: workers read those rows but never this table, so they also work on a
+    database that does not have it yet.
     """
 
     __tablename__ = "deletions"

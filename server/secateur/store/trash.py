@@ -76,11 +76,11 @@ class Trash:
         return None if row is None else Deletion(row.delete_time, row.purge_time)
 
     def mark(self, record: _R) -> _R:
-        """Returns a record that says when it was deleted, if it was."""
+        """Returns the record with the time of its deletion filled in, if it was deleted."""
         return self.mark_all([record])[0]
 
     def mark_all(self, records: Sequence[_R]) -> tuple[_R, ...]:
-        """Returns records of one kind that say when they were deleted, those that were."""
+        """Returns records of one kind with the times of their deletions filled in."""
         if not records:
             return ()
         rows = self._session.scalars(

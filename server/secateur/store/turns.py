@@ -24,7 +24,7 @@ from secateur.store.tables import JobRow, TurnRow
 _HISTORY: Final = 20
 """Ended jobs whose run times an estimate goes by."""
 _MOST_HELD: Final = 300
-"""Jobs that wait and that others hold at one time: a reaper at most so many, a call of a user one."""
+"""Most waiting jobs that other transactions hold locked at one time: a reaper up to so many, a call of a user one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class QueuePlace:
 
 
 def waits_for(need: Need) -> ColumnElement[bool]:
-    """Returns which jobs are announced to the workers of a need. One of an older release has none: most workers are for CPU."""
+    """Returns the condition for jobs that wait for a worker of a need. A job of an older release has none: it counts as CPU."""
     return JobRow.need == need if need is not Need.CPU else or_(JobRow.need == need, JobRow.need.is_(None))
 
 

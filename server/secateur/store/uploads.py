@@ -46,7 +46,8 @@ class _Part:
     start: int
     end: int
     writer: str = ""
-    """What tells the part of one writer from that of another, with a dash before it; empty where one writes each at once."""
+    """Suffix that tells one writer's part from another's, its dash included; empty for parts that are written at once and
+    never grow."""
 
     @property
     def name(self) -> str:
@@ -118,7 +119,7 @@ class UploadWriter:
             self._file = None
 
     def _grow(self, folder: Path, data: bytes | memoryview) -> None:
-        """Adds bytes to the end of the part, then names them."""
+        """Adds bytes to the end of the part, then renames it after the range that it now holds."""
         if self._file is None:
             self._part = replace(self._part, writer=f"-{uuid4().hex}")
             folder.mkdir(parents=True, exist_ok=True)
@@ -215,7 +216,7 @@ class UploadStore:
 
 
 def _is_linked(file: Path, other: Path) -> bool:
-    """Gives a file another name, and returns whether its file system knows such."""
+    """Gives a file a second name (a hard link), and returns whether its file system can do that."""
     try:
         other.hardlink_to(file)
     except FileNotFoundError:
