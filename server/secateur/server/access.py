@@ -79,7 +79,7 @@ class Admission:
         self.project = project
 
     def locate(self, error: Exception) -> None:
-        """Has an error about what is not there name the field of the request that names it: repositories do not know that."""
+        """Makes a not-found error name the field of the request that is at fault: repositories do not know it."""
         if isinstance(error, NotFound) and error.field and error.field.partition(".")[0].partition("[")[0] not in self._fields:
             error.field = self._field
 

@@ -16,7 +16,7 @@ A = TypeVar("A")
 
 
 class Batches(Generic[Q, A]):
-    """Does what is asked one batch after the other. Nobody waits for a batch to fill: a batch is whoever came during the last.
+    """Does what is asked, one batch after the other. No batch waits to fill: it holds what was asked for during the last one.
 
     Args:
         work: Does a batch, all of it or nothing, and returns for each of it the answer or why it is refused.

@@ -12,7 +12,7 @@ import structlog
 from secateur.server.threads import Threads
 
 _LEAST_SECONDS: Final = 0.05
-"""Least time between two calls: who nudges a hundred times a second has what there is to do done in fewer, larger pieces."""
+"""Least time between two calls: a hundred nudges a second lead to fewer calls, each with more to do."""
 
 _log = structlog.stdlib.get_logger(__name__)
 

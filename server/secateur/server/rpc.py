@@ -47,10 +47,10 @@ _UNREAD_BYTES: Final = 32 * 2**20
 _UNREAD_BYTES_OF_STRANGERS: Final = 4 * 2**20
 _UNREAD_SECONDS: Final = 10.0
 _QUIET_SECONDS: Final = 0.2
-"""How much of what a refused client still sends is read (of one that may not call, no more than a single message may have), for
-how long, and when it is taken to send nothing more."""
+"""A refused client may still be sending: how much of that is read (of one that may not call at all, no more than the longest
+single message), for how long, and after what silence it is taken to be done."""
 _LEAST_BYTES: Final = 1024
-"""What any message counts as there: to read many small ones takes time too."""
+"""Least size that a message counts with there: reading many small ones takes time, too."""
 
 _FACTORIES: Final = {
     (False, False): grpc.unary_unary_rpc_method_handler,
@@ -224,7 +224,7 @@ def _request_id(context: Context) -> str:
 
 
 def _decoder(decode: Callable[[bytes], Message], chunk_field: int | None) -> Callable[[bytes], _Received]:
-    """Returns a decoder that hands on what is no message as the error it is: grpc would answer UNKNOWN, without a reason."""
+    """Returns a decoder that returns the error for bytes that are no message: if it raised, grpc would answer UNKNOWN."""
 
     def attempt(wire: bytes) -> _Received:
         if chunk_field is not None and (chunk := chunks.chunk_of(wire, chunk_field)) is not None:

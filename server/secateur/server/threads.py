@@ -13,10 +13,10 @@ from typing import Final, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
 DRAWN_AT_ONCE: Final = 4
-"""Items of a blocking iterator that a thread draws at once: to hand over to a thread takes as long as to read a chunk."""
+"""Items that a thread draws from a blocking iterator at once: handing over to a thread takes as long as reading a chunk."""
 
 OWNER: Final[ContextVar[str]] = ContextVar("owner", default="")
-"""Whose call it is that asks for threads; empty for nobody's, such as what is done for many calls at once."""
+"""On whose behalf a thread is asked for; empty for nobody in particular, such as for a batch of many calls."""
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -45,7 +45,7 @@ _END: Final = struct.Struct("<4s4H2LH")
 """The record that ends a zip archive."""
 _END_SIGNATURE: Final = b"PK\x05\x06"
 _LOCATOR_SIGNATURE: Final = b"PK\x06\x07"
-"""Of the record in front of that one, of `_LOCATOR_BYTES`, which stands in for it in archives longer than we take."""
+"""Signature of the zip64 locator, `_LOCATOR_BYTES` long, which stands before that record in archives longer than we take."""
 _LOCATOR_BYTES: Final = 20
 _LOCAL: Final = struct.Struct("<26x2H")
 """The record before each member: it ends with the lengths of the name and of the extra field that follow it."""

@@ -21,7 +21,7 @@ _MAGIC: Final = b"\x93NUMPY"
 _LENGTHS: Final = {(1, 0): "<H", (2, 0): "<I"}
 """How the length of the header is written, by version."""
 _LONGEST_HEADER: Final = 10_000
-"""Bytes; NumPy reads no longer one either unless it is told to."""
+"""In bytes; NumPy does not read a longer one either, unless it is told to."""
 _LONGEST_ECHO: Final = 80
 _CHUNK_LABELS: Final = 65_536
 

@@ -32,7 +32,7 @@ from secateur.store.unit_of_work import Snapshot
 TOOLCHAIN: Final = f"secateur {importlib.metadata.version('secateur-server')}"
 """Versions that may change the result of equal work."""
 _CHECKED: Final[LRUCache[tuple[Hashable, ...], None]] = LRUCache(4096)
-"""Targets of networks that can be met, so that not every request finds out anew."""
+"""Networks and targets known to be feasible, so that not every request plans them anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Unchecked:
     seed: int
 
     def check(self, *, seconds: float) -> None:
-        """Finds out; then the job can be asked for again.
+        """Finds out whether its targets can be met; then the job can be asked for again.
 
         Args:
             seconds: How long that may take.
@@ -126,7 +126,7 @@ class Unchecked:
 
     @property
     def is_known(self) -> bool:
-        """Whether somebody has found out that all is well."""
+        """Whether its targets are known to be feasible."""
         return _check_key(self.graph, self.targets, self.policy, self.seed) in _CHECKED
 
 

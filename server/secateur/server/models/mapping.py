@@ -83,7 +83,7 @@ def resolution_to_proto(resolution: Resolution) -> model_service_pb2.ResolveMode
 def unless_known(
     response: model_service_pb2.ResolveModelResponse, if_none_match: str
 ) -> model_service_pb2.ResolveModelResponse:
-    """Returns a few bytes instead of the response if the caller has it already."""
+    """Returns a message of a few bytes in place of the response if the caller has that already."""
     if response.etag != if_none_match:
         return response
     return model_service_pb2.ResolveModelResponse(etag=response.etag, not_modified=True)
