@@ -209,7 +209,7 @@ def telling(
         on_progress = kwargs.get("on_progress")
 
         def hand_over(*facts: object) -> asyncio.Future[None]:
-            """Has it called, and returns what is done once it has been: nothing goes on meanwhile, as with asyncio."""
+            """Hands a call to the calling thread; the future is done once it is made, so nothing overtakes it."""
             loop = asyncio.get_running_loop()
             called = loop.create_future()
 

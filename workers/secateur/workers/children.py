@@ -98,7 +98,7 @@ class Child:
                 signal.pidfd_send_signal(self._process, signal.SIGKILL)
 
     def _attend(self, talk: socket.socket, life: socket.socket) -> None:
-        """Sees the child from its birth to its end, which is told whatever happens: somebody waits for it."""
+        """Follows the child from its birth to its end. The end is told whatever happens, since somebody waits for it."""
         try:
             with talk:  # a child that is given up ends with it
                 self._await_birth(life)

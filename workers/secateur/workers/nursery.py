@@ -137,7 +137,7 @@ class Nursery:
 
 
 def _can_be_forked() -> bool:
-    """Whether a copy of this process works: CUDA survives no fork, nor does what another thread was about.
+    """Whether a forked copy of this process works: neither CUDA nor what another thread was doing survives a fork.
 
     Importing the frameworks starts neither, but a later release of theirs may.
     """

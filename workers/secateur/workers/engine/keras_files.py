@@ -69,7 +69,7 @@ def _counted(config: bytes) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keras copies TensorFlow's variables in a way that NumPy 2 finds old-fashioned."""
+    """Keras copies TensorFlow's variables in a way that NumPy 2 warns about as deprecated."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield

@@ -13,9 +13,10 @@ _SMALLEST: Final = 1e-7
 
 
 class Teacher(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
-    """Answers of a trained network, the same whether or not that of which they are a part is being trained.
+    """Answers of a trained network, the same whether or not the network around it is being trained.
 
-    A network that is called within another one drops out what the other one does: Keras overrides its `training=False`.
+    Hence this layer: where one network is called within another, Keras overrides the inner `training=False` with how the outer
+    one is called, so dropout would be active in both.
 
     Args:
         model: The trained network; it can be trained no more.

@@ -112,7 +112,8 @@ def _enough_for(model: bytes) -> int | None:
 def _smallest_between(model: bytes, too_small: int, enough: int) -> int:
     """Returns the smallest arena above `too_small` and up to `enough` that works, all in units of the alignment.
 
-    In one that is too small the interpreter can write past the end: processes of their own may crash of it.
+    In an arena that is too small the interpreter can write past the end, so arenas are tried in processes of their own, which
+    may crash.
     """
     with tempfile.NamedTemporaryFile() as file:
         file.write(model)

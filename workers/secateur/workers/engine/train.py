@@ -248,7 +248,7 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         self.best_weights: list[NDArray[Any]] = []
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Takes up what had been reached."""
+        """Goes on from what the checkpoint had reached."""
         self.epochs, self.best_weights = list(checkpoint.epochs), checkpoint.best
 
     @property
