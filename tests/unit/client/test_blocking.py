@@ -13,11 +13,11 @@ from zipfile import ZipFile
 
 import pytest
 
-from secateur.client import Client, Target, UsageError, Zoo
+from secateur.client import Client, Target, UsageError
 from tests.support.stack import until
+from tests.unit.client.conftest import RESNET
 from tests.unit.client.remote.service import Service
 
-RESNET = Zoo("resnet20", (8, 8, 1), 10)
 TARGET = Target(flash="64KiB")
 
 BEGIN = """

@@ -22,16 +22,14 @@ from secateur.client import (
     Target,
     Unavailable,
     WaitTimeout,
-    Zoo,
     aio,
 )
 from secateur.client import client as blocking
 from secateur.v1 import job_service_pb2 as pb
-from tests.unit.client.conftest import FAST
+from tests.unit.client.conftest import FAST, RESNET
 from tests.unit.client.remote.models import NAME
 from tests.unit.client.remote.service import Service
 
-RESNET = Zoo("resnet20", (8, 8, 1), 10)
 LAST = 5
 """Sequence number of the last event of a scripted job."""
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from secateur.client import Client, DeviceProfile, Hardware, Target, UsageError, Zoo, aio
+from secateur.client import Client, DeviceProfile, Hardware, Target, UsageError, aio
 from secateur.client.cli import app
 from secateur.v1 import device_profile_service_pb2 as pb
 from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import model_service_pb2 as models_pb
 from secateur.v1 import plan_service_pb2 as plans_pb
+from tests.unit.client.conftest import RESNET
 from tests.unit.client.remote.service import Service
 
-RESNET = Zoo("resnet20", (8, 8, 1), 10)
 OWN = "projects/default/deviceProfiles/my-board"
 BUILT_IN = "deviceProfiles/stm32f746"
 HARDWARE: Hardware = {"flash": "1MiB", "ram": "320KiB", "clock": "216MHz", "macs_per_second": "200M"}
