@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
-from typer.testing import CliRunner, Result
 
 from secateur.client import (
     AlreadyExists,
@@ -30,7 +29,6 @@ from secateur.client import (
     aio,
 )
 from secateur.client._packing import packed
-from secateur.client.cli import app
 from secateur.client.datasets import Augmentation
 from secateur.server.datasets.archive import Contents
 from secateur.v1 import dataset_service_pb2 as pb
@@ -38,15 +36,12 @@ from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import model_service_pb2 as models_pb
 from tests.support.datasets import arrays, inspected, npz
 from tests.support.stack import until
+from tests.unit.client.command_line import run
 from tests.unit.client.remote.service import Service
 
 RESNET = Zoo("resnet20", (8, 8, 1), 10)
 OWN = "projects/default/datasets/my-set"
 CHUNK = 2**20
-
-
-def run(remote: Service, *arguments: str) -> Result:
-    return CliRunner().invoke(app, ["--address", remote.address, *arguments])
 
 
 def save_images(folder: Path, count: int, *, mode: str = "L", size: tuple[int, int] = (6, 4), suffix: str = ".png") -> None:

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from secateur.client import Augmentation, Client, HybridPolicy, Recipe, SearchPolicy, Target, UsageError, Zoo
+from tests.unit.client.command_line import NET, SUBMIT, TARGET, run
 from tests.unit.client.remote.service import Service
-from tests.unit.client.test_cli import NET, SUBMIT, TARGET, run
 
 DEVICE = Target("stm32f746")
 NET_OF_ZOO = Zoo("resnet20", (8, 8, 1), 10)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.client.command_line import NET, SUBMIT, TARGET, run
 from tests.unit.client.remote.service import Service
-from tests.unit.client.test_cli import NET, SUBMIT, TARGET, run
 
 
 def command(remote: Service, *arguments: str, stdout: int, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -8,14 +8,13 @@ import uuid
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from secateur.client import Client, DeviceProfile, Hardware, Target, UsageError, aio
-from secateur.client.cli import app
 from secateur.v1 import device_profile_service_pb2 as pb
 from secateur.v1 import job_service_pb2 as jobs_pb
 from secateur.v1 import model_service_pb2 as models_pb
 from secateur.v1 import plan_service_pb2 as plans_pb
+from tests.unit.client.command_line import run
 from tests.unit.client.conftest import RESNET
 from tests.unit.client.remote.service import Service
 
@@ -23,10 +22,6 @@ OWN = "projects/default/deviceProfiles/my-board"
 BUILT_IN = "deviceProfiles/stm32f746"
 HARDWARE: Hardware = {"flash": "1MiB", "ram": "320KiB", "clock": "216MHz", "macs_per_second": "200M"}
 OPTIONS = ["--flash", "1MiB", "--ram", "320KiB", "--clock", "216MHz", "--macs", "200M"]
-
-
-def run(remote: Service, *arguments: str) -> Result:
-    return CliRunner().invoke(app, ["--address", remote.address, *arguments])
 
 
 def test_a_profile_is_sent_as_it_was_written(client: Client, remote: Service) -> None:
