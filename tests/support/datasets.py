@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from secateur.server.datasets.archive import Contents, inspect
 from secateur.store.checksums import Checksums
@@ -57,3 +59,12 @@ def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes
         for name, content in members.items():
             archive.writestr(name, content)
     return file.getvalue()
+
+
+def save_images(folder: Path, count: int, *, mode: str = "L", size: tuple[int, int] = (6, 4), suffix: str = ".png") -> None:
+    """Saves images of noise: 6 wide, 4 high."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(count)
+    for number in range(count):
+        pixels = random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(pixels).convert(mode).save(folder / f"{number:03}{suffix}")
