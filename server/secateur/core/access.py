@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+PROJECT_ID: Final = re.compile("[a-z][a-z0-9-]{0,62}")
+"""Form of the id of a project, as the rules in the .proto files have it."""
+
 TOKEN_PREFIX: Final = "sct"  # noqa: S105 - by which people and secret scanners know a token
 """Start of every token."""
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from secateur.core.access import Scope, Token
+from secateur.core.access import PROJECT_ID, Scope, Token
 from secateur.server import forgetting
 from secateur.server.presence import WorkerState, look_around
 from secateur.store import Store
@@ -23,7 +23,6 @@ from secateur.store.records import AuditRecord, TokenRecord
 from secateur.store.settings import LONGEST_DAYS, Settings
 from secateur.store.startup import check_migrated, starting
 
-_PROJECT: Final = re.compile("[a-z][a-z0-9-]{0,62}")
 _DURATION: Final = re.compile("([1-9][0-9]{0,5})([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _MOST_RECORDS: Final = 10_000
@@ -38,7 +37,7 @@ app.add_typer(audit, name="audit")
 
 
 def _project(value: str) -> str:
-    if not _PROJECT.fullmatch(value):
+    if not PROJECT_ID.fullmatch(value):
         raise typer.BadParameter(f"A project id is small letters, digits and hyphens, a letter first. Received: {value!r}")
     return value
 

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+from secateur.core.access import PROJECT_ID
+from secateur.store.blobs import is_digest
 from secateur.store.checksums import Checksums
 from secateur.store.files import FileSystem
 from secateur.store.growing import GrowingFile
@@ -30,9 +32,7 @@ PART_BYTES: Final = 6 * 1024 * 1024
 """Bytes to write at once: what is lost when an upload breaks off is less than twice that."""
 
 _ROOT: Final = "uploads"
-_PROJECT: Final = re.compile("[a-z][a-z0-9-]{0,62}")
-_DIGEST: Final = re.compile("[0-9a-f]{64}")
-_UPLOAD: Final = re.compile(f"({_PROJECT.pattern})/({_DIGEST.pattern})")
+_UPLOAD: Final = re.compile(f"({PROJECT_ID.pattern})/([0-9a-f]{{64}})")
 _PART: Final = re.compile("([0-9]{16})-([0-9]{16})(-[0-9a-f]{32})?")
 
 
@@ -236,6 +236,6 @@ def _parts(sizes: Mapping[str, int]) -> Iterator[_Part]:
 
 def _folder(project: str, digest: str) -> str:
     # Both come from a client: nothing but what an id and a digest are made of ever reaches a path.
-    if not _PROJECT.fullmatch(project) or not _DIGEST.fullmatch(digest):
+    if not PROJECT_ID.fullmatch(project) or not is_digest(digest):
         raise ValueError(f"An upload is named by a project and a SHA-256. Received: {project}, {digest}")
     return f"{_ROOT}/{project}/{digest}"
