@@ -40,7 +40,7 @@ class Batches(Generic[Q, A]):
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((asked, answer))
         if self._worker is None:
-            # In a context of its own: what is done for all is neither the first caller's nor to wait for its share of threads.
+            # In a context of its own: a batch is not the first caller's, neither in the log nor in the share of threads.
             self._worker = asyncio.create_task(self._run(), context=contextvars.Context())
         return await answer
 

@@ -79,7 +79,7 @@ def _answers(path: str) -> bool:
         probe.settimeout(1)
         try:
             probe.connect(path)
-        except (BlockingIOError, TimeoutError):  # somebody who has much to do
+        except (BlockingIOError, TimeoutError):  # somebody listens, but is busy
             return True
         except OSError:
             return False

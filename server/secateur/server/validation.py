@@ -23,7 +23,7 @@ def check(message: Message) -> None:
         RequestInvalid: Naming every broken rule and its field.
     """
     violations = [(_path(violation), _description(violation)) for violation in protovalidate.collect_violations(message)]
-    # The second is rarely true, and much faster than to look into every field. Bytes may be many, and may hold anything.
+    # The second condition is rarely true, and much faster than looking into every field. Fields of bytes may hold a NUL.
     if _holds_text(message) and b"\0" in message.SerializeToString():
         violations += [(path, "must not contain NUL") for path in _with_nul(message)]
     if violations:

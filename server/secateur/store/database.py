@@ -89,7 +89,7 @@ def make_engine(database_url: str, timeouts: Timeouts = Timeouts()) -> Engine:
 
 
 def _parsed(database_url: str) -> URL:
-    # What of a password is taken for a host, port or database would be shown by whoever looks for that: by us, or the driver.
+    # A part of the password could be taken for host, port or database, and be shown by an error about these.
     if not database_url.startswith("sqlite:") and database_url.count("@") > 1:
         raise ValueError("The database's URL has more than one @; write one of the password as %40, and : / ? # likewise")
     try:
@@ -195,7 +195,7 @@ def _postgresql(url: URL, timeouts: Timeouts) -> Engine:
 
 def _sqlite(url: URL, timeouts: Timeouts) -> Engine:
     if url.database:
-        # What is in it is nobody's but the user's whom server and workers run as: digests of tokens, data sets, models.
+        # For the user alone whom server and workers run as: it holds digests of tokens, data sets and models.
         Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # No bound of its own, as on PostgreSQL.
     engine = create_engine(url, connect_args={"timeout": timeouts.lock_seconds}, json_serializer=_to_json, max_overflow=-1)

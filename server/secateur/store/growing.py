@@ -43,7 +43,7 @@ class GrowingFile:
             try:
                 left = left[os.write(self._file.fileno(), left) :]
             except OSError as error:
-                if not past_cache or error.errno != errno.EINVAL:  # which says: not from there, or not so few
+                if not past_cache or error.errno != errno.EINVAL:  # EINVAL: not from this address, or not so few
                     raise
                 past_cache = False
                 self._pass_cache(past_cache)
@@ -59,5 +59,5 @@ class GrowingFile:
         try:
             fcntl.fcntl(self._file.fileno(), fcntl.F_SETFL, flags | _PAST_CACHE if wanted else flags & ~_PAST_CACHE)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # which says that this file system knows no such thing
+            if error.errno != errno.EINVAL:  # EINVAL: this file system does not have the flag
                 raise

@@ -154,7 +154,7 @@ def _compared(listed: Listed, asked: Comparison, dialect: str) -> ColumnElement[
         found: ColumnElement[bool] = getattr(func, _FIND[dialect])(column, asked.value) > 0
     else:
         found = _COMPARE[asked.operator](column, _parameter(listed, asked.value))
-    # Two values, not three: NOT turns around what does not hold because there is nothing to compare.
+    # Two truth values, not SQL's three: if there is no value to compare, a comparison does not hold and its NOT does.
     return and_(column.is_not(None), found) if listed.may_be_missing else found
 
 

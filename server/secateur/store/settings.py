@@ -38,7 +38,7 @@ def _data_dir(path: Path) -> Path:
 
 
 def _blob_url(url: str) -> str:
-    # A sweep deletes in this folder: nothing may be taken for it that nobody has chosen. It may carry a password.
+    # A sweep deletes in this folder, so it has to be one that somebody has chosen. It may carry a password.
     if not _BLOB_URL.fullmatch(url):
         raise ValueError("A blob store is file:///PATH, s3://BUCKET or s3://BUCKET/PREFIX; what was received is none of these")
     return url
@@ -102,8 +102,8 @@ class Settings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _not_empty(cls, value: object, info: ValidationInfo) -> object:
-        # A deployment whose own variable is missing: an empty folder would be the working directory, and an empty certificate
-        # authority none. Neither that nor the default is what it was meant to be.
+        # A deployment sets it empty if a variable of its own is missing. An empty folder would be the working directory, and an
+        # empty certificate authority would be none: that was not meant, nor was the default.
         if value == "" and info.field_name not in cls.may_be_empty:
             raise ValueError("It is set but empty; give it a value or do not set it")
         return value

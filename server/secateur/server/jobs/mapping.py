@@ -190,7 +190,7 @@ def _duration(seconds: float | None) -> duration_pb2.Duration | None:
 
 
 def _recipe_from_proto(message: job_service_pb2.Recipe) -> RecipeChoice:
-    # A recipe has the same fields here and there; those that are not set are not listed.
+    # A recipe has the same fields in the API and in the domain; `ListFields` leaves out those that are not set.
     overrides = {field.name: value for field, value in message.ListFields() if field.name not in ("name", "augmentation")}
     for name, (enum, prefix, words) in _WORDS.items():
         if name in overrides:
