@@ -8,7 +8,7 @@ from secateur.client.errors import PermissionDenied, UsageError
 
 
 def checked(text: str, field: str = "name") -> str:
-    """Returns a text as it is.
+    """Returns a text unchanged if it can be sent.
 
     Args:
         text: What was given, for example a name or an id.

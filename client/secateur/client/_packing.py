@@ -40,7 +40,7 @@ _HEADER_BYTES: Final = 128
 _FAST: Final = 1
 """Level of compression: photos gain little from more of it."""
 _LEFT_BY_WINDOWS: Final = frozenset({"desktop.ini", "thumbs.db"})
-"""In folders of pictures, hidden from whoever looks there; on other systems such names begin with a dot."""
+"""Hidden files in folders of pictures, in small letters; on other systems the names of such files begin with a dot."""
 _LEAST_IMAGES: Final = {"train": 10, "test": 1}
 _LEAST_IMAGES_UNSPLIT: Final = {"train": 13}
 _LONGEST_SIDE: Final = 1_024

@@ -34,8 +34,8 @@ def check_seconds(field: str, value: float, most: float = _MAX_SECONDS, *, or_ze
 class Retry:
     """Exponential back-off with jitter. Only UNAVAILABLE and CANCELLED are tried again: doing it again is safe.
 
-    With CANCELLED gRPC ends what a server that stops has not begun. What creates carries a `request_id`. What deletes or
-    undeletes tells by its second error that the first try has done it.
+    CANCELLED is how gRPC ends calls that a stopping server has not begun. A call that creates something carries a `request_id`.
+    A call that deletes or undeletes gets an error at the second try that shows that the first one did it.
 
     Args:
         first_delay: Longest pause after the first failure, in seconds.

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 _SHARES: Final = ("accuracy", "_agreement", "_share")
-"""How the names of figures end that are shares of one."""
+"""Endings of the names of figures that are shares of one."""
 
 
 def figure(name: str, value: float, unit: str = "") -> str:

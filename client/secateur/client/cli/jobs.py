@@ -125,7 +125,7 @@ def cancel_job(
     name: Name,
     json: options.Json = False,  # noqa: ARG001 -- its callback keeps it
 ) -> None:
-    """Ask for a job to end. One that is done stays as it is; one that runs ends within seconds: `jobs wait` sees it."""
+    """Ask for a job to end. One that is done stays as it is; a running one ends within seconds: `jobs wait` waits for it."""
     session: Session = ctx.obj
     with session.client() as client:
         job = client.job(name)

@@ -88,7 +88,7 @@ def resolve_model(
 ) -> None:
     """Find the most accurate model that fits a device. Exit code 4 if none does.
 
-    Limits are figures: a share of the unpruned net, such as 50%, is none here.
+    Limits are absolute: a share of the unpruned network, such as 50%, is refused here.
     """
     session: Session = ctx.obj
     with session.client() as client:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FORMATS: Final = (".svg", ".png")
 
 _COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999933")
-"""Told apart by the colour-blind (Okabe and Ito)."""
+"""Colours that the colour-blind can tell apart (Okabe and Ito)."""
 _BEFORE, _AFTER = "#d9d9d9", "#0072B2"
 _ROW_INCHES, _CURVE_INCHES, _LEGEND_INCHES = 0.27, 2.9, 0.15
 _LEFT_INCHES, _TARGET_INCHES = 5.6, 4.4
