@@ -105,8 +105,8 @@ class DeviceProfileRepository:
         if count is not None and count >= MAX_PROFILES_PER_PROJECT:
             raise QuotaExceeded(
                 "DEVICE_PROFILE_QUOTA",
-                f"A project may have {MAX_PROFILES_PER_PROJECT} device profiles of its own; delete one that is no longer "
-                f"needed. Received: one more for project {project}",
+                f"A project may have at most {MAX_PROFILES_PER_PROJECT} device profiles of its own; delete one that is no "
+                f"longer needed. Received: one more for project {project}",
                 metadata={"limit": str(MAX_PROFILES_PER_PROJECT)},
             )
 

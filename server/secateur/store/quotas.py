@@ -73,7 +73,7 @@ class QuotaRepository:
         if limit and waiting >= limit:
             raise _exceeded(
                 "QUEUED_JOBS_QUOTA",
-                f"A project may have {limit:,} queued jobs; wait until some have started, or cancel some. "
+                f"A project may have at most {limit:,} queued jobs; wait until some have started, or cancel some. "
                 f"Received: one more for project {project}",
                 limit,
                 QUEUE_RETRY_SECONDS,
@@ -103,8 +103,8 @@ class QuotaRepository:
         if stored + more_bytes > limit:
             raise _exceeded(
                 "STORED_BYTES_QUOTA",
-                f"A project may store {limit:,} bytes of uploads, and {stored:,} are taken, also by deleted data sets until "
-                "they are purged; ask your operator for more. "
+                f"A project may store at most {limit:,} bytes of uploads, and {stored:,} are taken, also by deleted data sets "
+                "until they are purged; ask your operator for more. "
                 f"Received: {more_bytes:,} more, unfinished uploads included",
                 limit,
                 STORED_RETRY_SECONDS,
@@ -130,7 +130,7 @@ class QuotaRepository:
         if idle_time > now + _MINUTE:
             raise _exceeded(
                 "UPLOAD_RATE_QUOTA",
-                f"A project may begin {limit:,} uploads a minute; send this one again later. "
+                f"A project may begin at most {limit:,} uploads a minute; send this one again later. "
                 f"Received: one more for project {project}",
                 limit,
                 (idle_time - now - _MINUTE).total_seconds(),

@@ -51,7 +51,7 @@ def parse(text: str) -> Any:
 
 def _integer(digits: str) -> int:
     if len(digits) > _MAX_DIGITS:  # converting takes time in the square of their number
-        raise ValueError(f"a whole number of {len(digits)} digits is not meant seriously")
+        raise ValueError(f"a whole number has at most {_MAX_DIGITS} digits, not {len(digits)}")
     return int(digits)
 
 

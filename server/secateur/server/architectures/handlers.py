@@ -193,7 +193,7 @@ def _check_announced(source: ZooSource | KerasJsonSource) -> None:
     if isinstance(source, KerasJsonSource) and source.size_bytes > MAX_KERAS_JSON_BYTES:
         raise InvalidArgument(
             "ARCHITECTURE_TOO_LARGE",
-            f"Keras JSON may have {MAX_KERAS_JSON_BYTES} bytes (no weights belong in it). Received: {source.size_bytes}",
+            f"Keras JSON may have at most {MAX_KERAS_JSON_BYTES} bytes (it holds no weights). Received: {source.size_bytes}",
             field="spec.keras_json.size_bytes",
         )
 

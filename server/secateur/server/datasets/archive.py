@@ -154,7 +154,7 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     if total > MAX_ARRAY_BYTES:
         raise InvalidArgument(
             "DATASET_TOO_LARGE",
-            f"All arrays together may have {MAX_ARRAY_BYTES:,} bytes; take fewer or smaller images. Received: {total:,}",
+            f"All arrays may have at most {MAX_ARRAY_BYTES:,} bytes; take fewer or smaller images. Received: {total:,}",
             field="chunk",
         )
     return {name: members[name] for name in found}
@@ -204,8 +204,8 @@ def _image_shape(header: Header) -> tuple[int, int, int]:
         images <= MAX_IMAGES and min(height, width) >= 1 and max(height, width) <= MAX_SIDE and 1 <= channels <= MAX_CHANNELS
     ):
         raise _shape_invalid(
-            f"{header.name} may have {MAX_IMAGES:,} images of at most {MAX_SIDE:,} x {MAX_SIDE:,} pixels and {MAX_CHANNELS} "
-            "channels",
+            f"{header.name} may have at most {MAX_IMAGES:,} images of at most {MAX_SIDE:,} x {MAX_SIDE:,} pixels and "
+            f"{MAX_CHANNELS} channels",
             header,
         )
     return height, width, channels

@@ -243,7 +243,7 @@ class Intake:
         if upload.size_bytes > MAX_FILE_BYTES:
             raise InvalidArgument(
                 "DATASET_TOO_LARGE",
-                f"A file may have {MAX_FILE_BYTES:,} bytes. Received: {upload.size_bytes:,}",
+                f"A file may have at most {MAX_FILE_BYTES:,} bytes. Received: {upload.size_bytes:,}",
                 field="spec.size_bytes",
             )
         with self._store.snapshot() as work:

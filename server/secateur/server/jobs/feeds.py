@@ -124,8 +124,8 @@ class Feeds:
         if self._watches[project] >= self._share or self._watches.total() >= self._most:
             raise QuotaExceeded(
                 "WATCH_LIMIT",
-                f"This server may have {self._most} watches, {self._share} of one project, and has as many; try again later "
-                f"or on another server. Received: one more for project {project}",
+                f"This server takes at most {self._most} watches, {self._share} of one project, and has that many; try again "
+                f"later or on another server. Received: one more for project {project}",
                 metadata={"limit": str(self._most)},
             )
         self._watches[project] += 1

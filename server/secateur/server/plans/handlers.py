@@ -115,8 +115,8 @@ def _within(seconds: float) -> Callable[[], None]:
         if time.monotonic() > end:
             raise QuotaExceeded(
                 "PLAN_TIME_EXCEEDED",
-                f"A plan may take {seconds:g} s here, and this network takes longer: ask for a larger `step`, another mode, or "
-                "fewer targets at once",
+                f"Planning may take at most {seconds:g} s here, and this network takes longer: ask for a larger `step`, "
+                "another mode, or fewer targets at once",
                 field="policy",
             )
 
