@@ -111,8 +111,9 @@ def place_of(session: Session, job: JobRow, now: datetime) -> QueuePlace:
 
 def waiting(session: Session) -> dict[Need, int]:
     """Returns how many jobs wait for a worker of each need."""
-    states = select(func.coalesce(JobRow.need, Need.CPU), func.count()).where(JobRow.state == JobState.QUEUED)
-    return {Need(need): count for need, count in session.execute(states.group_by(func.coalesce(JobRow.need, Need.CPU)))}
+    need = func.coalesce(JobRow.need, Need.CPU)  # one for both: to PostgreSQL, a parameter that comes twice is two
+    counts = select(need, func.count()).where(JobRow.state == JobState.QUEUED).group_by(need)
+    return {Need(found): count for found, count in session.execute(counts)}
 
 
 def held(session: Session) -> Mapping[str, Sequence[str]]:

@@ -47,6 +47,11 @@ def taken(store: Store, count: int) -> list[str]:
     return [held.job_id for _ in range(count) if (held := take(store))]
 
 
+def waiting(store: Store) -> dict[Need, int]:
+    with store.snapshot() as work:
+        return work.jobs.waiting()
+
+
 def test_the_higher_priority_goes_first_and_the_older_among_equals(store: Store, graph: LayerGraph, clock: Clock) -> None:
     jobs = []
     for seed, priority in enumerate((JobPriority.LOW, JobPriority.NORMAL, JobPriority.HIGH, JobPriority.NORMAL)):
@@ -93,7 +98,7 @@ def test_a_job_that_an_older_release_has_announced_is_for_every_worker(
     with store.unit_of_work() as work:
         work.session.get_one(JobRow, job.id).need = None
         work.commit()
-    assert owed(store) == [job.id]
+    assert (owed(store), waiting(store)) == ([job.id], {Need.CPU: 1})
     held = ledger.claim_next(worker="w", lease_seconds=9, needs=[Need.GPU])
     assert held is not None
     assert held.job_id == job.id
@@ -118,6 +123,7 @@ def test_each_waiting_job_is_claimed_once(store: Store, graph: LayerGraph) -> No
 def test_a_worker_takes_what_it_is_for(store: Store, ledger: JobLedger, graph: LayerGraph) -> None:
     small = create(store, graph, seed=0)
     large = create(store, graph, seed=1, recipe=recipes.resolve(epochs=2_000))
+    assert waiting(store) == {Need.CPU: 1, Need.GPU: 1}
     held = ledger.claim_next(worker="w", lease_seconds=9, needs=[Need.GPU])
     assert held is not None
     assert held.job_id == large.id
