@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import Final
 
 from google.protobuf.message import Message
 
 from secateur.core.access import Principal
 from secateur.core.errors import NotFound, PermissionDenied
+from secateur.core.missing import COLLECTIONS, missing
 from secateur.server.authentication import Authentication, Metadata
 from secateur.server.grants import GRANTS, Grant
-
-_MISSING: Final = {
-    "architectures": ("ARCHITECTURE_NOT_FOUND", "architecture"),
-    "datasets": ("DATASET_NOT_FOUND", "data set"),
-    "deviceProfiles": ("DEVICE_PROFILE_NOT_FOUND", "device profile"),
-    "jobs": ("JOB_NOT_FOUND", "job"),
-    "models": ("MODEL_NOT_FOUND", "model"),
-}
-"""What is said of a resource that is not there, by collection: reason and noun, as the repositories say it."""
 
 
 class Admission:
@@ -132,11 +123,8 @@ class Access:
 
 def _not_found(name: str, project: str, place: str, field: str) -> NotFound:
     collection, _, identifier = place.partition("/")
-    if collection not in _MISSING:
+    if collection not in COLLECTIONS:
         return NotFound(
             "PROJECT_NOT_FOUND", f"There is no such project, or this token is for another. Received: {name}", field=field
         )
-    reason, noun = _MISSING[collection]
-    return NotFound(
-        reason, f"There is no such {noun} in project {project}. Received: {identifier.partition('/')[0]}", field=field
-    )
+    return missing(collection, project, identifier.partition("/")[0], field=field)

@@ -11,6 +11,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from secateur.server.errors import RequestInvalid
+from secateur.server.patterns import in_words
 
 _LONGEST_ECHO: Final = 80
 """Characters of a refused value that an error repeats."""
@@ -82,6 +83,5 @@ def _segment(element: protovalidate.FieldPathElementPb) -> str:
 
 def _description(violation: protovalidate.Violation) -> str:
     value = violation.field_value
-    if not isinstance(value, str | int | float):
-        return violation.proto.message
-    return f"{violation.proto.message}. Received: {str(value)[:_LONGEST_ECHO]!r}"
+    rule = in_words(violation.rule_value) if violation.proto.rule_id == "string.pattern" else violation.proto.message
+    return f"{rule}. Received: {str(value)[:_LONGEST_ECHO]!r}" if isinstance(value, str | int | float) else rule

@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 
 from secateur.core import graph as graphs
 from secateur.core.cost import Cost
-from secateur.core.errors import Conflict, NotFound
+from secateur.core.errors import Conflict
 from secateur.core.graph import LayerGraph
+from secateur.core.missing import missing
 from secateur.core.serial import from_data, to_data
 from secateur.store.paging import read_page
 from secateur.store.records import ArchitectureRecord, Page
@@ -76,11 +77,7 @@ class ArchitectureRepository:
         """
         row = self._session.get(ArchitectureRow, (project, architecture_id))
         if row is None:
-            raise NotFound(
-                "ARCHITECTURE_NOT_FOUND",
-                f"There is no such architecture in project {project}. Received: {architecture_id}",
-                field="architecture",
-            )
+            raise missing("architectures", project, architecture_id, field="architecture")
         return _record(row)
 
     def graph(self, project: str, digest: str) -> LayerGraph:

@@ -10,7 +10,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from secateur.core.datasets import Dataset
-from secateur.core.errors import AlreadyExists, FailedPrecondition, NotFound
+from secateur.core.errors import AlreadyExists, FailedPrecondition
+from secateur.core.missing import missing
 from secateur.core.serial import from_data, to_data
 from secateur.store.families import FamilyRepository
 from secateur.store.quotas import QuotaRepository
@@ -101,11 +102,7 @@ class DatasetRepository:
         """
         found = self.find(project, dataset_id)
         if found is None:
-            raise NotFound(
-                "DATASET_NOT_FOUND",
-                f"There is no such data set in project {project}. Received: {dataset_id}",
-                field="dataset",
-            )
+            raise missing("datasets", project, dataset_id, field="dataset")
         return found
 
     def of_content(self, project: str, digest: str) -> DatasetRecord | None:

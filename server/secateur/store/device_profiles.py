@@ -10,7 +10,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from secateur.core.devices import DeviceProfile
-from secateur.core.errors import AlreadyExists, NotFound, QuotaExceeded
+from secateur.core.errors import AlreadyExists, QuotaExceeded
+from secateur.core.missing import missing
 from secateur.core.profiles import MAX_PROFILES_PER_PROJECT
 from secateur.core.serial import from_data, to_data
 from secateur.store.database import exclude_others
@@ -91,11 +92,7 @@ class DeviceProfileRepository:
     def _row(self, project: str, profile_id: str) -> DeviceProfileRow:
         row = self._session.get(DeviceProfileRow, (project, profile_id))
         if row is None:
-            raise NotFound(
-                "DEVICE_PROFILE_NOT_FOUND",
-                f"There is no such device profile in project {project}. Received: {profile_id}",
-                field="device_profile",
-            )
+            raise missing("deviceProfiles", project, profile_id, field="device_profile")
         return row
 
     def _check_quota(self, project: str) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from secateur.core.errors import Conflict, NotFound, SecateurError
 from secateur.core.jobs import JobPriority, JobState
+from secateur.core.missing import missing
 from secateur.core.reports import Progress, SearchCandidate, TargetReport
 from secateur.core.routing import Need
 from secateur.core.serial import from_data
@@ -219,7 +220,7 @@ def check_etag(asked: str, current: str) -> None:
 
 
 def _not_found(project: str, job_id: str) -> NotFound:
-    return NotFound("JOB_NOT_FOUND", f"There is no such job in project {project}. Received: {job_id}", field="name")
+    return missing("jobs", project, job_id, field="name")
 
 
 def _read(row: JobRow) -> JobRecord:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from secateur.core.datasets import DatasetName, digest_of_content
 from secateur.core.devices import DeviceProfile
-from secateur.core.errors import NotFound
+from secateur.core.missing import missing
 from secateur.core.profiles import ProfileName
 from secateur.core.reports import ARENA_BYTES, LATENCY_MS, PROCESS_PEAK_BYTES, Measurement, TargetReport
 from secateur.core.serial import from_data, to_data
@@ -88,9 +88,7 @@ class ModelRepository:
         """
         row = self._session.get(ModelRow, model_id)
         if row is None or row.project != project:
-            raise NotFound(
-                "MODEL_NOT_FOUND", f"There is no such model in project {project}. Received: {model_id}", field="name"
-            )
+            raise missing("models", project, model_id, field="name")
         return _record(row)
 
     def list(

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from secateur.core.errors import AlreadyExists, FailedPrecondition, NotFound
 from secateur.core.jobs import JobState
+from secateur.core.missing import missing
 from secateur.store.database import exclude_others, is_among
 from secateur.store.records import DatasetRecord, Deletion, JobRecord, ModelRecord
 from secateur.store.references import UNFINISHED
@@ -244,8 +245,5 @@ class Trash:
 
 
 def _not_found(kind: Deletable, project: str, identifier: str, what: str = "") -> NotFound:
-    return NotFound(
-        f"{kind.name}_NOT_FOUND",
-        f"There is no such {_WORDS[kind]}{what} in project {project}. Received: {identifier}",
-        field="dataset" if kind is Deletable.DATASET else "name",  # as wherever else it is not found
-    )
+    field = "dataset" if kind is Deletable.DATASET else "name"  # as wherever else it is not found
+    return missing(f"{kind.name.lower()}s", project, identifier, field=field, which=what)

@@ -97,6 +97,18 @@ def test_the_environment_says_what_arguments_do_not(monkeypatch: pytest.MonkeyPa
     assert Connection.of("127.0.0.1:1", "", Tls("other.pem"), None) == Connection("127.0.0.1:1", "", Tls("other.pem"))
 
 
+def test_an_option_of_tls_leaves_the_environment_its_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ca", "own", "key"):
+        (tmp_path / name).write_text("no PEM")
+    monkeypatch.setenv("SECATEUR_CA_FILE", str(tmp_path / "ca"))
+
+    options = ["--certificate-file", str(tmp_path / "own"), "--key-file", str(tmp_path / "key")]
+    result = CliRunner().invoke(app, [*options, "jobs", "list"])
+
+    assert "TLS_FILE_INVALID" in result.stderr
+    assert str(tmp_path / "ca") in result.stderr
+
+
 @pytest.mark.parametrize("token", [f"{TOKEN}\n", f" {TOKEN}", f"Bearer {TOKEN}", "tokén"])
 def test_a_token_that_cannot_be_sent_is_refused_without_being_repeated(token: str) -> None:
     with pytest.raises(UsageError) as caught:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf.descriptor_pool import Default
 
+from buf.validate import validate_pb2
+from secateur.server.app import SERVICES
 from secateur.server.errors import RequestInvalid
+from secateur.server.patterns import in_words
 from secateur.server.validation import check
 from secateur.v1 import job_service_pb2, plan_service_pb2, resources_pb2
 
@@ -29,6 +33,34 @@ def test_every_broken_rule_is_told_with_its_path_and_value() -> None:
     assert set(found) == {"job.architecture", 'job.labels["site"]', "job.targets[0].budget.limits[0].value"}
     assert found["job.targets[0].budget.limits[0].value"] == "must be greater than 0. Received: '-1.0'"
     assert len(found['job.labels["site"]']) < 200
+
+
+def test_what_a_name_looks_like_is_told_in_words() -> None:
+    with pytest.raises(RequestInvalid) as caught:
+        check(job_service_pb2.GetJobRequest(name="projects/default/jobs/nosuch"))
+
+    assert caught.value.violations == (
+        (
+            "name",
+            "must look like projects/{project}/jobs/{job} ({project}: small letters, digits and hyphens, a letter first, at "
+            "most 63; {job}: digits, letters a to f and hyphens, at most 63). Received: 'projects/default/jobs/nosuch'",
+        ),
+    )
+
+
+def test_every_pattern_of_the_api_has_words() -> None:
+    patterns = {
+        field.GetOptions().Extensions[validate_pb2.field].string.pattern
+        for service in SERVICES
+        for message in Default().FindServiceByName(service).file.message_types_by_name.values()
+        for field in message.fields
+    } - {""}
+    assert len(patterns) >= 10
+    for pattern in patterns:
+        assert not set("[]^$") & set(in_words(pattern))
+    assert in_words("^(projects/[a-z][a-z0-9-]{0,62}/)?datasets/[a-z0-9][a-z0-9_-]{0,62}$").startswith(
+        "must look like datasets/{dataset} or projects/{project}/datasets/{dataset} ("
+    )
 
 
 def test_a_missing_message_is_told() -> None:

@@ -67,6 +67,7 @@ def test_what_is_not_there_is_not_found(store: Store) -> None:
             with pytest.raises(NotFound) as caught:
                 call(PROJECT, "my-board")
             assert caught.value.reason == "DEVICE_PROFILE_NOT_FOUND"
+            assert "`secateur profiles list` shows all" in caught.value.message
 
 
 def test_a_repeated_key_returns_the_first_answer_and_never_revives_it(store: Store) -> None:

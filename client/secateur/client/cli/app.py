@@ -99,8 +99,10 @@ def _report(error: SecateurError, *, as_json: bool) -> None:
         print_line(f"error: {error.reason}: {error.message}{where}{when}", err=True)
 
 
-def _file(text: str) -> Any:
-    return typer.Option(help=text, exists=True, dir_okay=False, readable=True, rich_help_panel="Access", show_default=False)
+def _file(text: str, environment: str | None = None) -> Any:
+    return typer.Option(
+        help=text, envvar=environment, exists=True, dir_okay=False, readable=True, rich_help_panel="Access", show_default=False
+    )
 
 
 def _show_version(asked: bool) -> None:
@@ -133,9 +135,13 @@ def root(
     token_file: Annotated[
         Path | None, _file("API token. Default: $SECATEUR_TOKEN, which unlike an option no other user sees.")
     ] = None,
-    ca_file: Annotated[Path | None, _file("Authorities that the server's certificate may come from (PEM).")] = None,
-    certificate_file: Annotated[Path | None, _file("Own certificate, for a server that asks for one (PEM).")] = None,
-    key_file: Annotated[Path | None, _file("Key of the own certificate (PEM).")] = None,
+    ca_file: Annotated[
+        Path | None, _file("Authorities that the server's certificate may come from (PEM).", "SECATEUR_CA_FILE")
+    ] = None,
+    certificate_file: Annotated[
+        Path | None, _file("Own certificate, for a server that asks for one (PEM).", "SECATEUR_CLIENT_CERTIFICATE_FILE")
+    ] = None,
+    key_file: Annotated[Path | None, _file("Key of the own certificate (PEM).", "SECATEUR_CLIENT_KEY_FILE")] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Speak plain text to any address, not only to this machine.")
     ] = False,

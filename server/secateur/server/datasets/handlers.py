@@ -8,6 +8,7 @@ from datetime import timedelta
 from secateur.core import datasets
 from secateur.core.datasets import Dataset, DatasetName
 from secateur.core.errors import FailedPrecondition, NotFound
+from secateur.core.missing import missing
 from secateur.server.places import place_of, token_of
 from secateur.store import Store
 from secateur.store.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
@@ -144,11 +145,7 @@ def find_dataset(name: DatasetName, project: str, work: Snapshot) -> Shown:
     if not name.project:
         return Shown(datasets.get(name.id))
     if name.project != project:
-        raise NotFound(
-            "DATASET_NOT_FOUND",
-            f"There is no such data set in project {project}. Received: one of project {name.project}",
-            field="dataset",
-        )
+        raise missing("datasets", project, f"one of project {name.project}", field="dataset")
     shown = _shown(work.datasets.get(project, name.id))
     if work.trash.find(Deletable.DATASET, project, name.id):
         raise NotFound(

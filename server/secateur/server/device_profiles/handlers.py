@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from secateur.core import devices
 from secateur.core.devices import DeviceProfile
 from secateur.core.errors import FailedPrecondition, NotFound
+from secateur.core.missing import missing
 from secateur.core.profiles import ProfileName, check_addable
 from secateur.core.serial import digest_of, to_data
 from secateur.server.places import place_of, token_of
@@ -137,11 +138,7 @@ def find_profile(name: ProfileName | None, project: str, work: Snapshot) -> Devi
     if not name.project:
         return devices.get(name.id)
     if name.project != project:
-        raise NotFound(
-            "DEVICE_PROFILE_NOT_FOUND",
-            f"There is no such device profile in project {project}. Received: one of project {name.project}",
-            field="device_profile",
-        )
+        raise missing("deviceProfiles", project, f"one of project {name.project}", field="device_profile")
     return work.device_profiles.get(project, name.id)
 
 

@@ -14,9 +14,10 @@ from cachetools import LRUCache, cached
 
 from secateur.core import datasets, recipes
 from secateur.core.datasets import Dataset, DatasetName
-from secateur.core.errors import FailedPrecondition, Infeasible, NotFound, SecateurError
+from secateur.core.errors import FailedPrecondition, Infeasible, SecateurError
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import Scheduling
+from secateur.core.missing import missing
 from secateur.core.planning import TargetQuote
 from secateur.core.serial import digest_of, to_data
 from secateur.core.specs import JobSpec, PlanMode, PlanPolicy, Recipe, Target
@@ -213,11 +214,7 @@ def _within(asked: Scheduling, limits: Scheduling) -> Scheduling:
 def _resolve(request: JobRequest, work: Snapshot, read: Callable[[str, str], ArchitectureRecord]) -> JobSpec | Unchecked:
     owner, architecture_id = request.architecture
     if owner != request.project:  # what another project has is not to be told from what nobody has
-        raise NotFound(
-            "ARCHITECTURE_NOT_FOUND",
-            f"There is no such architecture in project {request.project}. Received: one of project {owner}",
-            field="architecture",
-        )
+        raise missing("architectures", request.project, f"one of project {owner}", field="architecture")
     architecture = read(owner, architecture_id)
     targets = with_profiles(request.targets, request.project, work)
     dataset = find_dataset(request.dataset, request.project, work)
