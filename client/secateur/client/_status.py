@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import grpc
 from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError
@@ -9,6 +11,14 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from secateur.client.errors import CODES, INFEASIBLE_REASONS, Infeasible, SecateurError, Unavailable, Unknown
+
+_OVER_TLS: Final = (
+    "over TLS; is it running, does it speak TLS, is its certificate from an authority in SECATEUR_CA_FILE, and does it ask for "
+    "one of yours, SECATEUR_CLIENT_CERTIFICATE_FILE? Set SECATEUR_ADDRESS or the address, or these"
+)
+_IN_PLAIN_TEXT: Final = (
+    "in plain text; is it running, and without TLS? Set SECATEUR_ADDRESS or the address, or SECATEUR_CA_FILE for TLS"
+)
 
 
 def error_of(error: grpc.aio.AioRpcError, address: str, *, encrypted: bool) -> SecateurError:
@@ -36,8 +46,7 @@ def error_of(error: grpc.aio.AioRpcError, address: str, *, encrypted: bool) -> S
     kind = Infeasible if code == "FAILED_PRECONDITION" and reason in INFEASIBLE_REASONS else CODES.get(code, Unknown)
     message = error.details() or "The server gave no message"
     if kind is Unavailable and reason == code:  # nobody who knows Secateur has answered
-        how = "over TLS; is it running, and does it speak TLS" if encrypted else "in plain text; is it running, and without TLS"
-        message = f"Cannot reach the server at {address} {how}? Set SECATEUR_ADDRESS or the address. Cause: {message}"
+        message = f"Cannot reach the server at {address} {_OVER_TLS if encrypted else _IN_PLAIN_TEXT}. Cause: {message}"
     return kind(reason, message, field=field or metadata.get("field", ""), metadata=metadata, code=code)
 
 

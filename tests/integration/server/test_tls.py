@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,6 +121,13 @@ def test_an_authority_that_did_not_sign_is_not_believed(address: str, files: Fil
         profiles(address, tls=Tls(files.other_ca), token=token)
     with pytest.raises(Unavailable, match=r"(?i)certificate"):
         profiles(address, tls=Tls(), token=token)  # nor do the well-known ones know it
+
+
+def test_the_command_line_says_in_one_line_whom_to_believe(address: str, files: Files) -> None:
+    command = [sys.executable, "-m", "secateur.client.cli", "--address", address, "--ca-file", str(files.other_ca)]
+    result = subprocess.run([*command, "profiles", "list"], capture_output=True, encoding="utf-8", check=False)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert re.search("SECATEUR_CA_FILE.*CERTIFICATE_VERIFY_FAILED", result.stderr)
 
 
 def test_a_name_that_the_certificate_does_not_have_is_not_believed(address: str, files: Files, token: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -12,9 +13,12 @@ import time
 from importlib import metadata
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from secateur.client import Client, Target, WaitTimeout, Zoo
 from secateur.client.cli import app
+from secateur.client.cli.progress import wait_with_progress
 from secateur.v1 import job_service_pb2 as pb
 from secateur.v1 import plan_service_pb2 as plans_pb
 from tests.unit.client.command_line import NET, SUBMIT, TARGET, run
@@ -38,8 +42,9 @@ def test_submit_waits_and_shows_every_limit(remote: Service) -> None:
         "12.5 ms",
     ):
         assert words in result.stdout
-    for words in ("job projects/default/jobs/00000001", CURVE):
-        assert words in result.stderr
+    lines = result.stderr.splitlines()
+    assert lines[0] == "job projects/default/jobs/00000001"
+    assert [line for line in lines if line.endswith(CURVE)]  # and no more: the message would say "Epoch 3 of 3" again
     (request,) = remote.faults.requests["CreateJob"]
     assert isinstance(request, pb.CreateJobRequest)
     assert request.job.recipe.epochs == 30
@@ -70,6 +75,17 @@ def test_a_terminal_gets_a_bar(remote: Service) -> None:
     assert json.loads(done.stdout)["state"] == "SUCCEEDED"
     assert "\u2501" in shown
     assert "epoch 3/3 accuracy 0.900 ETA 0 s 1,234 images/s" in shown
+
+
+def test_a_bar_is_drawn_again_when_it_has_something_new_to_tell(remote: Service) -> None:
+    remote.jobs.live = True
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120)
+    with Client(remote.address) as client:
+        job = client.submit(Zoo("resnet20", (8, 8, 1), 10), dataset="digits", targets=[Target(flash="64KiB")])
+        with pytest.raises(WaitTimeout):
+            wait_with_progress(job, timeout=0.8, console=console)
+    assert 1 <= screen.getvalue().count("QUEUED") <= 4
 
 
 def test_the_version_is_that_of_the_distribution(remote: Service) -> None:

@@ -56,7 +56,7 @@ def _bar(console: Console, targets: int) -> Iterator[Callable[[JobEvent], None]]
     """Shows a bar that fills with the steps of the target that trains."""
     facts = TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=False))  # on a narrow terminal this column gives way
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), facts, TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console, refresh_per_second=1) as bar:  # as often as the time that it shows changes
         task = bar.add_task("QUEUED", total=None, facts="")
 
         def show(event: JobEvent) -> None:

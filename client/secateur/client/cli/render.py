@@ -280,13 +280,12 @@ def candidate_table(candidates: Sequence[SearchCandidate]) -> FittingTable:
 
 
 def event_line(event: JobEvent) -> str:
-    """Returns one event as one line of text."""
+    """Returns one event as one line of text: its message, or how far the training is, of which the message says less."""
     words = [moment(event.time), event.state, event.stage]
     if event.attempt > 1:
         words.append(f"attempt {event.attempt}")
-    if event.progress is not None:
-        words.append(progress_line(event.progress, curve=True))
-    return " ".join(word for word in [*words, *event.message.split()] if word)
+    words.append(progress_line(event.progress, curve=True) if event.progress else " ".join(event.message.split()))
+    return " ".join(filter(None, words))
 
 
 def _estimates(cost: Cost) -> Text:

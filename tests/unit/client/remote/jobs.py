@@ -83,6 +83,7 @@ class Jobs(JobServiceServicer):
                         stage=pb.JOB_STAGE_TRAINING,
                         attempt=1,
                         progress=progress,
+                        message=f"Epoch {epoch} of {EPOCHS}",
                     )
                 )
             events.append(pb.JobEvent(sequence=EPOCHS + 2, state=self.final_state, attempt=1, message="ended"))
