@@ -144,6 +144,10 @@ def list_workers(
     with _store() as store:
         found = look_around(store, Settings().celery_broker_url, seconds=seconds)
     _show(map(_worker_row, found.workers), as_json=as_json)
+    for name, count in found.namesakes.items():
+        typer.echo(
+            f"Worker {name}: {count} workers answer by this name; give each a SECATEUR_WORKER_NAME of its own.", err=True
+        )
     for need, jobs in found.stranded.items():
         typer.echo(f"Queue {need}: no worker that answers takes it; jobs that wait: {jobs}.", err=True)
     if found.stranded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from secateur.core.errors import Unavailable
@@ -27,9 +28,16 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """The workers by name, and how many jobs wait in each queue that no worker which answers takes."""
+    """Who is there.
+
+    Args:
+        workers: The workers by name; those of one name are one.
+        namesakes: How many workers answer by each name that more than one has.
+        stranded: How many jobs wait in each queue that no worker which answers takes.
+    """
 
     workers: tuple[WorkerState, ...]
+    namesakes: dict[str, int]
     stranded: dict[Need, int]
 
 
@@ -46,18 +54,23 @@ def look_around(store: Store, broker_url: str, *, seconds: float) -> Presence:
     """
     app = make_celery(broker_url)
     try:
-        answers = app.control.inspect(timeout=seconds).active_queues() or {}
+        replies = app.control.broadcast("active_queues", reply=True, timeout=seconds) or []
     except lost_errors(app) as error:
         raise Unavailable(
             "BROKER_UNAVAILABLE", f"Redis cannot be reached, so no worker can answer; check SECATEUR_REDIS_URL: {error}"
         ) from error
     finally:
         app.close()
-    taken = {node.partition("@")[2]: tuple(sorted(queue["name"] for queue in queues)) for node, queues in answers.items()}
+    answers = [(node.partition("@")[2], queues) for reply in replies for node, queues in reply.items()]
+    taken: dict[str, set[str]] = {}
+    for name, queues in answers:
+        taken.setdefault(name, set()).update(queue["name"] for queue in queues)
     with store.snapshot() as work:
         held, waiting = work.jobs.held(), work.jobs.waiting()
     workers = tuple(
-        WorkerState(name, taken.get(name), tuple(held.get(name, ()))) for name in sorted(taken.keys() | held.keys())
+        WorkerState(name, tuple(sorted(taken[name])) if name in taken else None, tuple(held.get(name, ())))
+        for name in sorted(taken.keys() | held.keys())
     )
     served = {queue for queues in taken.values() for queue in queues}
-    return Presence(workers, {need: jobs for need, jobs in sorted(waiting.items()) if need.value not in served})
+    namesakes = {name: count for name, count in sorted(Counter(name for name, _ in answers).items()) if count > 1}
+    return Presence(workers, namesakes, {need: jobs for need, jobs in sorted(waiting.items()) if need.value not in served})

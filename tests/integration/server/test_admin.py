@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from typer.testing import CliRunner, Result
 from secateur.core.access import Scope, Token
 from secateur.core.errors import NotFound, Unavailable
 from secateur.server.admin import app
+from secateur.server.broker import make_celery
 from secateur.server.settings import ServerSettings
 from secateur.store import Store
 from secateur.store.records import AuditRecord
@@ -186,6 +189,37 @@ def test_scopes_are_told_apart_in_the_help() -> None:
     text = run("tokens", "create", "--help").stdout
     for scope in Scope:
         assert scope.value in text
+
+
+@contextmanager
+def answering(settings: ServerSettings, name: str, queue: str) -> Iterator[None]:
+    """Answers as a worker does that takes a queue."""
+    over = threading.Event()
+    with make_celery(settings.celery_broker_url) as celery, celery.connection_for_read() as connection:
+        handlers = {"active_queues": lambda _state, **_: [{"name": queue}]}
+        node = celery.control.mailbox.Node(f"celery@{name}", channel=connection.default_channel, handlers=handlers)
+        node.listen(callback=node.handle_message)
+
+        def answer() -> None:
+            while not over.is_set():
+                with suppress(TimeoutError):
+                    connection.drain_events(timeout=0.05)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def test_workers_of_one_name_are_told_of(settings: ServerSettings) -> None:
+    with answering(settings, "left", "cpu"), answering(settings, "left", "gpu"), answering(settings, "right", "cpu"):
+        found = run("workers", "--json", "--timeout", "0.5")
+    assert [(row["worker"], row["queues"]) for row in rows(found)] == [("left", "cpu,gpu"), ("right", "cpu")]
+    assert found.stderr == "Worker left: 2 workers answer by this name; give each a SECATEUR_WORKER_NAME of its own.\n"
+    assert found.exit_code == 0
 
 
 def test_workers_cannot_be_asked_without_redis(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
