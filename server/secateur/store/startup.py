@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from pydantic import ValidationError
 from sqlalchemy import Connection, inspect, make_url
@@ -69,15 +70,25 @@ def check_reachable(database_url: str) -> None:
 
 
 def check_blobs(blob_url: str) -> None:
-    """Refuses a blob store whose library is not installed.
+    """Refuses a blob store whose library is not installed. Its folder is made here: whoever writes first would let all read it.
 
     Raises:
         StartError: Naming what to install.
     """
     try:
-        FileSystem(blob_url)
+        root = FileSystem(blob_url).local("")
+        if root is not None:
+            with suppress(OSError):  # an outage like any other, which may be over before somebody writes
+                _make_private(root)
     except ImportError as error:
         raise StartError("SECATEUR_BLOB_URL: S3 needs its library; install secateur-server[s3]") from error
+
+
+def _make_private(folder: Path) -> None:
+    """Makes a folder, and those above it, for its user alone: data sets and models will lie in it."""
+    if not folder.exists():
+        _make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from secateur.core.errors import InvalidArgument, NotFound, Unavailable
 from secateur.store.blobs import BlobStore
 from secateur.store.files import CHUNK_BYTES, FileSystem
 from secateur.store.quarantine import Quarantine
+from secateur.store.startup import check_blobs
 from secateur.store.uploads import UploadStore
 from tests.support.s3 import S3
 
@@ -291,3 +292,11 @@ def test_only_s3_has_urls_and_they_are_good_for_the_file_without_credentials(s3:
         assert response.read() == DATA
     with pytest.raises(NotFound):
         remote.url("0" * 64, 60)
+
+
+def test_the_folder_of_blobs_is_made_for_its_user_alone(tmp_path: Path) -> None:
+    check_blobs(f"file://{tmp_path}/data/blobs")
+    (tmp_path / "file").touch()
+    check_blobs(f"file://{tmp_path}/file/blobs")  # an outage, and no reason not to start
+
+    assert [(tmp_path / each).stat().st_mode & 0o777 for each in ("data", "data/blobs")] == [0o700, 0o700]
