@@ -161,8 +161,6 @@ def root(
 
 def main() -> None:
     """Runs the command line."""
-    # gRPC reads it with the first connection, and would log every handshake that fails beside the one line of the error.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # better a "?" than no answer where the encoding lacks a character
     app()
