@@ -24,14 +24,18 @@ from secateur.store import Store
 from secateur.store.ages import SLACK
 from secateur.store.blobs import BlobStore, path_of
 from secateur.store.checkpoints import CheckpointStore
+from secateur.store.files import FileSystem
 from secateur.store.gc import Collector
 from secateur.store.ledger import JobLedger
+from secateur.store.quarantine import Quarantine
 from secateur.store.uploads import UploadStore
 from tests.support.garbage import AGES, DAY, is_there, refer
 from tests.support.s3 import S3
 from tests.support.store import PROJECT, a_report, claim, create
 
 KEY = "c" * 64
+SAME_FOLDER = (0, 26, 369, 435, 557)
+"""The digests of these numbers, written out, begin alike."""
 
 
 @pytest.fixture(params=["sqlite file", "sqlite s3", "postgresql file"])
@@ -89,7 +93,7 @@ def test_what_is_referred_to_comes_back_from_the_quarantine(
     sweep(1.1 * DAY)
     refer(store, digest)
     assert is_there(blobs, digest)
-    assert sweep(9 * DAY) == {"returned": 1}
+    assert sweep(9 * DAY, dry_run=True) == sweep(9 * DAY) == {"returned": 1}
     assert is_there(blobs, digest)
     assert sweep(9 * DAY) == {}
 
@@ -121,14 +125,14 @@ def test_what_sweeps_move_while_it_is_read_is_read_to_its_end(
 
 def test_a_sweep_that_is_stopped_ends_before_the_next_file(store: Store, blob_url: str) -> None:
     blobs, stopping = BlobStore(blob_url), threading.Event()
-    for number in range(5):
+    for number in SAME_FOLDER:
         blobs.put(b"%d" % number)
     CheckpointStore(blob_url, "ended").write(KEY, b"weights")
     seen = []
 
     def clock() -> datetime:  # asked for each blob that is moved, among others
         seen.append(datetime.now(UTC) + 2 * DAY)
-        if len(seen) == 9:
+        if len(seen) == 4:
             stopping.set()
         return seen[-1]
 
@@ -139,6 +143,25 @@ def test_a_sweep_that_is_stopped_ends_before_the_next_file(store: Store, blob_ur
     stopping.clear()
     found = collector.sweep()
     assert (stopped.quarantined + found.quarantined, found.checkpoints) == (5, 1)
+
+
+def test_a_sweep_that_is_to_end_takes_nothing_of_any_kind(sqlite_url: str, tmp_path: Path) -> None:
+    blobs = BlobStore(f"file://{tmp_path}/removed")
+    digest = blobs.put(b"garbage")
+    Quarantine(FileSystem(f"file://{tmp_path}/removed")).take(digest, path_of(digest), datetime.now(UTC))
+    CheckpointStore(f"file://{tmp_path}/checkpoints", "ended").write(KEY, b"weights")
+    CheckpointStore(f"file://{tmp_path}/trainings", "ended").write(KEY, b"weights", shared=True)
+    with closing(UploadStore(f"file://{tmp_path}/uploads").writer("p", KEY, 0)) as writer:
+        writer.write(b"data")
+    stopping = threading.Event()
+    with closing(Store(sqlite_url)) as store:
+        for kind in ("removed", "checkpoints", "trainings", "uploads"):
+            url = f"file://{tmp_path}/{kind}"
+            collector = Collector(store, url, AGES, clock=lambda: datetime.now(UTC) + 40 * DAY, stopping=stopping)
+            stopping.set()
+            assert not any(collector.sweep().counts().values())
+            stopping.clear()
+            assert collector.sweep().counts()[kind] == 1
 
 
 def test_what_was_quarantined_and_is_put_again_is_written_again(
@@ -189,11 +212,11 @@ def test_checkpoints_go_with_their_job_trainings_and_uploads_with_their_age(
         writer.write(b"data")
 
     assert sweep(timedelta()) == {}
-    assert sweep(1.1 * DAY) == {"checkpoints": 2}
+    assert sweep(1.1 * DAY, dry_run=True) == sweep(1.1 * DAY) == {"checkpoints": 2}
     assert [CheckpointStore(blob_url, job).read(KEY) for job in (running.id, ended.id, "purged")] == [b"weights", None, None]
-    assert sweep(7.1 * DAY) == {"uploads": 1}
+    assert sweep(7.1 * DAY, dry_run=True) == sweep(7.1 * DAY) == {"uploads": 1}
     assert CheckpointStore(blob_url, running.id).read("d" * 64) == b"shared"
-    assert sweep(30.1 * DAY) == {"trainings": 1}
+    assert sweep(30.1 * DAY, dry_run=True) == sweep(30.1 * DAY) == {"trainings": 1}
     assert CheckpointStore(blob_url, running.id).read("d" * 64) is None
 
 
@@ -219,11 +242,14 @@ def test_what_is_not_ours_stays_and_keeps_nothing_from_going(sqlite_url: str, tm
 
     found = []
     with closing(Store(sqlite_url)) as store:
-        for later in (40, 41.5):
+        for later in (0.9, 40, 41.5):
             collector = Collector(store, tmp_path.as_uri(), AGES, clock=lambda: datetime.now(UTC) + later * DAY)  # noqa: B023
-            found.append({name: count for name, count in collector.sweep().counts().items() if count})
-            assert is_there(blobs, digest) == (later == 40)
+            planned, swept = collector.sweep(dry_run=True), collector.sweep()
+            assert planned == swept
+            found.append({name: count for name, count in swept.counts().items() if count})
+            assert is_there(blobs, digest) == (later < 41)
     assert found == [
+        {},
         {"quarantined": 1, "checkpoints": 1, "trainings": 1, "unfinished": 1},
         {"removed": 1, "removed_bytes": len(b"garbage")},
     ]
