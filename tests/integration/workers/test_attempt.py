@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -139,11 +142,34 @@ def test_a_machine_with_no_room_for_a_child_gives_the_job_back_at_once_and_says_
 ) -> None:
     job = create(store, graph)
     worker = Worker(WorkerSettings(data_dir=tmp_path), JobLedger(store), nursery)
+    stop = threading.Timer(0.5, worker.stop)
+    stop.start()
     with no_more_open_files(), pytest.raises(OSError, match="Too many open files"):
         worker.compress(job.id)
+    assert stop.finished.is_set()  # until then the queue was left to others
     assert read(store, job).state is JobState.QUEUED
     assert "Too many open files" in events(store, job)[-1].message
     assert JobLedger(store).claim_next(worker="w", lease_seconds=9) is None  # not before what is missing may be back
+
+
+def test_a_worker_whose_nursery_has_no_room_leaves_the_queue_to_others_for_a_while(
+    store: Store, graph: LayerGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    first, second = (create(store, graph, seed=seed) for seed in range(2))
+    with Nursery(module="tests.chaos.child") as nursery, ThreadPoolExecutor(1) as thread:
+        (folder,) = tmp_path.glob("secateur-worker-*")
+        aside = folder.rename(tmp_path / "aside")  # as full as a disk can be
+        worker = Worker(WorkerSettings(data_dir=tmp_path), JobLedger(store), nursery)
+        running = thread.submit(worker.compress, first.id)
+        until(lambda: read(store, first).attempt == 1 and read(store, first).state is JobState.QUEUED, "it is given back")
+        assert events(store, first)[-1].message.endswith("No such file or directory")
+        time.sleep(0.5)
+        assert (read(store, second).state, read(store, second).attempt) == (JobState.QUEUED, 0)
+        worker.stop()
+        running.result(AT_ONCE)
+        aside.rename(folder)
+        assert nursery.child().pid
 
 
 @contextmanager

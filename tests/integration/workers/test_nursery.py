@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -102,11 +103,42 @@ def test_a_child_is_there_at_once_with_the_frameworks_loaded(nursery: Nursery) -
 
 def test_the_death_of_a_child_is_told_and_touches_no_other(small: Nursery, tmp_path: Path) -> None:
     lucky, unlucky = (start(small, tmp_path, TWO_SECONDS) for _ in range(2))
+    nursery_of(lucky).send_signal(signal.SIGINT)  # a Ctrl-C in the terminal is left to the worker
     os.kill(unlucky.pid, signal.SIGSEGV)
     with pytest.raises(EOFError, match="status -11"):
         hear_out(unlucky)
-    assert messages(lucky)[-1] == Done()
+    with pytest.raises(EOFError, match="status 0"):  # its job is done
+        hear_out(lucky)
     assert small.child().pid
+
+
+def test_a_child_has_no_socket_of_its_nursery_or_its_siblings(small: Nursery) -> None:
+    def sockets(child: Child) -> int:
+        links = set()
+        for file in Path(f"/proc/{child.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # it has just been closed
+                links.add(str(file.readlink()))
+        return sum(link.startswith("socket:") for link in links)
+
+    first, second = small.child(), small.child()
+    for child in (first, second):
+        until(lambda child=child: sockets(child) == 1, "nothing but its talk to the worker is left", AT_ONCE)
+        child.kill()
+
+
+def test_nobody_waits_long_for_a_nursery_that_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secateur.workers.children._END_SECONDS", 0.5)
+    with Nursery(module=SMALL) as nursery:
+        running = start(nursery, tmp_path, TWO_SECONDS)
+        stopped = nursery_of(running)
+        stopped.suspend()
+        unborn = start(nursery, tmp_path)
+        os.kill(running.pid, signal.SIGKILL)
+        with pytest.raises(EOFError, match="unknown status"):
+            hear_out(running)
+    assert not stopped.is_running()
+    with pytest.raises(EOFError, match="unknown status"):
+        unborn.receive(AT_ONCE)
 
 
 def test_a_child_that_dies_in_the_middle_of_a_message_ends_as_any_other(tmp_path: Path) -> None:

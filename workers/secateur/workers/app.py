@@ -10,7 +10,7 @@ import structlog
 from celery import Celery, signals
 
 from secateur.core.errors import Unavailable
-from secateur.core.jobs import COMPRESS_TASK
+from secateur.core.jobs import COMPRESS_TASK, RETRY_SECONDS
 from secateur.store.ledger import JobLedger
 from secateur.store.logs import configure_logs
 from secateur.store.records import Claim
@@ -19,7 +19,7 @@ from secateur.store.unit_of_work import Store
 from secateur.store.wakeups import Wakeups
 from secateur.workers.attempt import run_attempt
 from secateur.workers.child import RESOURCES_MISSING
-from secateur.workers.children import CHILD_MODULE, Nursery
+from secateur.workers.children import CHILD_MODULE, Nursery, no_room
 from secateur.workers.patience import patiently
 from secateur.workers.settings import WorkerSettings
 
@@ -70,12 +70,18 @@ class Worker:
         try:
             child = self._nursery.child()
         except (OSError, RuntimeError) as error:  # RuntimeError is what a thread says that cannot be started
-            what = getattr(error, "strerror", None) or error
-            message = f"The worker's machine has no room for a training process. Received: {what}"
+            message = no_room(getattr(error, "strerror", None) or error)
             patiently(lambda _: self._ledger.release(claim, message, reason=RESOURCES_MISSING), until=self._stopping)
+            self._rest()
             raise
         run_attempt(claim, child, ledger=self._ledger, settings=self._settings, stopping=self._stopping)
         log.info("attempt ended", job=claim.job_id, attempt=claim.attempt)
+        if child.was_never_born:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Leaves the queue to others for a while: every job that waits would lose its attempts here within seconds."""
+        self._stopping.wait(RETRY_SECONDS)
 
     def stop(self, **_signal: Any) -> None:
         """Lets a running attempt go back to the queue."""

@@ -15,8 +15,9 @@ from typing import Final, Self
 
 import structlog
 
+from secateur.workers.child import RESOURCES_MISSING
 from secateur.workers.nursery import BIRTH, END, FORK
-from secateur.workers.protocol import Job, Message, Ready, decode, encode
+from secateur.workers.protocol import Failed, Job, Message, Ready, decode, encode
 from secateur.workers.temporary import TemporaryFolder
 
 CHILD_MODULE: Final = "secateur.workers.child"
@@ -30,6 +31,11 @@ _END_SECONDS: Final = 5.0
 """How long the nursery may take to end its children and itself."""
 
 _log = structlog.get_logger(__name__)
+
+
+def no_room(what: object) -> str:
+    """Says what keeps this machine from having one more child."""
+    return f"The worker's machine has no room for a training process. Received: {what}"
 
 
 class Child:
@@ -60,6 +66,11 @@ class Child:
         """Process id, once there is a process; 0 if it was never forked."""
         self._born.wait()
         return self._pid
+
+    @property
+    def was_never_born(self) -> bool:
+        """Whether it is known by now that there will be no process."""
+        return self._born.is_set() and not self._pid
 
     def send(self, job: Job) -> None:
         """Hands the child its job. A child that has died meanwhile shows at the next `receive`."""
@@ -112,12 +123,15 @@ class Child:
     def _await_birth(self, life: socket.socket) -> None:
         try:
             said, processes, _, _ = socket.recv_fds(life, BIRTH.size, 1)
+            (number,) = BIRTH.unpack(said) if said else (0,)
             with self._lock:
-                if said:
-                    (self._pid,), (self._process,) = BIRTH.unpack(said), processes
+                if number > 0:
+                    self._pid, (self._process,) = number, processes
                 self._end()
         finally:
             self._born.set()
+        if number < 0:
+            self._messages.put(Failed(RESOURCES_MISSING, no_room(os.strerror(-number)), internal=True, transient=True))
 
     def _relay(self, job: bytes, talk: socket.socket) -> None:
         with suppress(ConnectionError), talk.makefile("rb") as lines:

@@ -6,11 +6,12 @@ milliseconds. Its stdin is a socket to the worker; it ends when that does, and i
 Temporary files of a child, which may be killed at any time, lie in a folder of its own, which goes with it.
 
 For every child the worker sends `FORK` with two sockets: the child's stdin and stdout, and one on which this process says
-`BIRTH`, with a descriptor of the process, and later `END`.
+`BIRTH`, with a descriptor of the process, and later `END`. Where the machine has no room for a child, it says so and goes on.
 """
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import os
@@ -34,7 +35,7 @@ from secateur.workers import child
 
 FORK: Final = b"F"
 BIRTH: Final = Struct("i")
-"""Process id of the new child."""
+"""Process id of the new child; or the negative `errno` that kept it from being born, without a descriptor."""
 END: Final = Struct("i")
 """How a child ended: its exit status, or the negative number of the signal that killed it."""
 
@@ -78,11 +79,11 @@ class Nursery:
                 if descriptor in self._infants:
                     events.unregister(descriptor)
                     self._bury(descriptor)
-                else:
-                    events.register(self._bear(engine if can_fork else None), select.POLLIN)
+                elif (process := self._bear(engine if can_fork else None)) is not None:
+                    events.register(process, select.POLLIN)
 
-    def _bear(self, engine: Any) -> int:
-        """Forks a child and returns the descriptor of its process, which becomes readable when it ends.
+    def _bear(self, engine: Any) -> int | None:
+        """Forks a child and returns the descriptor of its process, which becomes readable when it ends; None without room.
 
         Args:
             engine: What it runs its job with; None if it has to load that itself.
@@ -91,8 +92,13 @@ class Nursery:
         if not said:
             self._end()
         talk, life = (socket.socket(fileno=descriptor) for descriptor in sockets)
-        folder = tempfile.mkdtemp(dir=self._folder)
-        pid = os.fork()
+        try:
+            folder = tempfile.mkdtemp(dir=self._folder)
+            pid = os.fork()
+        except OSError as error:  # to end would cost every attempt at once: the next nursery loads, and fails as well
+            with talk, life, suppress(ConnectionError):
+                life.send(BIRTH.pack(-(error.errno or errno.EIO)))
+            return None
         if pid == 0:
             try:
                 life.close()
