@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from secateur.core.cost import cost_of
 from secateur.core.datasets import DATASETS
 from secateur.core.errors import SecateurError
 from secateur.core.graph import LayerGraph
 from secateur.core.jobs import JobState
 from secateur.core.planning import Plan
+from secateur.core.reports import SearchCandidate
 from secateur.store import Store
 from secateur.store.ledger import JobLedger
 from secateur.store.records import JobRecord
@@ -54,7 +57,8 @@ def finished(store: Store, graph: LayerGraph, chosen_plan: Plan, **asked: object
     """Returns a job that succeeded, and the id of its model."""
     job = create(store, graph, **asked)  # type: ignore[arg-type]
     ledger, held = JobLedger(store), claim(store, job)
-    model = ledger.settle_target(held, a_report(graph, chosen_plan))
+    report = replace(a_report(graph, chosen_plan), candidates=(SearchCandidate("uniform", chosen_plan.digest, 1, 2),))
+    model = ledger.settle_target(held, report)
     ledger.finish(held, JobState.SUCCEEDED)
     assert model is not None
     return job, model
@@ -73,3 +77,11 @@ def refused(call: Callable[[], object]) -> str:
     with pytest.raises(SecateurError) as caught:
         call()
     return caught.value.reason
+
+
+def create_elsewhere(store: Store, graph: LayerGraph, **asked: Any) -> None:
+    """Creates a job in another project."""
+    with store.unit_of_work() as work:
+        work.architectures.put("other", graph, cost_of(graph))
+        work.commit()
+    create(store, graph, project="other", **asked)

@@ -112,17 +112,21 @@ def test_the_death_of_a_child_is_told_and_touches_no_other(small: Nursery, tmp_p
     assert small.child().pid
 
 
-def test_a_child_has_no_socket_of_its_nursery_or_its_siblings(small: Nursery) -> None:
-    def sockets(child: Child) -> int:
+def test_a_child_holds_nothing_of_its_nursery_or_its_siblings(small: Nursery) -> None:
+    def held(child: Child) -> int:
         links = set()
         for file in Path(f"/proc/{child.pid}/fd").iterdir():
             with suppress(FileNotFoundError):  # it has just been closed
                 links.add(str(file.readlink()))
-        return sum(link.startswith("socket:") for link in links)
+        return sum("socket:" in link or "pidfd" in link for link in links)
 
     first, second = small.child(), small.child()
     for child in (first, second):
-        until(lambda child=child: sockets(child) == 1, "nothing but its talk to the worker is left", AT_ONCE)
+        until(
+            lambda child=child: held(child) == 1,  # type: ignore[misc]
+            "nothing but its talk to the worker is left",
+            AT_ONCE,
+        )
         child.kill()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from secateur.store.settings import Settings
 from secateur.store.tables import Base, Deletable
 from secateur.store.trash import PURGE_BATCH
 from tests.support.store import PROJECT, Clock, a_spec, create, read
-from tests.support.trash import DIGEST, MINE, WEEK, delete, finished, listed, purge, refused, undelete, upload
+from tests.support.trash import DIGEST, MINE, WEEK, create_elsewhere, delete, finished, listed, purge, refused, undelete, upload
 
 
 def test_what_is_deleted_is_shown_on_demand_and_comes_back(
@@ -64,6 +64,7 @@ def test_a_mark_is_on_one_kind_of_thing_in_one_project(store: Store, graph: Laye
         for project in (PROJECT, "other"):
             work.datasets.put(project, replace(MINE, name=job.id), digest=DIGEST, size_bytes=1)
         work.commit()
+    create_elsewhere(store, graph, dataset=content(DIGEST), dataset_id=job.id)
     assert delete(store, Deletable.DATASET, job.id)
     assert listed(store) == ([job.id], [], [])
     with store.snapshot() as work:
@@ -149,6 +150,21 @@ def test_of_an_undeletion_and_a_purge_at_once_only_one_comes_true(store: Store, 
             back, cleared = pool.submit(take_back), pool.submit(clear)
         assert back.result() != cleared.result()
         assert (name in listed(store)[2]) == back.result()
+
+
+def test_a_purge_leaves_what_was_just_taken_back_and_deleted_anew(store: Store, clock: Clock) -> None:
+    upload(store)
+    delete(store, Deletable.DATASET, "mine")
+    clock.advance(WEEK.total_seconds())
+    with ThreadPoolExecutor(1) as pool:
+        with store.unit_of_work() as other:
+            other.trash.undelete(Deletable.DATASET, PROJECT, "mine")
+            other.trash.delete(Deletable.DATASET, PROJECT, "mine", keep=WEEK)
+            purging = pool.submit(purge, store, clock)
+            wait([purging], timeout=0.5)
+            other.commit()
+        assert purging.result() == 0
+    undelete(store, Deletable.DATASET, "mine")
 
 
 def test_a_new_data_set_under_an_old_id_does_not_inherit_the_models_of_the_old_one(

@@ -20,11 +20,12 @@ from secateur.store.ledger import JobLedger
 from secateur.store.records import Deletion, JobRecord
 from secateur.store.tables import Deletable
 from tests.support.store import PROJECT, Clock, a_report, a_spec, claim, create
-from tests.support.trash import DIGEST, MINE, WEEK, delete, finished, listed, purge, refused, undelete, upload
+from tests.support.trash import DIGEST, MINE, WEEK, create_elsewhere, delete, finished, listed, purge, refused, undelete, upload
 
 
 def test_a_job_has_to_end_first_and_then_nobody_joins_it(store: Store, graph: LayerGraph, chosen_plan: Plan) -> None:
     job = create(store, graph)
+    create_elsewhere(store, graph)  # the same work, and none of ours
     assert refused(lambda: delete(store, Deletable.JOB, job.id)) == "JOB_NOT_FINISHED"
     ledger, held = JobLedger(store), claim(store, job)
     assert refused(lambda: delete(store, Deletable.JOB, job.id)) == "JOB_NOT_FINISHED"
@@ -43,6 +44,16 @@ def test_a_job_has_to_end_first_and_then_nobody_joins_it(store: Store, graph: La
     delete(store, Deletable.JOB, job.id)
     undelete(store, Deletable.JOB, job.id)
     assert create(store, graph).id == job.id
+
+
+def test_nobody_joins_a_cancelled_job_that_was_deleted_and_came_back(store: Store, graph: LayerGraph) -> None:
+    job = create(store, graph)
+    with store.unit_of_work() as work:
+        work.jobs.cancel(PROJECT, job.id)
+        work.commit()
+    delete(store, Deletable.JOB, job.id)
+    undelete(store, Deletable.JOB, job.id)
+    assert create(store, graph).id != job.id
 
 
 def test_work_whose_model_was_deleted_is_done_again(store: Store, graph: LayerGraph, chosen_plan: Plan) -> None:
@@ -219,3 +230,4 @@ def test_a_model_can_be_deleted_while_its_job_goes_on(store: Store, graph: Layer
             wait([deleting], timeout=0.5)
             other.commit()
         assert deleting.result()
+    assert create(store, graph, targets=2).id != job.id  # it will not come to have all its models

@@ -131,7 +131,7 @@ class Child:
         finally:
             self._born.set()
         if number < 0:
-            self._messages.put(Failed(RESOURCES_MISSING, no_room(os.strerror(-number)), internal=True, transient=True))
+            self._messages.put(Failed(RESOURCES_MISSING, no_room(os.strerror(-number)), transient=True))
 
     def _relay(self, job: bytes, talk: socket.socket) -> None:
         with suppress(ConnectionError), talk.makefile("rb") as lines:

@@ -57,8 +57,10 @@ def test_every_attempt_is_kept_with_what_it_missed_and_what_that_changed(graph: 
 def test_what_no_smaller_plan_would_correct_is_not_tightened(graph: LayerGraph, data: Data, resource: Resource) -> None:
     fitting, planned = _fitting(graph, data, Budget.of(flash_bytes=12_000))
     first = fitting.next(planned)
-    achieved = 0.5 if resource.is_floor else 2.0
-    assert not fitting.tighten(first.proposal.plan, (Compliance(resource, asked=1.0, achieved=achieved, method=""),))
+    missed = Compliance(resource, asked=1.0, achieved=0.5 if resource.is_floor else 2.0, method="")
+    too_large = Compliance(Resource.FLASH_BYTES, asked=12_000, achieved=12_500, method="bytes of the int8 file")
+    assert not fitting.tighten(first.proposal.plan, (missed,))
+    assert not fitting.tighten(first.proposal.plan, (too_large, missed))
 
 
 def test_a_board_is_held_to_the_memory_of_a_process_as_it_was_predicted(graph: LayerGraph, data: Data) -> None:

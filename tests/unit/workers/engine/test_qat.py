@@ -14,7 +14,7 @@ from secateur.core.graph import LayerGraph
 from secateur.core.planning import Plan, plan
 from secateur.core.reports import ArtifactFormat
 from secateur.core.resources import Budget
-from secateur.workers.engine.datasets import Data
+from secateur.workers.engine.datasets import Data, Split
 from secateur.workers.engine.delivery import MAX_INT8_LOSS, Quantized, quantize
 from secateur.workers.engine.export import export_int8
 from secateur.workers.engine.keras_files import outputs_of
@@ -80,6 +80,19 @@ def test_a_file_that_loses_much_is_fine_tuned(graph: LayerGraph, data: Data, who
     expected = outputs_of(uneven, data.validation.images).argmax(axis=1)
     found = 100 * ((expected == data.validation.labels).mean() - (labels == data.validation.labels).mean())
     assert found == pytest.approx(left)
+
+
+def test_a_loss_of_points_that_two_images_make_is_not_too_much(graph: LayerGraph, data: Data, whole: Plan, uneven: Any) -> None:
+    images = data.train
+    file = export_int8(uneven, images.images[:32])
+    expected = outputs_of(uneven, images.images).argmax(axis=1)
+    agrees = expected == LiteRt(file).outputs(images.images).argmax(axis=1)
+    rows = np.concatenate([np.flatnonzero(agrees)[:98], np.flatnonzero(~agrees)[:2]])
+    few = Split(images.pixels[:32], images.labels[:32])
+    drawn = replace(data, train=few, validation=Split(images.pixels[rows], expected[rows]))
+    quantized, _, messages = _quantized(graph, drawn, whole, uneven, epochs=1)
+    assert figure_of(quantized.measurements, "int8_loss_points", INT8) == 2
+    assert messages == []
 
 
 def test_fine_tuning_that_does_not_help_is_not_delivered(graph: LayerGraph, data: Data, whole: Plan, uneven: Any) -> None:

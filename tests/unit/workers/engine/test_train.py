@@ -20,7 +20,7 @@ from secateur.workers.engine.build import build_model
 from secateur.workers.engine.checkpoints import Checkpoint
 from secateur.workers.engine.datasets import Data
 from secateur.workers.engine.precision import half_precision
-from secateur.workers.engine.records import Epoch, Training
+from secateur.workers.engine.records import Epoch, Step, Training
 from secateur.workers.engine.train import train
 from tests.support.recipes_run import Outcome, outcome
 from tests.support.stack import ROOT
@@ -93,6 +93,21 @@ def test_a_loss_that_is_no_number_at_any_rate_ends_the_training(data: Data) -> N
     with pytest.raises(FailedPrecondition, match="lower it further") as failure:
         train(_fragile(), data, replace(QUICK, learning_rate=10.0, epochs=2), seed=0)
     assert (failure.value.reason, failure.value.field) == ("TRAINING_DIVERGED", "recipe.learning_rate")
+
+
+def test_steps_are_told_and_never_a_loss_that_is_no_number(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secateur.workers.engine.train._STEP_SECONDS", 0.0)
+    steps: list[Step] = []
+    first, _ = train(_fragile(), data, replace(QUICK, epochs=2), seed=0, on_step=steps.append).epochs
+    told = range(2, first.steps + 1)  # how fast it goes shows with the second
+    assert [(step.before, step.number, step.of, step.epochs) for step in steps] == [
+        (before, number, first.steps, 2) for before in (None, first) for number in told
+    ]
+    assert all(step.eta_seconds > 0 for step in steps[:-1])
+    assert steps[-1].eta_seconds == 0
+    with pytest.raises(FailedPrecondition, match="lower it further"):
+        train(_fragile(), data, replace(QUICK, learning_rate=10.0, epochs=1), seed=0, on_step=steps.append)
+    assert all(np.isfinite(step.loss) for step in steps)
 
 
 @pytest.mark.parametrize(
