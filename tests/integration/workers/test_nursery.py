@@ -121,13 +121,7 @@ def test_a_child_holds_nothing_of_its_nursery_or_its_siblings(small: Nursery) ->
         return sum("socket:" in link or "pidfd" in link for link in links)
 
     first, second = small.child(), small.child()
-    for child in (first, second):
-        until(
-            lambda child=child: held(child) == 1,  # type: ignore[misc]
-            "nothing but its talk to the worker is left",
-            AT_ONCE,
-        )
-        child.kill()
+    until(lambda: (held(first), held(second)) == (1, 1), "nothing but their talk to the worker is left")
 
 
 def test_nobody_waits_long_for_a_nursery_that_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
