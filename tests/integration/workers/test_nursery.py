@@ -103,8 +103,8 @@ def test_a_child_is_there_at_once_with_the_frameworks_loaded(nursery: Nursery) -
 
 def test_the_death_of_a_child_is_told_and_touches_no_other(small: Nursery, tmp_path: Path) -> None:
     lucky, unlucky = (start(small, tmp_path, TWO_SECONDS) for _ in range(2))
-    nursery_of(lucky).send_signal(signal.SIGINT)  # a Ctrl-C in the terminal is left to the worker
     os.kill(unlucky.pid, signal.SIGSEGV)
+    nursery_of(lucky).send_signal(signal.SIGINT)  # a Ctrl-C in the terminal is left to the worker
     with pytest.raises(EOFError, match="status -11"):
         hear_out(unlucky)
     with pytest.raises(EOFError, match="status 0"):  # its job is done
