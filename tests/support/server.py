@@ -52,6 +52,8 @@ from tests.support.store import a_plan
 
 MACS = resources.RESOURCE_MACS
 DATASET = "datasets/digits"
+PATIENCE_S = 240.0
+"""How long what must come may take where much else is done: less than pytest waits, so that a test tidies up."""
 
 
 def make_settings(folder: Path, **chosen: object) -> ServerSettings:
@@ -96,11 +98,11 @@ def running(settings: ServerSettings) -> Iterator[Running]:
     def stop() -> None:
         if thread.is_alive():
             loop.call_soon_threadsafe(stopping.set)
-            thread.join(20)
+            thread.join(PATIENCE_S)
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert started.wait(20)
+    assert started.wait(PATIENCE_S)
     try:
         yield Running(address[0], stop)
     finally:

@@ -133,8 +133,6 @@ def decode_token(token: str, scope: str, read: Callable[..., _PositionT]) -> _Po
 
 
 def _read_position(keys: Sequence[SortKey], *values: object) -> list[ColumnElement[Any]]:
-    if len(values) != len(keys):
-        raise ValueError(f"A position has {len(keys)} values. Received: {len(values)}")
     return [_value(key.kind, value) for key, value in zip(keys, values, strict=True)]
 
 

@@ -26,7 +26,7 @@ from secateur.server.app import SERVICES
 from secateur.server.settings import ServerSettings
 from secateur.store.startup import StartError, check_migrated
 from secateur.v1 import device_profile_service_pb2, device_profile_service_pb2_grpc
-from tests.support.server import Api, make_settings, refusal_of, running, server_process
+from tests.support.server import PATIENCE_S, Api, make_settings, refusal_of, running, server_process
 from tests.support.stack import free_port
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -94,8 +94,8 @@ def test_a_stop_turns_health_and_ends_watches_as_unavailable(settings: ServerSet
             next(watch)
         found = refusal_of(caught.value)
         assert (found.code, found.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING")
-        # The probe's own stream takes the whole grace period; nothing may take longer.
-        assert time.monotonic() - stopped < settings.grace_seconds + 2
+        # The probe's own stream takes the whole grace period, and would go on for ever.
+        assert settings.grace_seconds <= time.monotonic() - stopped < settings.grace_seconds + 30
 
 
 def test_one_watch_of_a_job_that_waits_outlives_servers_that_come_and_go(settings: ServerSettings) -> None:
@@ -104,14 +104,14 @@ def test_one_watch_of_a_job_that_waits_outlives_servers_that_come_and_go(setting
     with Client(settings.listen_address, project="patient", retry=retry) as client, ThreadPoolExecutor() as threads:
         with running(settings) as server, grpc.insecure_channel(server.address) as channel:
             job = client.job(Api(channel, "patient").create_job().name)
-            watching = threads.submit(lambda: [(event.sequence, event.state) for event in job.watch(timeout=60)])
+            watching = threads.submit(lambda: [(event.sequence, event.state) for event in job.watch(timeout=PATIENCE_S)])
             time.sleep(1)
         for _ in range(2):  # longer apart than any one of them may be away
             with running(settings), suppress(TimeoutError):
                 watching.result(retry.total + 1)
         with running(settings):
             job.cancel()
-            assert watching.result(60) == [(1, "QUEUED"), (2, "CANCELLED")]
+            assert watching.result(PATIENCE_S) == [(1, "QUEUED"), (2, "CANCELLED")]
 
 
 def test_jobs_are_taken_in_while_redis_is_away(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_the_process_serves_logs_json_and_ends_well_on_a_signal(settings: Server
                 device_profile_service_pb2.ListDeviceProfilesRequest(), metadata=(("x-request-id", "abc-1"),)
             )
         process.send_signal(number)
-        _, rest = process.communicate(timeout=20)
+        _, rest = process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode == 0
     call, stopping = (json.loads(line) for line in rest.splitlines())
@@ -186,7 +186,7 @@ def test_what_keeps_it_from_starting_is_one_readable_message(tmp_path: Path, set
                 (unmigrated, "lacks the tables"),
                 (second, "is taken"),
             ):
-                _, stderr = process.communicate(timeout=60)
+                _, stderr = process.communicate(timeout=PATIENCE_S)
                 assert process.returncode == 1
                 assert problem in stderr
                 assert "Traceback" not in stderr
@@ -199,7 +199,7 @@ def test_a_unix_socket_has_one_server_and_is_taken_over_from_a_dead_one(tmp_path
             assert first.stderr is not None
             assert json.loads(first.stderr.readline())["event"] == "serving"
             with server_process(data_dir=settings.data_dir, listen_address=address) as second:
-                _, stderr = second.communicate(timeout=60)
+                _, stderr = second.communicate(timeout=PATIENCE_S)
             assert second.returncode == 1
             assert "Another server answers on this socket" in stderr
             with grpc.insecure_channel(address) as channel:

@@ -116,8 +116,9 @@ def test_a_page_goes_on_where_the_last_one_ended_whatever_was_deleted(api: Api) 
     assert [profile.name.rpartition("/")[2] for profile in rest.device_profiles] == ["b", "c"]
 
 
-@pytest.mark.parametrize("token", ["made-up", "/made-up", "/", "somebody-else/a"])
+@pytest.mark.parametrize("token", ["made-up", "/made-up", "/", "somebody-else/stm32f746", "{own}"])
 def test_a_page_token_of_nobody_is_refused(api: Api, token: str) -> None:
+    token = token.format(own=api.project)
     assert refusal(lambda: list_profiles(api, page_token=token, parent=api.parent)).reason == "PAGE_TOKEN_INVALID"
 
 

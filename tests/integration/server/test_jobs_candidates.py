@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import grpc
 import pytest
 
@@ -10,6 +12,7 @@ from secateur.core.reports import SearchCandidate, TargetReport
 from secateur.core.resources import Resource
 from secateur.store import Store
 from secateur.store.ledger import JobLedger
+from secateur.store.paging import encode_token
 from secateur.v1 import job_service_pb2 as pb
 from secateur.v1 import plan_service_pb2 as plans
 from secateur.v1 import resources_pb2 as resources
@@ -35,14 +38,20 @@ CANDIDATES = (BEST, *OTHERS, MISSED)
 @pytest.fixture
 def searched(api: Api, store: Store) -> pb.Job:
     """A job of two targets whose first one has come to an end."""
+    return search(api, store, CANDIDATES)
+
+
+def search(api: Api, store: Store, *found: tuple[SearchCandidate, ...]) -> pb.Job:
+    """Creates a job of two targets; `found` is what was looked at for those that have come to an end."""
     job = api.create_job(policy=SEARCH, targets=[target(limit(fraction=fraction)) for fraction in (0.5, 0.25)])
     ledger = JobLedger(store)
     claim = ledger.claim(job.name.rpartition("/")[2], worker="w", lease_seconds=30)
     assert claim is not None
     cost = cost_of(claim.graph)
-    ledger.settle_target(
-        claim, TargetReport(target_index=0, plan=None, unpruned_cost=cost, compliance=(), candidates=CANDIDATES)
-    )
+    for index, candidates in enumerate(found):
+        ledger.settle_target(
+            claim, TargetReport(target_index=index, plan=None, unpruned_cost=cost, compliance=(), candidates=candidates)
+        )
     return job
 
 
@@ -65,13 +74,25 @@ def test_every_candidate_is_listed_best_first_with_what_is_known_of_it(api: Api,
 
 def test_pages_follow_on_one_another(api: Api, searched: pb.Job) -> None:
     found, token = [], ""
-    for size in (2, 1, 5):
+    for size in (2, 1, 2):
         response = page(api, searched.name, page_size=size, page_token=token)
         found += [candidate.origin for candidate in response.candidates]
         token = response.next_page_token
 
     assert found == [candidate.origin for candidate in CANDIDATES]
     assert token == ""
+
+
+def test_a_page_has_at_most_a_thousand_and_its_token_is_of_its_own_target(api: Api, store: Store) -> None:
+    job = search(api, store, CANDIDATES, OTHERS[:1] * 1_001)
+    response = page(api, job.name, target_index=1, page_size=2_000)
+    assert len(response.candidates) == 1_000
+    assert len(page(api, job.name, target_index=1, page_token=response.next_page_token).candidates) == 1
+
+    scope = f"candidates/{job.name.rpartition('/')[2]}/0"
+    assert len(page(api, job.name, page_token=encode_token(scope, 4)).candidates) == 1
+    for token in (response.next_page_token, *(encode_token(scope, start) for start in (-1, 1.5, "1"))):
+        assert refusal(partial(page, api, job.name, page_token=token)).reason == "PAGE_TOKEN_INVALID"
 
 
 def test_a_target_that_goes_on_has_no_candidates_yet(api: Api, searched: pb.Job) -> None:

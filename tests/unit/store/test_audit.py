@@ -11,6 +11,7 @@ import pytest
 from secateur.server.forgetting import Forgetter, prune_audit
 from secateur.store import Store
 from secateur.store.records import AuditRecord
+from secateur.store.requests import RequestKey
 from tests.support.store import Clock
 
 
@@ -74,11 +75,17 @@ def test_a_server_forgets_what_is_older_than_its_setting_by_the_clock_of_the_dat
 
 
 def test_a_server_that_stops_forgets_the_rest_another_time(store: Store, clock: Clock) -> None:
+    keys = [RequestKey("one", "CreateJob", str(number)) for number in range(600)]
     with store.unit_of_work() as work:
-        work.audit.add(record(clock, request_id=str(number)) for number in range(600))
+        work.audit.add(record(clock, request_id=key.request_id) for key in keys)
+        for key in keys:
+            work.requests.remember(key, "f", "job")
         work.commit()
     clock.advance(1)
     stopping = threading.Event()
     stopping.set()
     Forgetter(store, request_ids=timedelta(0), audit=timedelta(0), stopping=stopping).forget()
     assert len(listed(store, limit=1_000)) == 100
+    with store.snapshot() as work:
+        work.requests.read(keys)
+        assert sum(work.requests.answer(key, "f") is not None for key in keys) == 100

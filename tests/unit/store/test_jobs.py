@@ -204,16 +204,17 @@ def test_events_are_read_from_a_sequence_on(store: Store, ledger: JobLedger, gra
         assert work.jobs.events_after("nobody", 0, 2) == ()
 
 
-def test_request_ids_of_any_number_of_projects_are_forgotten(store: Store, clock: Clock) -> None:
+def test_request_ids_of_any_number_of_projects_are_forgotten_at_their_age(store: Store, clock: Clock) -> None:
     keys = [RequestKey(f"project-{number}", CREATE, "once") for number in range(1_200)]
     with store.unit_of_work() as work:
         for key in keys:
             work.requests.remember(key, "f", "job")
         work.commit()
     clock.advance(1)
-    Forgetter(store, request_ids=timedelta(0), audit=None, stopping=threading.Event()).forget()
-    with store.snapshot() as work:
-        assert {work.requests.answer(key, "f") for key in keys[::100]} == {None}
+    for age, known in ((timedelta(seconds=2), "job"), (timedelta(0), None)):
+        Forgetter(store, request_ids=age, audit=None, stopping=threading.Event()).forget()
+        with store.snapshot() as work:
+            assert {work.requests.answer(key, "f") for key in keys[::100]} == {known}
 
 
 def test_a_request_id_is_forgotten_when_its_time_is_over(store: Store, graph: LayerGraph, clock: Clock) -> None:

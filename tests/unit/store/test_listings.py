@@ -201,8 +201,9 @@ def test_a_token_goes_on_with_its_own_question_only(store: Store, jobs: list[Job
 
 
 def test_a_token_that_was_tampered_with_is_refused(store: Store) -> None:
-    now = START.isoformat()
-    for position in (["x", "id"], [None, "id"], [1e400, "id"], [1], [now, 2], [now[:19], "id"], [True, []], [now, "a\0"]):
+    now, first, last = START.isoformat(), "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"
+    times: list[list[Any]] = [["x", "id"], [None, "id"], [1e400, "id"], [now[:19], "id"], [first, "id"], [last, "id"]]
+    for position in (*times, [1], [now], [now, 2], [now, "id", "id"], [True, []], [now, "a\0"]):
         with store.snapshot() as work, pytest.raises(InvalidArgument) as caught:
             work.jobs.list(PROJECT, page_token=encode_token(f"jobs/{PROJECT}", *position))
         assert caught.value.reason == "PAGE_TOKEN_INVALID"

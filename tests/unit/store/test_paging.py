@@ -68,6 +68,7 @@ def test_page_sizes(store: Store, graph: LayerGraph) -> None:
         "nonsense",
         "%%%",
         "é",
+        base64.urlsafe_b64encode(b"5").decode(),
         base64.urlsafe_b64encode(b"[1,2]").decode(),
         base64.urlsafe_b64encode(b'{"a": 1}').decode(),
         base64.urlsafe_b64encode(b"\xff\xfe").decode(),
