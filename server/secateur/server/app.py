@@ -87,6 +87,9 @@ _KEEPALIVE: Final = (
 _MAX_PENDING: Final = 20_000
 """Calls that may wait to be looked at."""
 
+MAX_UNSEEN_SECONDS: Final = 3_600
+"""How long each of them may; its own deadline ends it before."""
+
 _KEPT_BYTES: Final = 64 * 2**20
 """Free memory that is kept for the next chunks of uploads and downloads."""
 
@@ -260,6 +263,7 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         # Beyond 1,000 calls at once, say of devices after an outage, gRPC would cancel some, without a reason.
         ("grpc.server.max_pending_requests", _MAX_PENDING),
         ("grpc.server.max_pending_requests_hard_limit", 2 * _MAX_PENDING),
+        ("grpc.server_max_unrequested_time_in_server", MAX_UNSEEN_SECONDS),  # by itself, it cancels what waits for 30 seconds
         *_KEEPALIVE,
     ]
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,6 +23,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from migrations.upgrade import upgrade
 from secateur.client import Client, Retry
+from secateur.server import app
 from secateur.server.app import SERVICES
 from secateur.server.settings import ServerSettings
 from secateur.store.startup import StartError, check_migrated
@@ -74,6 +76,27 @@ def test_a_burst_of_calls_is_answered_call_by_call(settings: ServerSettings) -> 
 
     with running(settings) as server:
         assert asyncio.run(burst(server.address)) == {"deviceProfiles/stm32f746"}
+
+
+def test_a_call_may_wait_for_a_busy_server_as_long_as_that_says(
+    settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default gRPC cancels, without a reason, what waits for 30 seconds."""
+    monkeypatch.setattr(app, "MAX_UNSEEN_SECONDS", 1)
+
+    def ask(address: str) -> set[grpc.StatusCode]:
+        with grpc.insecure_channel(address) as channel:
+            stub: Any = device_profile_service_pb2_grpc.DeviceProfileServiceStub(channel)
+            request = device_profile_service_pb2.GetDeviceProfileRequest(name="deviceProfiles/stm32f746")
+            return {call.code() for call in [stub.GetDeviceProfile.future(request) for _ in range(5)]}
+
+    async def serve() -> set[grpc.StatusCode]:
+        async with app.serving(settings) as address:
+            asked = asyncio.get_running_loop().run_in_executor(None, ask, address)
+            threading.Event().wait(2.5)
+            return await asked
+
+    assert grpc.StatusCode.CANCELLED in asyncio.run(serve())
 
 
 def test_a_stop_turns_health_and_ends_watches_as_unavailable(settings: ServerSettings) -> None:

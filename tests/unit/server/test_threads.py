@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import aclosing, closing
 
@@ -88,14 +90,65 @@ def test_who_stops_early_lets_go_of_the_iterator_once_no_thread_draws_from_it(th
     assert closed == [True]
 
 
-@pytest.mark.parametrize(("owner", "at_once"), [("", 8), ("greedy", 6)])
-def test_what_is_nobodys_may_take_every_thread_and_what_is_somebodys_three_quarters(owner: str, at_once: int) -> None:
+def test_who_is_cancelled_while_a_thread_draws_lets_go_of_the_iterator_after_it(threads: Threads) -> None:
+    drawing, go_on = threading.Event(), threading.Event()
+
+    def items() -> Generator[int, None, None]:
+        drawing.set()
+        go_on.wait(5)
+        yield 0
+
+    async def run() -> None:
+        source = items()
+        task = asyncio.create_task(drawn(threads.iterate(source)))
+        await asyncio.to_thread(drawing.wait, 5)
+        threading.Timer(0.2, go_on.set).start()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        source.close()  # would raise if a thread were still in it
+
+    asyncio.run(run())
+
+
+def test_a_failure_that_nobody_waits_for_leaves_nothing_in_the_log(threads: Threads, caplog: pytest.LogCaptureFixture) -> None:
+    def items() -> Iterator[int]:
+        yield from range(DRAWN_AT_ONCE)
+        raise OSError("the disk is gone")
+
+    async def run() -> None:
+        async with aclosing(threads.iterate(items())) as found:
+            await anext(found)
+
+    asyncio.run(run())
+    gc.collect()
+    assert caplog.text == ""
+
+
+def test_closing_waits_for_what_runs(threads: Threads) -> None:
+    done: list[bool] = []
+
+    async def run() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(threads.run(lambda: done.append(not time.sleep(0.2))), 0.05)
+
+    asyncio.run(run())
+    threads.close()
+    assert done == [True]
+
+
+@pytest.mark.parametrize(("size", "owner", "at_once"), [(8, "", 8), (8, "greedy", 6), (1, "greedy", 1)])
+def test_what_is_nobodys_may_take_every_thread_and_what_is_somebodys_three_quarters(
+    size: int, owner: str, at_once: int
+) -> None:
     together = threading.Barrier(at_once)
 
     async def run() -> None:
         OWNER.set(owner)
-        with closing(Threads(8)) as threads:
-            await asyncio.gather(*(threads.run(together.wait, 5) for _ in range(at_once)))
+        with closing(Threads(size)) as threads:
+            async with asyncio.timeout(30):
+                await asyncio.gather(*(threads.run(together.wait, 30) for _ in range(at_once)))
+                assert await threads.run(OWNER.get) == owner  # as is the rest of the caller's context
 
     asyncio.run(run())
 

@@ -86,8 +86,8 @@ def comparisons(draw: st.DrawFn) -> Test:
         case 8:
             return "labels:*", lambda job: bool(job.labels)
         case _:
-            field = draw(st.sampled_from(["start_time", "end_time", "stage"]))
-            return f"{field}:*", lambda job: getattr(job, field) is not None
+            field = draw(st.sampled_from(["start_time", "end_time", "stage", "display_name"]))
+            return f"{field}:*", lambda job: getattr(job, field) not in (None, "")
 
 
 def joined(word: str, decide: Callable[[Iterable[bool]], bool], parts: list[Test]) -> Test:
@@ -230,7 +230,8 @@ def test_models_are_chosen_by_what_was_measured(
         clock.advance(1)
         ids.append(ledger.settle_target(held, a_report(graph, chosen_plan, target_index=index, accuracy=accuracy)))
     with store.unit_of_work() as work:
-        work.session.execute(update(ModelRow).where(ModelRow.id == ids[0]).values(latency_ms=None))
+        for place, latency_ms in enumerate((None, 0.0)):
+            work.session.execute(update(ModelRow).where(ModelRow.id == ids[place]).values(latency_ms=latency_ms))
         work.commit()
 
     def found(filter_text: str, order_by: str = "accuracy") -> list[int]:
