@@ -127,16 +127,26 @@ def test_the_most_accurate_model_that_fits_is_resolved(api: Api, family: Family)
     assert (ram.achieved, ram.method, ram.origin) == (40_000, "smallest arena", "device_profile")
 
 
+def test_the_arena_of_a_micro_controller_says_nothing_of_a_board_that_runs_linux(api: Api, family: Family) -> None:
+    found = refusal(lambda: resolve(api, family.architecture, profile="raspberrypi5"))
+
+    assert (found.reason, found.metadata["binding_limit"]) == ("NO_MODEL_FITS", "ram_bytes")
+
+
 def test_latency_is_predicted_from_the_profile_that_asks(api: Api, family: Family) -> None:
     latency = limit(resources.RESOURCE_LATENCY_MS, value=1000)
 
-    (compliance,) = [
-        found
-        for found in resolve(api, family.architecture, latency, profile="stm32f746").compliance
-        if found.resource == resources.RESOURCE_LATENCY_MS
-    ]
+    slow, fast = (
+        next(
+            found
+            for found in resolve(api, family.architecture, latency, profile=profile).compliance
+            if found.resource == resources.RESOURCE_LATENCY_MS
+        )
+        for profile in ("stm32f746", "stm32h743")
+    )
 
-    assert "predicted" in compliance.method
+    assert "predicted" in slow.method
+    assert slow.achieved > fast.achieved
     found = refusal(lambda: resolve(api, family.architecture, latency))
     assert found.reason == "LIMIT_NEEDS_PROFILE"
 

@@ -25,6 +25,7 @@ from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.clock import utc_now
 from secateur.store.database import make_engine
+from secateur.store.families import Family
 from secateur.store.tables import FamilyRow
 from secateur.v1 import device_profile_service_pb2 as profiles
 from secateur.v1 import model_service_pb2 as pb
@@ -172,18 +173,24 @@ class TestMemory:
         self, settings: ServerSettings, resolver: Resolver[int], ask: Callable[..., int], seconds: list[float]
     ) -> None:
         ask()
-        resolver.refresh()
         engine = make_engine(settings.database_url)
-        with engine.begin() as connection:  # by a transaction that began an hour ago
-            connection.execute(
-                update(FamilyRow).values(version=FamilyRow.version + 1, change_time=utc_now() - timedelta(hours=1))
-            )
-        engine.dispose()
+
+        def change(ago: timedelta) -> None:
+            """Changes all families, by a transaction that began so long ago."""
+            with engine.begin() as connection:
+                connection.execute(update(FamilyRow).values(version=FamilyRow.version + 1, change_time=utc_now() - ago))
+
+        change(timedelta(minutes=1))
+        resolver.refresh()
+        assert resolver.recall("family", (None, 100_000)) is None  # so long as transactions last, at once
+        ask()
+        change(timedelta(hours=1))
         resolver.refresh()
         assert resolver.recall("family", (None, 100_000)) == 1
         seconds[0] += CHECK_SECONDS
         resolver.refresh()
         assert resolver.recall("family", (None, 100_000)) is None
+        engine.dispose()
 
     def test_only_what_a_built_in_profile_was_answered_is_kept(
         self, api: Api, resolver: Resolver[int], ask: Callable[..., int]
@@ -223,14 +230,33 @@ class TestMemory:
         # The least of three: a server in this process, which has other things to do, keeps some now and then.
         assert min(kept_of(first, 70) for first in (100, 200, 300)) < 70 * 1_000
 
-    def test_the_family_that_was_loaded_longest_ago_makes_room(
-        self, api: Api, store: Store, architecture: str, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("bound", "most", "kept"), [("MAX_FAMILIES", 2, 2), ("MAX_MODELS", 2, 2), ("MAX_MODELS", 0, 1), ("MAX_ANSWERS", 2, 2)]
+    )
+    def test_what_was_kept_longest_ago_makes_room(
+        self, api: Api, store: Store, architecture: str, monkeypatch: pytest.MonkeyPatch, bound: str, most: int, kept: int
     ) -> None:
-        monkeypatch.setattr(resolver_module, "MAX_FAMILIES", 2)
+        monkeypatch.setattr(resolver_module, bound, most)
         resolver: Resolver[int] = Resolver(store)
         resolver.refresh()
         target = AskedTarget(None, Budget.of(flash_bytes=100_000))
-        for family in range(3):
-            query = ResolveModel(api.project, architecture.rpartition("/")[2], DatasetName("digits"), target)
-            resolver.resolve(query, family, "question", lambda resolution: resolution.fitting_models)
-        assert [resolver.recall(family, "question") for family in range(3)] == [None, 1, 1]
+        query = ResolveModel(api.project, architecture.rpartition("/")[2], DatasetName("digits"), target)
+
+        def ask(number: int) -> None:
+            resolver.resolve(query, *asked(number), lambda resolution: resolution.fitting_models)
+
+        def asked(number: int) -> tuple[int, int]:
+            """Returns what family and question are called; each family has one model."""
+            return (0, number) if bound == "MAX_ANSWERS" else (number, 0)
+
+        for number in range(6):
+            ask(number)
+        assert [resolver.recall(*asked(number)) for number in range(6)] == [None] * (6 - kept) + [1] * kept
+
+        with store.unit_of_work() as work:
+            digest = work.architectures.get(api.project, query.architecture).digest
+            work.families.touch(Family.of(api.project, digest, query.dataset), work.now())
+            work.commit()
+        for number in range(6 - kept, 6):  # loads anew what is there already
+            ask(number)
+        assert [resolver.recall(*asked(number)) for number in range(6)] == [None] * (6 - kept) + [1] * kept
