@@ -33,6 +33,7 @@ SLOW: Final = plans.PlanPolicy(step=1e-4)
 SECONDS: Final = 8.0
 THREADS: Final = 4
 MIB: Final = 2**20
+PROBES: Final = ("/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch")
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,14 @@ def test_a_stranger_is_refused_before_the_request_has_come(address: str, method:
 
 def test_a_probe_that_does_not_come_is_not_waited_for(address: str) -> None:
     with ThreadPoolExecutor() as callers:
-        assert all(callers.map(partial(answered, address), ("/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch")))
+        assert all(callers.map(partial(answered, address), PROBES))
+
+
+@pytest.mark.parametrize("method", PROBES)
+def test_a_probe_without_a_request_is_refused(address: str, method: str) -> None:
+    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as refused:
+        list(channel.stream_stream(method)(iter(())))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_only_so_many_probes_are_watched(address: str) -> None:

@@ -121,7 +121,7 @@ def wait_from_proto(request: job_service_pb2.WaitJobRequest, time_remaining: flo
     """
     asked = request.timeout.seconds + request.timeout.nanos / 1e9 if request.HasField("timeout") else MAX_WAIT_SECONDS
     left = MAX_WAIT_SECONDS if time_remaining is None else time_remaining - _ANSWER_SECONDS
-    return max(0.0, min(asked, left, MAX_WAIT_SECONDS))
+    return max(0.0, min(asked, left))
 
 
 def page_to_proto(page: Page[JobRecord]) -> job_service_pb2.ListJobsResponse:
