@@ -72,7 +72,7 @@ def test_a_burst_of_calls_is_answered_call_by_call(settings: ServerSettings) -> 
         async with grpc.aio.insecure_channel(address) as channel:
             stub: Any = device_profile_service_pb2_grpc.DeviceProfileServiceStub(channel)
             request = device_profile_service_pb2.GetDeviceProfileRequest(name="deviceProfiles/stm32f746")
-            return {profile.name for profile in await asyncio.gather(*(stub.GetDeviceProfile(request) for _ in range(2_500)))}
+            return {profile.name for profile in await asyncio.gather(*(stub.GetDeviceProfile(request) for _ in range(1_800)))}
 
     with running(settings) as server:
         assert asyncio.run(burst(server.address)) == {"deviceProfiles/stm32f746"}

@@ -155,6 +155,11 @@ def test_a_filter_finds_what_plain_python_finds(store: Store, jobs: list[JobReco
         assert {job.id for job in pages(store, filter_text=text, page_size=100)} == {job.id for job in jobs if test(job)}, text
 
     check()
+    # What so few examples may leave out.
+    for label in ({"site": "a"}, {"team": ""}, {"odd key.x": "it's"}):
+        ((key, value),) = label.items()
+        found = {job.id for job in pages(store, filter_text=f"labels.{quoted(key)} = {quoted(value)}", page_size=100)}
+        assert found == {job.id for job in jobs if label.items() <= job.labels.items()}
     own = f"architecture = projects/{PROJECT}/architectures/{jobs[0].spec.architecture[:16]}"
     assert len(list(pages(store, filter_text=own, page_size=100))) == len(jobs)
     for name, of in TEXTS:
