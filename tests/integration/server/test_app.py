@@ -231,6 +231,21 @@ def test_a_unix_socket_has_one_server_and_is_taken_over_from_a_dead_one(tmp_path
     assert (tmp_path / "secateur.sock").exists()
 
 
+def test_a_socket_is_not_taken_from_a_server_that_has_no_time_to_answer(tmp_path: Path, settings: ServerSettings) -> None:
+    path = f"{tmp_path}/secateur.sock"
+
+    async def serve() -> None:
+        async with app.serving(settings.model_copy(update={"listen_address": f"unix:{path}"})):
+            pass
+
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as first:
+        busy.bind(path)
+        busy.listen(0)
+        first.connect(path)  # and whoever comes next has to wait
+        with pytest.raises(StartError, match="Another server answers"):
+            asyncio.run(serve())
+
+
 def test_who_insists_is_served_on_a_network_with_a_warning(settings: ServerSettings) -> None:
     with server_process("--insecure", data_dir=settings.data_dir, listen_address="0.0.0.0:0") as process:
         assert process.stderr is not None

@@ -10,12 +10,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from secateur.client import Client, Retry, Tls, Unauthenticated, Unavailable, UsageError, aio
 from secateur.core.access import Scope
@@ -32,7 +38,7 @@ ONCE = Retry(first_contact=0.0, total=0.0)
 
 @dataclass(frozen=True)
 class Files:
-    """Certificates as files: of an authority, of the server, of a client; and of an authority that nobody knows."""
+    """Certificates as files: of an authority, of the server, of a client; of an authority that nobody knows; a locked key."""
 
     ca: Path
     certificate: Path
@@ -40,6 +46,7 @@ class Files:
     client_certificate: Path
     client_key: Path
     other_ca: Path
+    locked_key: Path
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +55,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     ca, other = trustme.CA(key_type=trustme.KeyType.ECDSA), trustme.CA(key_type=trustme.KeyType.ECDSA)
     server, client = ca.issue_cert("127.0.0.1"), ca.issue_cert("operator@example.org")
     files = Files(
-        *(folder / f"{name}.pem" for name in ("ca", "certificate", "key", "client_certificate", "client_key", "other_ca"))
+        *(folder / f"{field.name}.pem" for field in fields(Files)),
     )
     ca.cert_pem.write_to_path(files.ca)
     other.cert_pem.write_to_path(files.other_ca)
     server.private_key_pem.write_to_path(files.key)
     client.private_key_pem.write_to_path(files.client_key)
+    key = load_pem_private_key(server.private_key_pem.bytes(), password=None)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    files.locked_key.write_bytes(locked)
     for certificate, path in ((server, files.certificate), (client, files.client_certificate)):
         path.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
     return files
@@ -200,12 +210,25 @@ def test_a_renewed_certificate_is_taken_up_and_one_that_is_not_whole_is_not(
             profiles(address, tls=Tls(files.ca), token=token)
 
 
+def test_another_authority_for_clients_is_taken_up(settings: ServerSettings, files: Files, token: str, tmp_path: Path) -> None:
+    ca, own = tmp_path / "ca.pem", Tls(files.ca, files.client_certificate, files.client_key)
+    ca.write_bytes(files.ca.read_bytes())
+    with encrypted(settings, files, tls_client_ca_file=ca) as address:
+        assert profiles(address, tls=own, token=token) > 0
+        ca.write_bytes(files.other_ca.read_bytes())
+        with pytest.raises(Unavailable):
+            profiles(address, tls=own, token=token)
+
+
 @pytest.mark.parametrize(
     ("chosen", "problem"),
     [
         ({"tls_key_file": None}, "set both SECATEUR_TLS_CERTIFICATE_FILE and SECATEUR_TLS_KEY_FILE"),
+        ({"tls_certificate_file": None}, "set both"),
+        ({"tls_certificate_file": None, "tls_key_file": None, "tls_client_ca_file": "ca"}, "set both"),
         ({"tls_certificate_file": Path("nowhere.pem")}, r"must be a PEM certificate chain.*nowhere\.pem"),
         ({"tls_key_file": "client_key"}, "must be a PEM certificate chain and its unencrypted key"),
+        ({"tls_key_file": "locked_key"}, "its unencrypted key.*the key is encrypted"),
         ({"tls_certificate_file": "key"}, "must be a PEM certificate chain"),
         ({"tls_client_ca_file": "key"}, "SECATEUR_TLS_CLIENT_CA_FILE must hold PEM certificates"),
     ],

@@ -126,15 +126,21 @@ def test_a_failure_that_nobody_waits_for_leaves_nothing_in_the_log(threads: Thre
 
 
 def test_closing_waits_for_what_runs(threads: Threads) -> None:
-    done: list[bool] = []
+    begun, done = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        time.sleep(0.2)
+        done.set()
 
     async def run() -> None:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(threads.run(lambda: done.append(not time.sleep(0.2))), 0.05)
+        task = asyncio.create_task(threads.run(work))
+        await asyncio.to_thread(begun.wait, 5)
+        task.cancel()
 
     asyncio.run(run())
     threads.close()
-    assert done == [True]
+    assert done.is_set()
 
 
 @pytest.mark.parametrize(("size", "owner", "at_once"), [(8, "", 8), (8, "greedy", 6), (1, "greedy", 1)])
