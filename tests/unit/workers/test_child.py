@@ -39,6 +39,7 @@ from secateur.workers.protocol import (
     encode,
 )
 from tests.support.datasets import npz
+from tests.support.stack import until
 from tests.support.training import QUICK, quick_job, small_network
 
 BUDGET = Budget.of(flash_bytes=12_000)
@@ -174,6 +175,21 @@ def test_a_machine_that_fails_says_what_it_lacks_and_not_where(fork: Callable[[]
     assert (told.reason, told.transient) == ("RESOURCES_MISSING", True)
     assert told.message.endswith("Received: Not a directory")
     assert str(tmp_path) not in told.message
+
+
+def test_a_measurement_that_the_kernel_kills_for_memory_may_do_better_elsewhere(
+    fork: Callable[[], Child], tmp_path: Path
+) -> None:
+    child = fork()
+    child.send(_job(tmp_path, quick_job(BUDGET), small_network()))
+    process = psutil.Process(child.pid)
+    until(lambda: bool(process.children()), "something is measured")
+    for measuring in process.children():
+        measuring.kill()
+    told = child.receive_rest()[-1]
+    assert isinstance(told, Failed)
+    assert (told.reason, told.transient) == ("RESOURCES_MISSING", True)
+    assert "a measurement was killed" in told.message
 
 
 def test_what_the_caller_did_wrong_is_told_from_a_defect(fork: Callable[[], Child], tmp_path: Path) -> None:

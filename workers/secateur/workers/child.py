@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -73,15 +74,27 @@ def _serve(line: bytes, send: Callable[[Message], None], run_target: RunTarget) 
         _run(decode(line), send, run_target)
     except SecateurError as error:
         return Failed(error.reason, error.message, transient=isinstance(error, Unavailable))
-    except (OSError, MemoryError) as error:
+    except Exception as error:
+        what = _failure_of_machine(error)
+        if not what:
+            _log.exception("The job failed")
+            return Failed("INTERNAL", "The worker failed on this job; its log says why.")
         _log.exception("The machine or its storage failed")
-        what = getattr(error, "strerror", None) or type(error).__name__  # "No space left on device", without the path
         message = f"The worker's machine or its storage failed; its log says how. Received: {what}"
         return Failed(RESOURCES_MISSING, message, transient=True)
-    except Exception:
-        _log.exception("The job failed")
-        return Failed("INTERNAL", "The worker failed on this job; its log says why.")
     return Done()
+
+
+def _failure_of_machine(error: Exception) -> str:
+    """Returns what disk, memory, network or blob store failed with, without paths; empty for a defect."""
+    match error:
+        case OSError() | MemoryError():
+            return getattr(error, "strerror", None) or type(error).__name__
+        case subprocess.CalledProcessError(returncode=code) if code == -signal.SIGKILL:
+            return "a measurement was killed, as the kernel does where memory runs out"
+        case subprocess.TimeoutExpired(timeout=seconds):
+            return f"a measurement took more than {seconds:g} s"
+    return ""
 
 
 def _run(job: Message, send: Callable[[Message], None], run_target: RunTarget) -> None:
