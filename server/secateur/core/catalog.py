@@ -138,12 +138,13 @@ class Shelf:
         margin = max(worst)
         offer = best[binding]
         word = "largest" if binding.is_floor else "smallest"
+        offered = f"the {word} on offer is {offer.achieved:,.10g}" if offer.achieved != _UNKNOWN else "it is known of no model"
         bound = "at least" if binding.is_floor else "at most"
         relax = "lower" if binding.is_floor else "raise"
         return FailedPrecondition(
             "NO_MODEL_FITS",
             f"No model on offer keeps all limits. {binding.value} binds: {bound} {offer.asked:,.10g} is asked, "
-            f"the {word} on offer is {offer.achieved:,.10g}. Submit a job with this limit, or {relax} it.",
+            f"{offered}. Submit a job with this limit, or {relax} it.",
             field=binding.value,
             metadata={
                 "binding_limit": binding.value,

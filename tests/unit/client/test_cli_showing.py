@@ -49,6 +49,8 @@ def test_a_job_that_runs_shows_how_far_it_is_and_since_when(remote: Service) -> 
     ):
         assert words in shown
     assert "TRAINING 3/30" in run(remote, "jobs", "list").stdout
+    remote.jobs.jobs[name].stage = pb.JOB_STAGE_EXPORTING
+    assert "EXPORTING, attempt 2\n" in run(remote, "jobs", "get", name).stdout  # its training is over, and so is what it told
     watched = run(remote, "jobs", "watch", name, "--timeout", "100ms").stdout
     assert watched == "1 2023-11-14 22:14:20+00:00 QUEUED created\n"
 

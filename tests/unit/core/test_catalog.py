@@ -142,6 +142,12 @@ def test_a_floor_is_spoken_of_as_a_floor(limits: Budget, said: str) -> None:
     assert said in caught.value.message
 
 
+def test_a_figure_that_no_model_has_is_not_on_offer() -> None:
+    unmeasured = Offer("old", {Resource.ACCURACY: 0.9, Resource.FLASH_BYTES: 40_000})
+    with pytest.raises(FailedPrecondition, match="at most 10,000 is asked, it is known of no model. Submit a job"):
+        best(Budget.of(ram_bytes=10_000), unmeasured)
+
+
 def test_where_nothing_fits_the_nearest_model_is_named_with_its_margin() -> None:
     with pytest.raises(FailedPrecondition) as caught:
         best(Budget.of(flash_bytes=60_000, accuracy=0.94), *OFFER)

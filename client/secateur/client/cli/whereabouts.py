@@ -33,7 +33,7 @@ def whereabouts(job: JobSnapshot) -> Iterator[Text]:
     if job.stage and not job.done:
         again = f", attempt {job.attempt}" if job.attempt > 1 else ""
         of_many = f" target {job.progress.target_index + 1}/{len(job.targets)}" if job.progress and len(job.targets) > 1 else ""
-        figures = f" {progress_line(job.progress, curve=True)}" if job.progress else ""
+        figures = f" {progress_line(job.progress, curve=True)}" if job.progress and job.stage == "TRAINING" else ""
         yield Text(f"{job.stage}{again}{of_many}{figures}")
     if job.error is not None:
         yield Text(f"{job.error.reason}: {job.error.message}", style="red")
