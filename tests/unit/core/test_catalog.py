@@ -144,7 +144,7 @@ def test_a_floor_is_spoken_of_as_a_floor(limits: Budget, said: str) -> None:
 
 def test_a_figure_that_no_model_has_is_not_on_offer() -> None:
     unmeasured = Offer("old", {Resource.ACCURACY: 0.9, Resource.FLASH_BYTES: 40_000})
-    with pytest.raises(FailedPrecondition, match="at most 10,000 is asked, it is known of no model. Submit a job"):
+    with pytest.raises(FailedPrecondition, match=r"at most 10,000 is asked, it is known of no model\. Submit a job"):
         best(Budget.of(ram_bytes=10_000), unmeasured)
 
 
