@@ -50,8 +50,9 @@ def figure_tables(model: ModelView, *, methods: bool) -> Iterator[FittingTable]:
     for name, value in _counts(snapshot.plan.cost).items():
         network.add_row(name, figure(name, unpruned[name]), figure(name, value), "counted from the plan")
     formats = [artifact.format for artifact in snapshot.artifacts]
-    elsewhere = "" if methods else f"How each was obtained: secateur models get {short_name(snapshot.name)}"
-    files = FittingTable("Of its files", *(f">{kind}".replace("-", "-\n") for kind in formats), caption=elsewhere)
+    brief = f"{measured_on} How each was obtained: secateur models get {short_name(snapshot.name)}".lstrip()
+    headings = (f">{kind}".replace("-", "-\n") for kind in formats)
+    files = FittingTable("Of its files", *headings, caption="" if methods else brief)
     ways = FittingTable("Figure", "~How it was obtained", caption=measured_on)
     for name, row in rows.items():
         if "" in row:
