@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import tracemalloc
 from asyncio import Task
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import closing, contextmanager
@@ -24,6 +22,7 @@ from secateur.store.database import make_engine
 from secateur.store.ledger import JobLedger
 from secateur.store.records import EventRecord, JobRecord
 from secateur.store.wakeups import Wakeups
+from tests.support.memory import kept_by
 from tests.support.store import PROJECT, a_graph, claim, create, store_with_network
 
 SECONDS = 60.0
@@ -162,11 +161,4 @@ def test_who_is_further_behind_than_a_feed_goes_back_reads_for_itself(store: Sto
 
 def test_a_server_with_one_watch_gives_it_to_any_project_and_keeps_none_in_mind(store: Store) -> None:
     with feeds_of(store, most=1) as feeds:
-        tracemalloc.start()
-        for number in range(1_000):
-            with feeds.admission(f"project-{number}"):
-                pass
-        gc.collect()
-        kept, _ = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-    assert kept < 50_000
+        assert kept_by(feeds.admission) < 50_000

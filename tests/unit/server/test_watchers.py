@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import tracemalloc
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from secateur.core.errors import Unavailable
 from secateur.server.watchers import Watchers
 from secateur.store.wakeups import Wakeups
+from tests.support.memory import kept_by
 from tests.support.store import redis_server
 
 SECONDS = 60.0
@@ -57,15 +56,7 @@ def test_a_stop_ends_every_wait_at_once_also_of_who_has_just_looked() -> None:
 
 def test_nothing_is_left_of_a_job_that_nobody_watches() -> None:
     async def run(wakeups: Wakeups) -> int:
-        watchers = Watchers(wakeups)
-        tracemalloc.start()
-        for number in range(1_000):
-            with watchers.subscribe(f"job-{number}"):
-                pass
-        gc.collect()
-        kept, _ = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return kept
+        return kept_by(Watchers(wakeups).subscribe)
 
     with closing(Wakeups(NOWHERE)) as wakeups:
         assert asyncio.run(run(wakeups)) < 50_000
