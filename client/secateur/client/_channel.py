@@ -142,7 +142,10 @@ def _credentials(tls: Tls) -> grpc.ChannelCredentials:
         )
     except (OSError, ValueError) as error:
         raise UsageError(
-            "TLS_FILE_INVALID", f"A certificate or its key cannot be read as PEM: {error}. Received: {tls}", field="tls"
+            "TLS_FILE_INVALID",
+            "The files of TLS must be PEM: authorities, a certificate chain, and the unencrypted key of its first certificate. "
+            f"Received: {tls}: {error}",
+            field="tls",
         ) from error
     return grpc.ssl_channel_credentials(ca, key, certificate)
 

@@ -71,7 +71,8 @@ def create_token(
 ) -> None:
     """Makes a token and prints it on standard output. It is shown this once: nothing of it is kept but a digest."""
     if all_projects == (project is not None):
-        raise typer.BadParameter("A token is for one --project, or for --all-projects")
+        received = "both" if all_projects else "neither"
+        raise typer.BadParameter(f"A token is for one --project, or for --all-projects. Received: {received}")
     if all_projects and scope is not Scope.ADMIN:
         raise typer.BadParameter(f"Only a token of scope admin is for all projects. Received: scope {scope}")
     if len(title) > 63:

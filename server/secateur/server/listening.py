@@ -135,8 +135,8 @@ class _Files:
             pair = (self._key.read_bytes(), self._certificate.read_bytes())
         except (OSError, ValueError) as error:
             raise StartError(
-                "SECATEUR_TLS_CERTIFICATE_FILE and SECATEUR_TLS_KEY_FILE must be a PEM certificate chain and its unencrypted "
-                f"key. Received: {self._certificate} and {self._key}: {error}"
+                "SECATEUR_TLS_CERTIFICATE_FILE and SECATEUR_TLS_KEY_FILE must be a PEM certificate chain and the unencrypted "
+                f"key of its first certificate. Received: {self._certificate} and {self._key}: {error}"
             ) from error
         try:
             if self._client_ca is not None:

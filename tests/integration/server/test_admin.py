@@ -108,8 +108,8 @@ def test_an_admin_may_be_for_all_projects(guarded: grpc.Channel, project: str) -
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--scope", "operator"], "one --project, or for --all-projects"),
-        (["--scope", "admin", "--project", "default", "--all-projects"], "one --project, or for --all-projects"),
+        (["--scope", "operator"], "--all-projects. Received: neither"),
+        (["--scope", "admin", "--project", "default", "--all-projects"], "--all-projects. Received: both"),
         (["--scope", "device", "--all-projects"], "Only a token of scope admin"),
         (["--scope", "root", "--project", "default"], "root"),
         (["--scope", "device", "--project", "No Such"], "small letters"),

@@ -66,7 +66,8 @@ def test_what_an_encoding_lacks_is_replaced(remote: Service, arguments: list[str
     [
         (["jobs", "get", "--json"], "name", "Missing argument"),
         (["jobs", "list", "--limit", "0", "--json"], "limit", "'--limit'"),
-        (["jobs", "list", "--json", "--colour", "red"], "", "No such option"),
+        (["jobs", "list", "--json", "--colour", "red"], "", "No such option: --colour"),
+        (["jobs", "list", "--json", "--project", "p"], "", "goes before the command: secateur --project ... jobs ..."),
         (["--token-file", "/no/such/file", "jobs", "list", "--json"], "token_file", "/no/such/file"),
         (["job", "list", "--json"], "", "No such command"),
     ],

@@ -86,6 +86,15 @@ class _Group(TyperGroup):
         _report(found, as_json=as_json)
         sys.exit(exit_code(found))
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except _TYPER_USAGE_ERROR as error:
+            option = getattr(error, "option_name", None)
+            if any(option in parameter.opts for parameter in self.params):
+                error.message += f". It goes before the command: {ctx.command_path} {option} ... {ctx.invoked_subcommand} ..."
+            raise
+
 
 def _report(error: SecateurError, *, as_json: bool) -> None:
     """Prints an error as one line on standard error: an object with `--json`, else text."""

@@ -34,7 +34,7 @@ def progress_line(progress: JobProgress, *, curve: bool = False) -> str:
             words.append(f"validation loss {progress.validation_loss:.3f}")
     if curve:
         words.append(f"rate {progress.learning_rate:.3g}")
-    if progress.eta is not None:
+    if progress.eta:
         words.append(f"ETA {duration(progress.eta)}")
     if progress.images_per_second:
         words.append(f"{progress.images_per_second:,.0f} images/s")
