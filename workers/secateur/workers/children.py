@@ -25,7 +25,7 @@ CHILD_MODULE: Final = "secateur.workers.child"
 
 _GROW: Final = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 """Has TensorFlow and JAX take GPU memory as they need it. Under the JAX backend both run in one child: TensorFlow exports."""
-_STATUS_SECONDS: Final = 1.0
+_STATUS_SECONDS: Final = 5.0
 """How long the nursery may take to say how a child has ended. It does so at once, unless it is gone or stopped."""
 _END_SECONDS: Final = 5.0
 """How long the nursery may take to end its children and itself."""
