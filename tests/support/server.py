@@ -178,7 +178,7 @@ class Api:
         found: jobs.Job = self.jobs.GetJob(jobs.GetJobRequest(name=job.name))
         return found
 
-    def watch(self, job: jobs.Job, after: int = 0, *, timeout: float = 20) -> Iterator[jobs.JobEvent]:
+    def watch(self, job: jobs.Job, after: int = 0, *, timeout: float = 60) -> Iterator[jobs.JobEvent]:
         """Yields the events of a job."""
         stream = self.jobs.WatchJob(jobs.WatchJobRequest(name=job.name, after_sequence=after), timeout=timeout)
         return (response.event for response in stream)

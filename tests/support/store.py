@@ -30,6 +30,7 @@ from secateur.store.records import Claim, EventRecord, JobRecord
 
 PROJECT = "default"
 LEASE_S = 30.0
+_START_S = 60.0
 
 
 class Clock:
@@ -140,14 +141,17 @@ def redis_server(folder: Path) -> Iterator[str]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         with redis.Redis(unix_socket_path=str(socket)) as client:
-            for _ in range(200):
+            deadline = time.monotonic() + _START_S
+            while True:
                 try:
                     client.ping()
                     break
                 except redis.ConnectionError:
+                    status = process.poll()
+                    assert status is None, f"redis-server ended with status {status}"
+                    if time.monotonic() > deadline:
+                        raise
                     time.sleep(0.02)
-            else:
-                raise TimeoutError("redis-server does not answer")
         yield f"unix://{socket}"
     finally:
         process.terminate()

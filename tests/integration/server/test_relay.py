@@ -102,7 +102,7 @@ def test_messages_stay_owed_while_redis_is_away_and_go_out_when_it_is_back(
     with structlog.testing.capture_logs() as logs:
         started = time.monotonic()
         relay.send_owed()
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 60  # it asks once
         relay.send_owed()
     assert owed(own_store) == [job.id]
     assert len(logs) == 1  # not one every second
@@ -150,10 +150,7 @@ def test_a_queue_gets_no_more_messages_than_wake_everybody_and_more_once_some_we
 def test_a_created_job_is_on_the_queue_at_once(api: Api, settings: ServerSettings) -> None:
     job_id = api.create_job().name.rpartition("/")[2]
 
-    deadline = time.monotonic() + 5
-    while (COMPRESS_TASK, [job_id]) not in messages(settings.redis_url):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: (COMPRESS_TASK, [job_id]) in messages(settings.redis_url), "its message is there")
 
 
 def test_the_reaper_gives_the_job_of_a_silent_worker_to_the_next(own_store: Store, graph: LayerGraph, tmp_path: Path) -> None:
@@ -164,12 +161,12 @@ def test_the_reaper_gives_the_job_of_a_silent_worker_to_the_next(own_store: Stor
     reaper = Reaper(own_store, blob_url=tmp_path.as_uri(), lease_seconds=0.5, reap_seconds=1, stopping=threading.Event())
     reaper.reap()
     assert read(own_store, job).state is JobState.RUNNING  # the database may just be back: the worker gets its chance
-    time.sleep(0.25)
-    reaper.reap()
-    time.sleep(0.3)
-    reaper.reap()
 
-    assert read(own_store, job).state is JobState.QUEUED
+    def is_given_back() -> bool:
+        reaper.reap()
+        return read(own_store, job).state is JobState.QUEUED
+
+    until(is_given_back, "the worker has had it")
     assert owed(own_store) == [job.id]
 
 
@@ -182,7 +179,7 @@ def test_checkpoints_of_a_job_that_the_reaper_ends_are_removed(own_store: Store,
     kept = CheckpointStore(settings.blob_url, job.id)
     kept.write("c" * 64, b"weights")
     with running(settings):
-        until(lambda: kept.read("c" * 64) is None, "they are gone", timeout=10)
+        until(lambda: kept.read("c" * 64) is None, "they are gone")
     assert read(own_store, job).state is JobState.CANCELLED
 
 

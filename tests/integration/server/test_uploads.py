@@ -22,7 +22,7 @@ from secateur.client import Client, Retry
 from secateur.store.uploads import PART_BYTES
 from secateur.v1 import dataset_service_pb2 as pb
 from tests.support.datasets import arrays, npz
-from tests.support.server import Api, make_settings, refusal, running
+from tests.support.server import PATIENCE_S, Api, make_settings, refusal, running
 from tests.support.stack import Stack, until
 from tests.support.store import redis_server
 
@@ -96,9 +96,9 @@ def test_an_upload_goes_on_after_client_and_server_were_killed(tmp_path: Path) -
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[grpc.Channel]:
-    """A server that takes in four uploads at once, two of one project, and does not wait long, by its channel."""
-    settings = make_settings(tmp_path, uploads_at_once=4, upload_idle_seconds=1.0)
+def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[grpc.Channel]:
+    """A server that takes in four uploads at once, two of one project, by its channel; the parameter is how long it waits."""
+    settings = make_settings(tmp_path, uploads_at_once=4, upload_idle_seconds=getattr(request, "param", 60.0))
     upgrade(settings.database_url)
     with redis_server(tmp_path), running(settings) as server, grpc.insecure_channel(server.address) as channel:
         yield channel
@@ -124,22 +124,24 @@ def test_what_is_not_as_announced_is_refused_and_can_be_sent_again(server: grpc.
     assert committed(server, "0" * 64) == 0
 
 
+@pytest.mark.parametrize("server", [1.0], indirect=True)
 def test_an_upload_that_sends_nothing_ends_and_makes_room_for_others(server: grpc.Channel) -> None:
-    api = Api(server, "default")
+    api, over = Api(server, "default"), threading.Event()
 
     def stalling(number: int) -> Iterator[pb.UploadDatasetRequest]:
         yield spec(LARGE, f"stalled-{number}", sha256=f"{number:064x}")
         yield from chunks(LARGE[: PART_BYTES + CHUNK])
-        time.sleep(4)
+        over.wait(PATIENCE_S)
 
     stalled = [api.datasets.UploadDataset.future(stalling(number)) for number in range(2)]
     until(lambda: all(committed(server, f"{number:064x}") for number in range(2)), "both have begun")
     small = npz(arrays(60, 9))
-    dataset = api.datasets.UploadDataset(iter([spec(small, "small"), *chunks(small)]), timeout=20)
+    dataset = api.datasets.UploadDataset(iter([spec(small, "small"), *chunks(small)]), timeout=60)
     assert dataset.train_images == 60
     for call in stalled:
         found = refusal(call.result)
         assert (found.code, found.reason) == (grpc.StatusCode.UNAVAILABLE, "UPLOAD_STALLED")
+    over.set()
     assert committed(server, "0" * 64) == PART_BYTES
 
 
@@ -157,7 +159,7 @@ def test_slow_uploads_of_one_project_leave_room_for_others(server: grpc.Channel)
     dataset = Api(server, "default").datasets.UploadDataset(iter([spec(small, "small"), *chunks(small)]), timeout=60)
     assert dataset.train_images == 60
     stop.set()
-    assert {refusal(call.result).reason for call in slow} <= {"DATASET_TRUNCATED", "UPLOAD_STALLED"}  # on a busy machine
+    assert {refusal(call.result).reason for call in slow} == {"DATASET_TRUNCATED"}
 
 
 def test_many_uploads_at_once_take_turns(server: grpc.Channel) -> None:

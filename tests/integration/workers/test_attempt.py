@@ -35,8 +35,6 @@ from tests.support.store import PROJECT, a_graph, a_plan, a_report, a_spec, clai
 
 Run = Callable[..., JobState]
 
-AT_ONCE = 5.0
-
 
 @pytest.fixture
 def graph() -> LayerGraph:
@@ -63,7 +61,7 @@ def run(store: Store, nursery: Nursery, tmp_path: Path) -> Run:
         chosen = WorkerSettings(data_dir=tmp_path, poll_seconds=0.1)
         run_attempt(held, child, ledger=JobLedger(store), settings=chosen, stopping=stopping or threading.Event())
         pid = child.pid
-        until(lambda: not psutil.pid_exists(pid), "the child is gone", timeout=AT_ONCE)
+        until(lambda: not psutil.pid_exists(pid), "the child is gone")
         with store.snapshot() as work:
             return work.jobs.get(PROJECT, held.job_id).state
 
@@ -167,7 +165,7 @@ def test_a_worker_whose_nursery_has_no_room_leaves_the_queue_to_others_for_a_whi
         time.sleep(0.5)
         assert (read(store, second).state, read(store, second).attempt) == (JobState.QUEUED, 0)
         worker.stop()
-        running.result(AT_ONCE)
+        running.result(60)
         aside.rename(folder)
         assert nursery.child().pid
 

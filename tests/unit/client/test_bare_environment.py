@@ -14,8 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 UV = Path(sys.executable).with_name("uv")
-LIMIT_SECONDS = 0.3
-"""How long `import secateur.client` may take (issue 2)."""
+LIMIT = 2.0
+"""How long `import secateur.client` may take (issue 2), in terms of gRPC's own import: 0.1 s on a machine of today."""
 
 FORBIDDEN = (
     "tensorflow",
@@ -60,8 +60,11 @@ print(json.dumps([name for name in {FORBIDDEN!r} if there(name)]))
 
 
 def test_importing_takes_no_time(bare_python: Path) -> None:
-    program = "import time; start = time.process_time(); import secateur.client; print(time.process_time() - start)"
-    assert min(float(_run(bare_python, "-c", program)) for _ in range(3)) < LIMIT_SECONDS
+    def seconds(module: str) -> float:
+        program = f"import time; start = time.process_time(); import {module}; print(time.process_time() - start)"
+        return min(float(_run(bare_python, "-c", program)) for _ in range(3))
+
+    assert seconds("secateur.client") < LIMIT * seconds("grpc.aio")
 
 
 def test_the_command_line_is_installed(bare_python: Path) -> None:

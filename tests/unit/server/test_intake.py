@@ -21,9 +21,14 @@ from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.files import FileSystem
 from secateur.store.uploads import UploadStore
+from tests.support.stack import until
 
 DATA = b"not a data set" * 1_000
 DIGEST = hashlib.sha256(DATA).hexdigest()
+
+
+def opened(folder: Path) -> list[str]:
+    return [file.path for file in psutil.Process().open_files() if file.path.startswith(f"{folder}/")]
 
 
 def test_a_call_that_is_cancelled_while_its_last_bytes_are_written_leaves_no_file_open(tmp_path: Path) -> None:
@@ -54,9 +59,7 @@ def test_a_call_that_is_cancelled_while_its_last_bytes_are_written_leaves_no_fil
         go_on.set()
         await busy[0]
         await threads.run(lambda: None)  # behind them
-        await asyncio.sleep(0.05)
-        opened = [file.path for file in psutil.Process().open_files()]
-        assert not [path for path in opened if path.startswith(f"{tmp_path}/blobs")]
+        await asyncio.to_thread(until, lambda: not opened(tmp_path / "blobs"), "its file is closed")
 
     asyncio.run(run())
     assert uploads.committed("default", DIGEST) == len(DATA)

@@ -205,7 +205,7 @@ def test_profiles_created_at_once_stay_within_the_quota(store: Store) -> None:
 
 
 def test_whoever_writes_does_not_wait_for_the_time_of_those_who_wait_for_it(database_url: str) -> None:
-    store = Store(database_url, timeouts=Timeouts(lock_seconds=5))  # on the database's own clock
+    store = Store(database_url, timeouts=Timeouts(lock_seconds=40))  # on the database's own clock
 
     def read_the_time() -> None:
         with store.unit_of_work() as work:  # on SQLite this waits for the other to commit
@@ -218,7 +218,7 @@ def test_whoever_writes_does_not_wait_for_the_time_of_those_who_wait_for_it(data
             wait([other], timeout=0.3)
             started = time.monotonic()
             work.journal.now()
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < 20
             work.commit()
         other.result()
     store.close()

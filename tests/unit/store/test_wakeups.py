@@ -16,7 +16,7 @@ from secateur.store.ledger import JobLedger
 from secateur.store.wakeups import Wakeups
 from tests.support.store import PROJECT, Clock, claim, create, read, redis_server
 
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 
 
 @pytest.fixture(scope="module")

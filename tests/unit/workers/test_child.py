@@ -43,7 +43,8 @@ from tests.support.stack import until
 from tests.support.training import QUICK, quick_job, small_network
 
 BUDGET = Budget.of(flash_bytes=12_000)
-AT_ONCE = 5.0
+LOADED = 120.0
+"""Seconds that a busy machine may take to load the frameworks; nothing else here takes longer."""
 MODULE = "secateur.workers.child"
 
 
@@ -68,8 +69,8 @@ class Child:
         return [decode(line) for line in self._lines]
 
     def status(self) -> int:
-        """How it ended, at once."""
-        self._life.settimeout(AT_ONCE)
+        """How it ended."""
+        self._life.settimeout(LOADED)
         return int(END.unpack(self._life.recv(END.size))[0])
 
     def close(self) -> None:
@@ -88,7 +89,7 @@ def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[socket.socket]
         nursery = subprocess.Popen(command, stdin=theirs.fileno())
     with ours:
         yield ours
-    assert nursery.wait(AT_ONCE) == 0
+    assert nursery.wait(LOADED) == 0
     assert not folder.exists()
 
 
@@ -147,10 +148,10 @@ def test_the_child_dies_with_its_worker_in_mid_training(fork: Callable[[], Child
 
 def test_the_child_dies_with_a_worker_that_leaves_messages_unread(fork: Callable[[], Child]) -> None:
     child = fork()
-    assert select.select([child.talk], [], [], AT_ONCE)[0]
+    assert select.select([child.talk], [], [], LOADED)[0]
     process = psutil.Process(child.pid)
     child.close()
-    process.wait(AT_ONCE)
+    process.wait(LOADED)
 
 
 @pytest.mark.parametrize("end", ["closed pipe", "SIGTERM"])
@@ -159,7 +160,7 @@ def test_a_child_that_is_not_forked_ends_even_while_it_loads(end: str) -> None:
     time.sleep(1)  # past the interpreter's start, long before the frameworks are loaded
     if end == "SIGTERM":
         process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=AT_ONCE)
+    said, _ = process.communicate(timeout=LOADED)
     assert process.returncode != 0
     assert said == b""
 

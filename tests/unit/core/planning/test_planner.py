@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -288,11 +289,17 @@ def test_policy_out_of_range(resnet20: LayerGraph, arguments: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("name", ["vgg16", "resnet56"])
-def test_takes_milliseconds(name: str, request: pytest.FixtureRequest) -> None:
+def test_takes_as_long_as_a_few_counts(name: str, request: pytest.FixtureRequest) -> None:
+    """A count of ResNet-56 takes about 10 ms; a plan makes hundreds of changes."""
     graph = request.getfixturevalue(name)
-    times = []
-    for seed in range(3):
-        start = time.process_time()
-        plan(graph, Budget.fractions(parameters=0.5), seed=seed)
-        times.append(time.process_time() - start)
-    assert min(times) < 0.1
+
+    def seconds(work: Callable[[int], object]) -> float:
+        times = []
+        for seed in range(3):
+            start = time.process_time()
+            work(seed)
+            times.append(time.process_time() - start)
+        return min(times)
+
+    planning = seconds(lambda seed: plan(graph, Budget.fractions(parameters=0.5), seed=seed))
+    assert planning < 10 * seconds(lambda _: cost_of(graph))
