@@ -179,7 +179,7 @@ class Cluster:
         """Removes what workers have left that were killed together with their nursery, as the next worker does, and no more."""
         code = "from secateur.workers.temporary import TemporaryFolder; TemporaryFolder().close()"
         subprocess.run([sys.executable, "-c", code], env=self._env, check=True)
-        until(lambda: list(self._temporary.iterdir()) == [], "temporary files are gone", timeout=5)
+        until(lambda: list(self._temporary.iterdir()) == [], "temporary files are gone")
 
 
 @contextmanager

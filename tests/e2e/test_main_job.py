@@ -149,7 +149,7 @@ def test_kill_9_of_server_and_worker_loses_nothing_and_the_watch_goes_on(stack: 
         stack.kill("server")
         stack.kill("worker")
         assert orphans
-        until(lambda: not any(orphan.is_running() for orphan in orphans), "the orphans have ended themselves", timeout=10)
+        until(lambda: not any(orphan.is_running() for orphan in orphans), "the orphans have ended themselves")
         stack.start("server", "worker")
         seen.extend(events)
 

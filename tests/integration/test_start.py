@@ -15,6 +15,7 @@ import pytest
 
 from migrations.upgrade import upgrade
 from tests.support.s3 import S3
+from tests.support.server import PATIENCE_S
 from tests.support.stack import ROOT
 
 SERVER: Final = ("secateur-server",)
@@ -43,7 +44,7 @@ def refusal(command: tuple[str, ...], modules: Path | None = None, /, **settings
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert (found.returncode, found.stdout) == (1, ""), found.stderr

@@ -76,7 +76,7 @@ def request_of(method: MethodDescriptor, **fields: Any) -> Any:
     return GetMessageClass(method.input_type)(**fields)
 
 
-def call(channel: grpc.Channel, method: MethodDescriptor, request: Message, *, timeout: float = 10) -> list[Any]:
+def call(channel: grpc.Channel, method: MethodDescriptor, request: Message, *, timeout: float = 60) -> list[Any]:
     """Calls any method with one request and returns its answers."""
     shape = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
     stub = getattr(channel, shape)(

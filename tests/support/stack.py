@@ -36,7 +36,7 @@ def free_port() -> int:
             return port
 
 
-def until(condition: Callable[[], bool], what: str, timeout: float = 60) -> None:
+def until(condition: Callable[[], bool], what: str, timeout: float = 120) -> None:
     """Waits until `condition` holds; fails naming `what` if it does not in `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
@@ -76,7 +76,7 @@ class Stack:
         address = f"127.0.0.1:{free_port()}"
         own = {"SECATEUR_LISTEN_ADDRESS": address, "SECATEUR_AUTHENTICATION": "tokens" if token else "none"}
         self._run(f"server at {address}", COMMANDS["server"], self.env | own)
-        with Client(address, token=token, retry=Retry(first_contact=60)) as client:
+        with Client(address, token=token, retry=Retry(first_contact=120)) as client:
             list(client.device_profiles())
         return address
 
@@ -100,7 +100,7 @@ class Stack:
 
     def client(self) -> Client:
         """Returns a client of this stack's server."""
-        return Client(self.address, retry=Retry(first_contact=60))
+        return Client(self.address, retry=Retry(first_contact=120))
 
     def pid(self, name: str) -> int:
         """Process id of the named process."""

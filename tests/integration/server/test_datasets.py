@@ -122,7 +122,7 @@ def test_an_upload_that_breaks_off_goes_on_where_it_was(api: Api) -> None:
 
     def breaking() -> Iterator[pb.UploadDatasetRequest]:
         yield from messages(api, LARGE, until=PART_BYTES + CHUNK)
-        broken.wait(20)
+        broken.wait(60)
 
     call = api.datasets.UploadDataset.future(breaking())
     until(lambda: committed(api, LARGE) > 0, "a part has been written")

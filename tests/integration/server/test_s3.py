@@ -137,18 +137,17 @@ def test_a_blob_store_that_hangs_holds_up_nothing_that_does_not_need_it(s3: S3, 
             time.sleep(1)  # they have every thread that they can get
 
             def fall_silent(job: jobs.Job) -> None:
-                JobLedger(store).claim(job.name.rpartition("/")[2], worker="falls silent", lease_seconds=1.0)
-                assert state(job) == jobs.JOB_STATE_RUNNING
+                assert JobLedger(store).claim(job.name.rpartition("/")[2], worker="falls silent", lease_seconds=1.0) is not None
 
             def state(job: jobs.Job) -> jobs.JobState.ValueType:
-                found: jobs.Job = api.jobs.GetJob(jobs.GetJobRequest(name=job.name), timeout=10)
+                found: jobs.Job = api.jobs.GetJob(jobs.GetJobRequest(name=job.name), timeout=60)
                 return found.state
 
             fall_silent(cancelled)
             api.jobs.CancelJob(jobs.CancelJobRequest(name=cancelled.name))
             until(lambda: state(cancelled) == jobs.JOB_STATE_CANCELLED, "the reaper has ended it, and removes its checkpoints")
             fall_silent(job)
-            until(lambda: state(job) == jobs.JOB_STATE_QUEUED, "the reaper has seen that its worker is gone", timeout=15)
+            until(lambda: state(job) == jobs.JOB_STATE_QUEUED, "the reaper has seen that its worker is gone")
             assert download.is_active()
             assert not any(call.done() for call in waiting)
         assert [call.result().committed_size for call in waiting] == [0] * len(waiting)

@@ -32,6 +32,7 @@ from secateur.workers.children import Child, Nursery
 from secateur.workers.settings import WorkerSettings
 from tests.support.postgres import Postgres, postgres_server
 from tests.support.s3 import S3
+from tests.support.server import PATIENCE_S
 from tests.support.stack import until
 from tests.support.store import PROJECT, a_graph, create, events, read
 
@@ -106,7 +107,7 @@ def test_a_short_outage_costs_nothing(own_postgres: Postgres, nursery: Nursery, 
         own_postgres.kill()
         time.sleep(1)
         own_postgres.start()
-        running.ended.result(timeout=60)
+        running.ended.result(PATIENCE_S)
         job = read(running.store, running.job)
         assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
         assert running.progress() == list(range(1, EPOCHS + 1))
@@ -122,7 +123,7 @@ def test_an_outage_longer_than_the_lease_ends_the_attempt_and_gives_the_job_back
         until(lambda: not psutil.pid_exists(running.child.pid), "the child is killed although the database cannot be asked")
         assert not running.ended.done()
         own_postgres.start()
-        running.ended.result(timeout=60)
+        running.ended.result(PATIENCE_S)
         job = read(running.store, running.job)
         assert (job.state, job.attempt, job.outcomes) == (JobState.QUEUED, 1, ())
         assert "database was away" in events(running.store, job)[-1].message
@@ -136,7 +137,7 @@ def test_a_database_that_is_locked_for_long_costs_nothing(nursery: Nursery, tmp_
         blocker.execute("BEGIN IMMEDIATE")
         time.sleep(1.5)
         blocker.close()
-        running.ended.result(timeout=60)
+        running.ended.result(PATIENCE_S)
         assert read(running.store, running.job).state is JobState.SUCCEEDED
         assert running.progress() == list(range(1, EPOCHS + 1))
         running.store.close()
@@ -146,7 +147,7 @@ def test_what_the_database_refuses_for_good_fails_the_job_at_once(nursery: Nurse
     with ThreadPoolExecutor() as threads, closing(sqlite3.connect(tmp_path / "secateur.db")) as database:
         running = start(nursery, f"sqlite:///{tmp_path}/secateur.db", tmp_path, threads, lease_seconds=60)
         database.execute("CREATE TRIGGER refuse BEFORE INSERT ON outcomes BEGIN SELECT RAISE(ABORT, 'refused'); END")
-        running.ended.result(timeout=60)
+        running.ended.result(PATIENCE_S)
         job = read(running.store, running.job)
         assert (job.state, job.error_reason, job.attempt, job.outcomes) == (JobState.FAILED, "INTERNAL", 1, ())
         running.store.close()
@@ -167,7 +168,7 @@ def test_a_claim_whose_answer_is_lost_is_given_back_and_does_not_count() -> None
             cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
             until(lambda: execute(store, cut) == [(True,)], "its answer is lost")
             with pytest.raises(Unavailable):
-                claimed.result(timeout=60)
+                claimed.result(PATIENCE_S)
             assert read(store, job).state is JobState.RUNNING
             execute(store, f"ALTER DATABASE {make_url(url).database} RESET synchronous_commit")
             held = ledger.claim_next(worker="w", lease_seconds=60)
@@ -191,7 +192,7 @@ def test_a_blob_store_that_is_away_costs_an_attempt_and_the_next_goes_on_from_th
     with Nursery(module="tests.chaos.child") as nursery, ThreadPoolExecutor() as threads:
         running = start(nursery, url, tmp_path, threads, lease_seconds=60, blob_url=blobs)
         with s3.outage():
-            running.ended.result(timeout=60)
+            running.ended.result(PATIENCE_S)
         job = read(running.store, running.job)
         assert (job.state, job.attempt, job.error_reason) == (JobState.QUEUED, 1, "")
         assert "blob store cannot be reached" in events(running.store, job)[-1].message
@@ -199,7 +200,7 @@ def test_a_blob_store_that_is_away_costs_an_attempt_and_the_next_goes_on_from_th
         later = Store(url, clock=lambda: datetime.now(UTC) + timedelta(minutes=1))  # the pause before the next attempt is over
         settings = WorkerSettings(data_dir=tmp_path, poll_seconds=0.2, lease_seconds=60, blob_url=blobs)
         second = attempt(nursery, later, job, settings, threads)
-        second.ended.result(timeout=60)
+        second.ended.result(PATIENCE_S)
         job = read(later, job)
         assert (job.state, job.attempt) == (JobState.SUCCEEDED, 2)
         assert second.progress().count(1) == 1

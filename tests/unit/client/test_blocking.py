@@ -37,7 +37,7 @@ def script(remote: Service, text: str, before: str = "") -> subprocess.Completed
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

@@ -142,7 +142,7 @@ def test_a_call_that_is_going_on_when_its_client_is_closed_says_so(remote: Servi
         until(lambda: bool(remote.faults.requests["GetJob"]), "it has called")
         client.close()
         with pytest.raises(UsageError, match="closed"):
-            call.result(20)
+            call.result(60)
 
 
 def test_no_call_hangs_that_begins_while_its_client_is_being_closed(remote: Service) -> None:
@@ -160,7 +160,7 @@ def test_no_call_hangs_that_begins_while_its_client_is_being_closed(remote: Serv
             client.close()
             for ended in calls:
                 with pytest.raises(UsageError, match="closed"):
-                    ended.result(20)
+                    ended.result(60)
 
 
 @contextmanager

@@ -268,7 +268,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_wait_again(remote: Servic
                 assert process.poll() is None
                 time.sleep(0.02)
             process.send_signal(signal.SIGINT)
-            _, stderr = process.communicate(timeout=60)
+            _, stderr = process.communicate(timeout=240)
         finally:
             process.kill()
     assert process.returncode == 130, stderr

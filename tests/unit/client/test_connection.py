@@ -69,7 +69,7 @@ def test_what_goes_over_the_line_to_another_machine_is_a_tls_handshake(insecure:
     def answer_nothing() -> None:
         connection, _ = listener.accept()
         with connection:
-            connection.settimeout(5)
+            connection.settimeout(60)
             received.append(connection.recv(65536))
 
     with socket.create_server((EVERYWHERE, 0)) as listener:

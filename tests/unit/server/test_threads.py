@@ -44,7 +44,7 @@ def test_the_next_items_are_drawn_while_some_are_worked_on_and_no_more(threads: 
     async def first() -> int:
         async with aclosing(threads.iterate(items())) as found:
             item = await anext(found)
-            assert await asyncio.to_thread(second.wait, 5)
+            assert await asyncio.to_thread(second.wait, 60)
             return item
 
     assert asyncio.run(first()) == 0
@@ -73,7 +73,7 @@ def test_who_stops_early_lets_go_of_the_iterator_once_no_thread_draws_from_it(th
         try:
             yield from range(DRAWN_AT_ONCE)
             drawing.set()
-            go_on.wait(5)
+            go_on.wait(60)
             yield DRAWN_AT_ONCE
         finally:
             closed.append(go_on.is_set())
@@ -82,7 +82,7 @@ def test_who_stops_early_lets_go_of_the_iterator_once_no_thread_draws_from_it(th
         source = items()
         async with aclosing(threads.iterate(source)) as found:
             await anext(found)
-            await asyncio.to_thread(drawing.wait, 5)
+            await asyncio.to_thread(drawing.wait, 60)
             threading.Timer(0.2, go_on.set).start()
         source.close()  # would raise if a thread were still in it
 
@@ -95,13 +95,13 @@ def test_who_is_cancelled_while_a_thread_draws_lets_go_of_the_iterator_after_it(
 
     def items() -> Generator[int, None, None]:
         drawing.set()
-        go_on.wait(5)
+        go_on.wait(60)
         yield 0
 
     async def run() -> None:
         source = items()
         task = asyncio.create_task(drawn(threads.iterate(source)))
-        await asyncio.to_thread(drawing.wait, 5)
+        await asyncio.to_thread(drawing.wait, 60)
         threading.Timer(0.2, go_on.set).start()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -135,7 +135,7 @@ def test_closing_waits_for_what_runs(threads: Threads) -> None:
 
     async def run() -> None:
         task = asyncio.create_task(threads.run(work))
-        await asyncio.to_thread(begun.wait, 5)
+        await asyncio.to_thread(begun.wait, 60)
         task.cancel()
 
     asyncio.run(run())
@@ -166,13 +166,13 @@ def test_one_owner_leaves_threads_to_others_even_if_it_does_not_wait_for_what_it
         OWNER.set("greedy")
         for _ in range(3):
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(threads.run(go_on.wait, 10), 0.1)
+                await asyncio.wait_for(threads.run(go_on.wait, 120), 0.1)
         OWNER.set("other")
         try:
-            assert await asyncio.wait_for(threads.run(lambda: "done"), 5) == "done"
+            assert await asyncio.wait_for(threads.run(lambda: "done"), 60) == "done"
         finally:
             go_on.set()
         OWNER.set("greedy")
-        assert await asyncio.wait_for(threads.run(lambda: "done"), 5) == "done"
+        assert await asyncio.wait_for(threads.run(lambda: "done"), 60) == "done"
 
     asyncio.run(run())

@@ -119,7 +119,7 @@ def test_a_claim_that_waits_for_its_turn_is_later_than_the_job_that_came_meanwhi
 
 def test_a_statement_that_takes_too_long_is_ended(postgres_url: str) -> None:
     engine = make_engine(postgres_url, Timeouts(statement_seconds=0.1))
-    with engine.connect() as connection, pytest.raises(DBAPIError, match="statement timeout") as caught:
+    with pytest.raises(DBAPIError, match="statement timeout") as caught, engine.connect() as connection:
         connection.execute(text("SELECT pg_sleep(20)"))
     assert is_passing(caught.value)
     engine.dispose()

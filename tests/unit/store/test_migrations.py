@@ -73,6 +73,6 @@ def test_processes_that_start_at_once_migrate_once(empty_database_url: str) -> N
     processes = [
         subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=60)[0].decode() for process in processes]
+    outputs = [process.communicate(timeout=240)[0].decode() for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert check.differences(empty_database_url) == []
