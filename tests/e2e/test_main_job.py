@@ -13,6 +13,7 @@ from secateur.client import Target
 from secateur.workers.engine.datasets import load
 from secateur.workers.engine.tflm import classify_on_tflm
 from tests.e2e.conftest import DATASET, network, submit
+from tests.support.server import PATIENCE_S
 from tests.support.stack import Stack, until
 
 NEVER_ENDING = 1000
@@ -25,14 +26,18 @@ def secateur(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs the command line as a user does."""
     command = str(Path(sys.executable).parent / "secateur")
     return subprocess.run(
-        [command, *arguments], env={**stack.env, "SECATEUR_ADDRESS": stack.address}, capture_output=True, text=True, timeout=240
+        [command, *arguments],
+        env={**stack.env, "SECATEUR_ADDRESS": stack.address},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
 
 
 def test_a_job_ends_with_a_model_that_fits_and_the_device_gets_it(shared_stack: Stack, tmp_path: Path) -> None:
     target = Target(profile="stm32f746", flash="16KiB", macs="72k")
     with shared_stack.client() as client:
-        job = client.submit(network(), dataset=DATASET, targets=[target], epochs=12, seed=1).wait(timeout=240)
+        job = client.submit(network(), dataset=DATASET, targets=[target], epochs=12, seed=1).wait(timeout=PATIENCE_S)
 
         assert job.state == "SUCCEEDED"
         (result,) = job.results
@@ -57,7 +62,7 @@ def test_a_job_ends_with_a_model_that_fits_and_the_device_gets_it(shared_stack: 
 def test_several_targets_get_a_model_each(shared_stack: Stack) -> None:
     targets = [Target(parameters="50%"), Target(profile="stm32l4r5", macs="20%")]
     with shared_stack.client() as client:
-        job = client.submit(network(), dataset=DATASET, targets=targets, epochs=1, seed=2).wait(timeout=240)
+        job = client.submit(network(), dataset=DATASET, targets=targets, epochs=1, seed=2).wait(timeout=PATIENCE_S)
         assert job.state == "SUCCEEDED"
         models = job.models()
     assert [model.target_index for model in models] == [0, 1]
@@ -67,7 +72,7 @@ def test_several_targets_get_a_model_each(shared_stack: Stack) -> None:
 def test_a_limit_that_only_training_can_miss_ends_infeasible_with_the_nearest_point(shared_stack: Stack) -> None:
     unreachable = Target(profile="stm32f746", macs="20%", accuracy=1.0)
     with shared_stack.client() as client:
-        job = client.submit(network(), dataset=DATASET, targets=[unreachable], epochs=1, seed=3).wait(timeout=240)
+        job = client.submit(network(), dataset=DATASET, targets=[unreachable], epochs=1, seed=3).wait(timeout=PATIENCE_S)
         assert job.state == "INFEASIBLE"
         (result,) = job.results
         missed = [limit for limit in result.compliance if not limit.met]
@@ -81,7 +86,7 @@ def test_the_same_submit_twice_trains_once(shared_stack: Stack) -> None:
         first = submit(client, seed=4)
         second = submit(client, seed=4)
         assert second.name == first.name
-        assert first.wait(timeout=240).state == "SUCCEEDED"
+        assert first.wait(timeout=PATIENCE_S).state == "SUCCEEDED"
         again = submit(client, seed=4)
         assert (again.name, again.state, again.attempt) == (first.name, "SUCCEEDED", 1)
 
@@ -104,7 +109,7 @@ def test_a_cancelled_queued_job_never_starts(shared_stack: Stack) -> None:
         assert queued.cancel().state == "CANCELLED"
         blocker.cancel()
         # The worker is free again, and the queue is empty.
-        assert submit(client, seed=9).wait(timeout=240).state == "SUCCEEDED"
+        assert submit(client, seed=9).wait(timeout=PATIENCE_S).state == "SUCCEEDED"
         queued.refresh()
         assert (queued.state, queued.attempt) == ("CANCELLED", 0)
 
@@ -128,7 +133,7 @@ def test_kill_9_of_the_child_costs_one_attempt(shared_stack: Stack) -> None:
         next(event for event in job.watch() if event.progress is not None and event.progress.epoch == 2)
         for child in shared_stack.children_of_worker():
             child.kill()
-        assert job.wait(timeout=240).state == "SUCCEEDED"
+        assert job.wait(timeout=PATIENCE_S).state == "SUCCEEDED"
         assert job.attempt == 2
         epochs = [event.progress.epoch for event in job.watch() if event.progress is not None and not event.progress.step]
         assert epochs.count(1) == 1, "the second attempt went on from a checkpoint"

@@ -52,7 +52,7 @@ from tests.support.store import a_plan
 
 MACS = resources.RESOURCE_MACS
 DATASET = "datasets/digits"
-PATIENCE_S = 240.0
+PATIENCE_S = 480.0
 """How long what must come may take where much else is done: less than pytest waits, so that a test tidies up."""
 
 

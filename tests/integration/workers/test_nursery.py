@@ -31,7 +31,7 @@ from tests.support.stack import until
 from tests.support.training import QUICK, quick_job, small_network
 from tests.support.untidy_child import LEFT
 
-LOADED = 120.0
+LOADED = 240.0
 """Seconds that a busy machine may take to load the frameworks; nothing else here takes longer."""
 UNTIDY = "tests.support.untidy_child"
 TORN = "tests.support.torn_child"

@@ -43,7 +43,7 @@ from tests.support.stack import until
 from tests.support.training import QUICK, quick_job, small_network
 
 BUDGET = Budget.of(flash_bytes=12_000)
-LOADED = 120.0
+LOADED = 240.0
 """Seconds that a busy machine may take to load the frameworks; nothing else here takes longer."""
 MODULE = "secateur.workers.child"
 
