@@ -124,7 +124,7 @@ class FileSystem:
         place = self._at(folder)
         found: list[dict[str, Any]] = []
         with suppress(FileNotFoundError), self.available():
-            found = self._fs.ls(place, detail=True, refresh=True)
+            found = self._fs.ls(place, detail=True)
         return [info["name"].rpartition("/")[2] for info in found if info["type"] == "directory"]
 
     def chunks(self, path: str, start: int, end: int) -> Iterator[bytes]:
@@ -289,7 +289,6 @@ class FileSystem:
     def _find(self, folder: str) -> dict[str, dict[str, Any]]:
         place = self._at(folder)
         with self.available():
-            self._fs.invalidate_cache(place)
             return {path.removeprefix(f"{place}/"): info for path, info in self._fs.find(place, detail=True).items()}
 
     def _at(self, path: str) -> str:

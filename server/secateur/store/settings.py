@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,6 +25,8 @@ Days = Annotated[float, Field(le=LONGEST_DAYS)]
 
 
 _MEANS_SOMETHING_IN_A_URL: Final = ("?", "#", "%", "::")
+
+_LOGIN: Final = ("username", "password")
 
 _BLOB_URL: Final = re.compile(r"file:///+[^/].*|s3://[^/@]+(/.*)?")
 
@@ -129,5 +131,8 @@ class Settings(BaseSettings):
         if scheme != "unix":
             return self.redis_url
         socket, _, query = rest.partition("?")
-        options = urlencode([("virtual_host" if name == "db" else name, value) for name, value in parse_qsl(query)])
-        return f"redis+socket://{socket}?{options}" if options else f"redis+socket://{socket}"
+        options = [("virtual_host" if name == "db" else name, value) for name, value in parse_qsl(query) if name not in _LOGIN]
+        # Celery reads them in front of the path only, Redis's own client in the query too.
+        user, password = (quote(parse_url(self.redis_url).get(name, ""), safe="") for name in _LOGIN)  # type: ignore[no-untyped-call]
+        login = f"{user}:{password}@" if password else ""
+        return f"redis+socket://{login}/{socket.partition('/')[2]}" + (f"?{urlencode(options)}" if options else "")

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 
+import boto3
 import pytest
 
 from secateur.core.errors import InvalidArgument, NotFound, Unavailable
@@ -188,6 +189,17 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert files_under(tmp_path) == []
 
 
+def test_a_file_that_loses_its_end_while_it_is_read_is_not_taken_for_whole(tmp_path: Path) -> None:
+    blobs = BlobStore(f"file://{tmp_path}")
+    blobs.put(DATA)
+    chunks = blobs.read(DIGEST)
+    next(chunks)
+    (path,) = files_under(tmp_path)
+    os.truncate(path, CHUNK_BYTES)
+    with pytest.raises(EOFError, match=f"{len(DATA) - CHUNK_BYTES} bytes early"):
+        next(chunks)
+
+
 def test_what_a_crash_left_unfinished_is_no_blob(tmp_path: Path) -> None:
     blobs = BlobStore(f"file://{tmp_path}")
     blobs.put(b"something else")
@@ -204,6 +216,19 @@ def test_a_new_process_finds_what_an_old_one_put(blob_url: str) -> None:
         reader.size(DIGEST)
     subprocess.run([sys.executable, "-c", PUT, blob_url], check=True)
     assert reader.size(DIGEST) == len(DATA)
+
+
+def test_what_others_write_and_remove_is_seen_at_once(s3: S3) -> None:
+    url = s3.bucket()
+    files, bucket = FileSystem(url), url.removeprefix("s3://").partition("/")[0]
+    beside, keys = boto3.client("s3"), ("blobs/a/b/c", "blobs/a/d")
+    assert (files.folders("a"), files.sizes("a"), files.size("a/d")) == ([], {}, None)
+    for key in keys:
+        beside.put_object(Bucket=bucket, Key=key, Body=b"data")
+    assert (files.folders("a"), files.sizes("a"), files.size("a/d")) == (["b"], {"b/c": 4, "d": 4}, 4)
+    for key in keys:
+        beside.delete_object(Bucket=bucket, Key=key)
+    assert (files.folders("a"), files.sizes("a"), files.size("a/d")) == ([], {}, None)
 
 
 def test_a_source_that_fails_in_the_middle_leaves_nothing(blob_url: str) -> None:
@@ -247,6 +272,7 @@ def test_what_is_being_written_to_the_store_beside_is_left_alone(s3: S3) -> None
         process.kill()
     later = datetime.now(UTC) + timedelta(minutes=5)
     assert FileSystem(url).discard_unfinished(later) == 0
+    assert FileSystem(beside).discard_unfinished(datetime(2009, 1, 1, tzinfo=UTC)) == 0  # moto begins every upload in 2010
     assert FileSystem(beside).discard_unfinished(later) == 1
 
 
@@ -271,6 +297,31 @@ def test_a_bucket_that_is_not_there_is_an_outage_that_names_it(s3: S3, call: Cal
     assert caught.value.reason == "BLOBS_UNAVAILABLE"
 
 
+def test_an_outage_in_the_middle_of_a_file_is_told(s3: S3) -> None:
+    files, data = FileSystem(s3.bucket()), bytes(20 * CHUNK_BYTES)
+    files.publish(BytesIO(data), "a/b")
+    chunks = files.chunks("a/b", 0, len(data))
+    next(chunks)
+
+    class LongSource(BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() == len(data) // 2:
+                outage.enter_context(s3.outage())
+            return super().read(size)
+
+    with contextlib.ExitStack() as outage:
+        for call in (
+            lambda: files.publish(LongSource(data), "a/c"),
+            lambda: list(chunks),
+            lambda: files.publish(BytesIO(b"small"), "a/d"),
+            lambda: files.move("a/b", "a/e"),
+        ):
+            with pytest.raises(Unavailable) as caught:
+                call()
+            assert caught.value.reason == "BLOBS_UNAVAILABLE"
+    assert files.sizes("a") == {"b": len(data)}
+
+
 def test_a_store_may_be_a_whole_bucket(s3: S3) -> None:
     bucket = s3.bucket().removesuffix("/blobs")
     with subprocess.Popen([sys.executable, "-c", HANG, bucket], stdout=subprocess.PIPE) as process:
@@ -288,6 +339,7 @@ def test_only_s3_has_urls_and_they_are_good_for_the_file_without_credentials(s3:
     url = remote.url(DIGEST, 60)
     assert url is not None
     assert s3.environment["AWS_SECRET_ACCESS_KEY"] not in url
+    assert "X-Amz-Expires=60" in url
     with urllib.request.urlopen(url) as response:
         assert response.read() == DATA
     with pytest.raises(NotFound):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import redis
+from kombu import Connection
 from pydantic import ValidationError
 
 from migrations.upgrade import upgrade
+from secateur.store.ages import Ages
 from secateur.store.blobs import BlobStore
 from secateur.store.database import Timeouts, make_engine
 from secateur.store.settings import Settings
 from tests.support.postgres import Postgres
+from tests.support.store import redis_server
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +79,27 @@ def test_what_names_a_blob_store_is_taken_as_it_is(url: str, monkeypatch: pytest
     assert Settings().blob_url == url
 
 
+@pytest.mark.parametrize("url", ["foo:pw-1", "redis://host:pw-1/0", "unix://", "unix://:pw-1@?db=1"])
+def test_what_names_no_redis_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ValidationError, match=r"redis_url\n.*unix:///PATH") as caught:
+        Settings(redis_url=url)
+    assert "pw-1" not in str(caught.value)
+
+
+def test_celery_finds_the_same_redis(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as url:
+        redis.Redis.from_url(url).config_set("requirepass", "pw @1+")
+        path, password = f"{tmp_path}/redis.sock", "pw%20%401%2B"
+        for number, login in enumerate(
+            (f":{password}@{path}?", f"{path}?password={password}&", f"default@{path}?password={password}&")
+        ):
+            settings = Settings(redis_url=f"unix://{login}db={number}")
+            with Connection(settings.celery_broker_url) as broker, broker.SimpleQueue("queue") as queue:
+                queue.put("message")
+            with redis.Redis.from_url(settings.redis_url) as client:
+                assert client.llen("queue") == 1
+
+
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_an_empty_setting_is_neither_a_value_nor_the_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty folder would be the working directory: a sweep has deleted what it found there."""
@@ -98,6 +123,31 @@ def test_database_and_blobs_lie_in_a_folder_whatever_its_name(name: str, tmp_pat
     assert {path.name for path in (tmp_path / name).iterdir()} >= {"secateur.db", "blobs"}
     for url in (settings.redis_url, settings.celery_broker_url.replace("redis+socket", "unix")):
         assert redis.Redis.from_url(url).connection_pool.connection_kwargs["path"] == f"{tmp_path}/{name}/redis.sock"
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "less"),
+    [
+        ("lock_timeout_seconds", 0.1, 0),
+        ("statement_timeout_seconds", 0, -1),
+        ("lease_seconds", 0.1, 0),
+        ("max_running_jobs", 1, 0),
+        ("max_run_seconds", 0.1, 0),
+        ("blob_grace_seconds", 7200, 7199),
+        ("upload_retention_seconds", 0.1, 0),
+        ("training_retention_seconds", 0.1, 0),
+        ("deleted_retention_seconds", 3600, 3599),
+    ],
+)
+def test_less_than_the_least_is_refused(name: str, least: float, less: float) -> None:
+    assert getattr(Settings.model_validate({name: least}), name) == least
+    with pytest.raises(ValidationError, match=name):
+        Settings.model_validate({name: less})
+
+
+def test_each_kind_of_garbage_has_its_own_age() -> None:
+    settings = Settings(blob_grace_seconds=7200, upload_retention_seconds=1, training_retention_seconds=2)
+    assert settings.ages == Ages(timedelta(hours=2), timedelta(seconds=1), timedelta(seconds=2))
 
 
 @pytest.mark.parametrize("name", ["lock_timeout_seconds", "statement_timeout_seconds"])

@@ -72,7 +72,7 @@ def test_a_blob_that_is_damaged_or_gone_leaves_nothing(blobs: BlobStore, kept: P
 
 
 def test_what_was_not_used_longest_makes_room(blobs: BlobStore, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "MAX_BYTES", 250)
+    monkeypatch.setattr(cache, "MAX_BYTES", 200)
     files = DatasetCache(blobs, kept)
     digests = [blobs.put(bytes([number]) * 100) for number in range(4)]
     for age, digest in enumerate(digests[:2]):
@@ -81,6 +81,21 @@ def test_what_was_not_used_longest_makes_room(blobs: BlobStore, kept: Path, monk
     files.path(digests[0])  # used again, so the other one goes
     files.path(digests[2])
     assert {path.stem for path in kept.iterdir()} == {digests[0], digests[2]}
+
+
+def test_the_newest_file_stays_whatever_its_size_and_its_time(
+    blobs: BlobStore, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = DatasetCache(blobs, kept)
+    others = [files.path(blobs.put(bytes([number]) * 100)) for number in range(2)]
+    for path, age in zip(others, (-1000, -2000), strict=True):
+        os.utime(path, (time.time() - age,) * 2)  # another worker has just used them, and its clock is ahead
+    monkeypatch.setattr(cache, "MAX_BYTES", 200)
+    newest = files.path(blobs.put(bytes([2]) * 100))
+    assert set(kept.iterdir()) == {newest, others[1]}
+    monkeypatch.setattr(cache, "MAX_BYTES", 50)
+    larger = files.path(blobs.put(bytes([3]) * 100))
+    assert set(kept.iterdir()) == {larger}
 
 
 def test_what_attempts_have_left_that_were_killed_goes_after_a_day(blobs: BlobStore, kept: Path, tmp_path: Path) -> None:
@@ -95,9 +110,12 @@ def test_what_attempts_have_left_that_were_killed_goes_after_a_day(blobs: BlobSt
 
     old, new = left_by_a_killed_one(), left_by_a_killed_one()
     yesterday = time.time() - 25 * 3600
-    os.utime(old, (yesterday, yesterday))
+    foreign = kept / ".nfs0000000000000001"
+    foreign.touch()
+    for each in (old, foreign):
+        os.utime(each, (yesterday, yesterday))
     path = DatasetCache(blobs, kept).path(digest)
-    assert set(kept.iterdir()) == {path, new}  # that one may be somebody's who is at it
+    assert set(kept.iterdir()) == {path, new, foreign}  # `new` may be somebody's who is at it
 
 
 def test_a_file_that_another_worker_removes_meanwhile_is_no_error(blobs: BlobStore, kept: Path) -> None:

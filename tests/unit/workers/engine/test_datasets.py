@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,8 @@ def test_sizes_and_shapes_are_those_of_the_registry(data: Data) -> None:
     for split in (data.train, data.validation, data.test):
         assert split.images.shape[1:] == registered.input_shape
         assert split.images.dtype == np.float32
-        assert 0 <= split.images.min() < split.images.max() <= 1
+        assert (split.images.min(), split.images.max()) == (0, 1)
+        assert (split.first(3) == split.images[:3]).all()
         assert set(split.labels) == set(range(registered.classes))
 
 
@@ -42,6 +44,11 @@ def test_the_seed_moves_images_between_training_and_validation_but_never_into_th
     assert (other.test.labels == data.test.labels).all()
     assert _bytes(other.validation) != _bytes(data.validation)
     assert _bytes(other.train, other.validation) == _bytes(data.train, data.validation)
+
+
+def test_the_test_split_that_published_accuracies_refer_to_is_the_same_for_ever(data: Data) -> None:
+    digest = hashlib.sha256(data.test.pixels.tobytes() + data.test.labels.astype("<i8").tobytes()).hexdigest()
+    assert digest == "a2fc2790f951761efa3de96d98e5fd3fec1bfbc4ef550eb2193c8e5117cf4c96"
 
 
 def test_the_same_seed_gives_the_same_split(data: Data) -> None:
@@ -111,17 +118,37 @@ def test_a_split_that_would_miss_a_class_is_refused(uploaded: Callable[[dict[str
         with pytest.raises(FailedPrecondition, match="every class") as caught:
             load(NAME, seed=0, validation_fraction=fraction, sources=uploaded(found))
         assert caught.value.reason == "DATASET_CLASS_MISSING"
-    rare = {**found, "y_train": np.array([0] * 28 + [1] * 28 + [2] * 4)}
-    with pytest.raises(FailedPrecondition, match="none of them of class 2"):
-        load(NAME, seed=0, validation_fraction=0.1, sources=uploaded(rare))
+    for count, fraction, problem in (
+        (1, 0.1, "the smallest of 1 images"),
+        (4, 0.1, "a split of 6 images, none of them of class 2"),
+        (4, 0.9, "a split of 6 images, none of them of class 2"),
+    ):
+        rare = {**found, "y_train": np.array([0] * (30 - count) + [1] * 30 + [2] * count)}
+        with pytest.raises(FailedPrecondition, match=problem):
+            load(NAME, seed=0, validation_fraction=fraction, sources=uploaded(rare))
+
+
+@pytest.mark.parametrize(("fraction", "images"), [(0.05, 3), (0.95, 57), (0.108, 6), (0.109, 7)])
+def test_as_few_images_as_there_are_classes_make_a_split(
+    uploaded: Callable[[dict[str, Any]], DatasetSources], fraction: float, images: int
+) -> None:
+    data = load(NAME, seed=0, validation_fraction=fraction, sources=uploaded(arrays(60, 9)))
+    assert len(data.validation) == images
+    for split in (data.train, data.validation):
+        assert set(split.labels) == {0, 1, 2}
 
 
 def test_a_job_loads_what_its_network_fits(uploaded: Callable[[dict[str, Any]], DatasetSources]) -> None:
     digits = load_digits()
     pixels = (digits.images * 15.9375).astype(np.uint8)
     job = replace(quick_job(Budget.of(flash_bytes=12_000)), dataset=NAME)
-    data = load_for(small_network(), job, uploaded({"x_train": pixels, "y_train": digits.target}))
+    sources = uploaded({"x_train": pixels, "y_train": digits.target})
+    data = load_for(small_network(), job, sources)
     assert len(data.test) == registry.drawn_test_images(1_797)
+    other = load_for(small_network(), replace(job, seed=1), sources)
+    assert _bytes(other.validation) != _bytes(data.validation)
+    job = replace(job, recipe=replace(job.recipe, validation_fraction=0.2))
+    assert len(load_for(small_network(), job, sources).validation) == round(0.2 * (1_797 - len(data.test)))
     with pytest.raises(InvalidArgument) as caught:
         load_for(small_network(), job, uploaded(arrays(60)))
     assert caught.value.reason == "DATASET_SHAPE_MISMATCH"
@@ -145,5 +172,30 @@ def test_a_registered_set_is_read_from_the_folder_of_the_setting(tmp_path: Path)
 
     np.savez_compressed(tmp_path / "fashion_mnist.npz", **{**found, "y_test": found["y_test"] % 9})
     with pytest.raises(FailedPrecondition, match="9 different ones") as caught:
+        load("fashion_mnist", seed=0, validation_fraction=0.1, sources=DatasetSources(tmp_path))
+    assert caught.value.reason == "DATASET_CORRUPT"
+
+
+def _resaved(**changed: Any) -> bytes:
+    found = {**arrays(60, 30, side=28), "y_train": np.arange(60) % 10, "y_test": np.arange(30) % 10, **changed}
+    return npz({name: value for name, value in found.items() if value is not None}, pickled=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        (b"<html>404</html>", "without readable x_train"),
+        (_resaved()[:2_000], "without readable x_train"),
+        (_resaved(x_test=None), "without readable x_train"),
+        (_resaved(y_test=np.array([{}] * 30, dtype=object)), "without readable x_train"),
+        (_resaved(x_train=np.zeros((60, 28, 28), np.float32)), "images of type float32"),
+        (_resaved(x_test=np.zeros((30, 27, 28), np.uint8)), r"shape \(30, 27, 28\)"),
+        (_resaved(y_train=np.arange(60)[:, None] % 11), "labels from 0 to 10, 11 different"),
+        (_resaved(y_test=np.arange(30)[:, None] % 10), "60 training and 30 test images"),
+    ],
+)
+def test_a_file_of_a_registered_set_that_is_none_is_corrupt(tmp_path: Path, file: bytes, problem: str) -> None:
+    (tmp_path / "fashion_mnist.npz").write_bytes(file)
+    with pytest.raises(FailedPrecondition, match=f"fetch the file again.*Received: .*{problem}") as caught:
         load("fashion_mnist", seed=0, validation_fraction=0.1, sources=DatasetSources(tmp_path))
     assert caught.value.reason == "DATASET_CORRUPT"

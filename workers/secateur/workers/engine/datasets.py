@@ -191,8 +191,15 @@ def _digits() -> tuple[Split, Split]:
 def _published(dataset: Dataset, folder: Path | None) -> tuple[Split, Split]:
     path = folder / f"{dataset.name}.npz" if folder else None
     if path and path.exists():
-        with np.load(path, allow_pickle=False) as file:
-            arrays = [file[name] for name in ("x_train", "y_train", "x_test", "y_test")]
+        try:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                arrays = [file[name] for name in ("x_train", "y_train", "x_test", "y_test")]
+        except (OSError, MemoryError):  # the machine's failure, not the file's
+            raise
+        except Exception as error:  # zipfile, zlib and NumPy each raise their own
+            raise _corrupt(
+                dataset, f"a file without readable x_train, y_train, x_test and y_test ({type(error).__name__})"
+            ) from error
     else:
         arrays = _downloaded(dataset.name, path)
     sides = [_checked(dataset, pixels, labels) for pixels, labels in (arrays[:2], arrays[2:])]
