@@ -206,14 +206,13 @@ class FileSystem:
                 self._fs.pipe_file(self._at(path), start)
             return
         with self.available():
-            remote = self._fs.open(self._at(path), "wb", autocommit=False)
+            remote = self._fs.open(self._at(path), "wb")
         try:
             with self.available():
                 remote.write(start)
             self._copy(source, remote)
             with self.available():
                 remote.close()
-                remote.commit()
         except BaseException:
             with suppress(*self._failures):  # what is left of it where the store is away goes with the garbage
                 remote.discard()

@@ -104,12 +104,19 @@ def test_an_attempt_that_finds_everything_settled_ends_the_job_as_it_came_out(
     assert run(claim(store, job)) is end
     assert events(store, job)[-1].message == ("Succeeded" if end is JobState.SUCCEEDED else "How it came out")
     assert kept.read("c" * 64) is None
+    assert not any(event.progress for event in events(store, job))
 
 
-def test_a_worker_that_shuts_down_gives_the_job_back(held: Claim, run: Run) -> None:
+def test_a_worker_that_shuts_down_gives_the_job_back_as_far_as_it_got(
+    store: Store, held: Claim, run: Run, tmp_path: Path
+) -> None:
     stopping = threading.Event()
     stopping.set()
+    kept = CheckpointStore(WorkerSettings(data_dir=tmp_path).blob_url, held.job_id)
+    kept.write("c" * 64, b"weights")
     assert run(held, stopping) is JobState.QUEUED
+    assert kept.read("c" * 64) == b"weights"
+    assert JobLedger(store).claim_next(worker="w", lease_seconds=9) is not None  # at once: no attempt was lost
 
 
 def test_an_attempt_whose_lease_went_to_another_stops_and_changes_nothing(store: Store, held: Claim, run: Run) -> None:

@@ -46,9 +46,8 @@ def run_attempt(claim: Claim, child: Child, *, ledger: JobLedger, settings: Work
             _relay(claim, child, lease, settings, stopping)
     except Conflict as conflict:
         log.warning("attempt abandoned", job=claim.job_id, attempt=claim.attempt, reason=conflict.reason)
-    except Unavailable:
-        if not lease.is_lost:
-            raise
+    except Unavailable:  # the lease is lost: until then the database is waited for
+        pass
     finally:
         child.kill()
     try:

@@ -75,6 +75,7 @@ def test_rank_is_that_of_the_activated_map() -> None:
     model = trained_looking(graph)
     model.get_layer("conv").set_weights([np.array([[[[1.0, -1.0, 0.0]]]]), np.array([0.0, 0.0, 1.0])])
     images = np.stack([np.eye(4), np.diag([1.0, 1.0, 0.0, 0.0])])[..., np.newaxis].astype(np.float32)
+    images = np.tile(images, (17, 1, 1, 1))  # more than go through the network at once
     assert channel_scores(Criterion.FEATURE_MAP_RANK, model, graph, ["conv"], images=images)["conv"] == (3.0, 0.0, 1.0)
 
 
@@ -92,3 +93,7 @@ def test_says_what_a_criterion_needs() -> None:
         channel_scores(Criterion.BATCH_NORM_SCALE, model, graph, ["hidden"])
     with pytest.raises(InvalidArgument, match="needs images"):
         channel_scores(Criterion.FEATURE_MAP_RANK, model, graph, ["hidden"])
+    with pytest.raises(InvalidArgument, match="needs images"):
+        channel_scores(
+            Criterion.FEATURE_MAP_RANK, model, graph, ["hidden"], images=np.zeros((0, *graph.input_shape), np.float32)
+        )

@@ -199,3 +199,23 @@ def test_a_file_of_a_registered_set_that_is_none_is_corrupt(tmp_path: Path, file
     with pytest.raises(FailedPrecondition, match=f"fetch the file again.*Received: .*{problem}") as caught:
         load("fashion_mnist", seed=0, validation_fraction=0.1, sources=DatasetSources(tmp_path))
     assert caught.value.reason == "DATASET_CORRUPT"
+
+
+class _Trap:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, made: Path) -> None:
+        self._made = made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self._made,)
+
+
+def test_nothing_is_ever_unpickled(tmp_path: Path) -> None:
+    found = {**arrays(60, 30), "y_train": np.array([_Trap(tmp_path / "made")] * 60, dtype=object)}
+    (tmp_path / "fashion_mnist.npz").write_bytes(npz(found, pickled=True))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        load(NAME, seed=0, validation_fraction=0.1, sources=DatasetSources(uploaded=lambda _: tmp_path / "fashion_mnist.npz"))
+    with pytest.raises(FailedPrecondition):
+        load("fashion_mnist", seed=0, validation_fraction=0.1, sources=DatasetSources(tmp_path))
+    assert not (tmp_path / "made").exists()
