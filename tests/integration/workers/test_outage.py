@@ -111,6 +111,7 @@ def test_a_short_outage_costs_nothing(own_postgres: Postgres, nursery: Nursery, 
         job = read(running.store, running.job)
         assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
         assert running.progress() == list(range(1, EPOCHS + 1))
+        assert f"Epoch {EPOCHS} of {EPOCHS}" in [event.message for event in events(running.store, job)]
         running.store.close()
 
 

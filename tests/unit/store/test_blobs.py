@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import os
 import subprocess
@@ -240,6 +241,15 @@ def test_a_source_that_fails_in_the_middle_leaves_nothing(blob_url: str) -> None
     assert files.discard_unfinished(datetime.now(UTC) + timedelta(days=1)) == 0
 
 
+def test_what_is_not_there_is_read_as_nothing_and_can_be_removed(blob_url: str) -> None:
+    files = FileSystem(blob_url)
+    files.delete("a/b")
+    files.remove("a")
+    files.remove_empty("a")
+    assert (files.read("a/b"), files.size("a/b"), files.exists("a/b")) == (None, None, False)
+    assert (files.folders("a"), files.sizes("a"), files.entries("a")) == ([], {}, {})
+
+
 def test_a_large_file_is_published_whole(blob_url: str) -> None:
     files, data = FileSystem(blob_url), os.urandom(20 * CHUNK_BYTES + 1)
     files.publish(BytesIO(data), "a/b")
@@ -309,6 +319,7 @@ def test_an_outage_in_the_middle_of_a_file_is_told(s3: S3) -> None:
                 outage.enter_context(s3.outage())
             return super().read(size)
 
+    told = []
     with contextlib.ExitStack() as outage:
         for call in (
             lambda: files.publish(LongSource(data), "a/c"),
@@ -318,7 +329,10 @@ def test_an_outage_in_the_middle_of_a_file_is_told(s3: S3) -> None:
         ):
             with pytest.raises(Unavailable) as caught:
                 call()
-            assert caught.value.reason == "BLOBS_UNAVAILABLE"
+            told.append(caught.value)
+    assert {error.reason for error in told} == {"BLOBS_UNAVAILABLE"}
+    told.clear()
+    gc.collect()  # what is left of a file in memory does not come to its end either
     assert files.sizes("a") == {"b": len(data)}
 
 

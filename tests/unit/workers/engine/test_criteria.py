@@ -68,15 +68,104 @@ def test_scales_behind_concatenations_find_their_channels() -> None:
 def test_rank_is_that_of_the_activated_map() -> None:
     net = Builder("ranks", (4, 4, 1))
     net.add("Conv2D", "conv", filters=3, kernel_size=1)
+    net.add("BatchNormalization", "bn", center=False, scale=False)
     net.add("ReLU", "relu")
     net.add("Flatten", "flat")
     net.add("Dense", "logits", units=2)
     graph = net.build()
     model = trained_looking(graph)
-    model.get_layer("conv").set_weights([np.array([[[[1.0, -1.0, 0.0]]]]), np.array([0.0, 0.0, 1.0])])
+    model.get_layer("conv").set_weights([np.array([[[[1.0, 1.0, 0.0]]]]), np.array([0.0, 0.0, 1.0])])
+    model.get_layer("bn").set_weights([np.array([0.0, 9.0, 0.0]), np.ones(3)])  # of the training, not of these images
     images = np.stack([np.eye(4), np.diag([1.0, 1.0, 0.0, 0.0])])[..., np.newaxis].astype(np.float32)
     images = np.tile(images, (17, 1, 1, 1))  # more than go through the network at once
     assert channel_scores(Criterion.FEATURE_MAP_RANK, model, graph, ["conv"], images=images)["conv"] == (3.0, 0.0, 1.0)
+
+
+def test_norms_are_those_of_the_filters_however_a_kernel_lies() -> None:
+    net = Builder("kernels", (4, 4, 1))
+    net.add("SeparableConv2D", "separable", filters=3, kernel_size=1, depth_multiplier=2)
+    net.add("Conv2DTranspose", "transposed", filters=2, kernel_size=1)
+    net.add("Flatten", "flat")
+    net.add("Dense", "logits", units=2)
+    graph = net.build()
+    model = trained_looking(graph)
+    depthwise, _, bias = model.get_layer("separable").get_weights()
+    model.get_layer("separable").set_weights([depthwise, np.array([[[[1.0, -2.0, 3.0], [3.0, 4.0, 0.0]]]]), bias])
+    model.get_layer("transposed").set_weights([np.array([[[[1.0, 2.0, -2.0], [-3.0, 0.0, 4.0]]]]), np.zeros(2)])
+    found = channel_scores(Criterion.WEIGHT_L1, model, graph, ["separable", "transposed"])
+    assert found == {"separable": (4.0, 6.0, 3.0), "transposed": (5.0, 7.0)}
+    assert channel_scores(Criterion.WEIGHT_L2, model, graph, ["transposed"]) == {"transposed": (3.0, 5.0)}
+
+
+def test_a_normalisation_of_the_images_or_without_a_scale_tells_nothing() -> None:
+    net = Builder("scales", (4, 4, 1))
+    net.add("BatchNormalization", "images")
+    net.add("Conv2D", "conv", filters=3, kernel_size=1)
+    net.add("BatchNormalization", "plain", scale=False)
+    net.add("BatchNormalization", "scaled")
+    net.add("GlobalAveragePooling2D", "pool")
+    net.add("Dense", "logits", units=2)
+    graph = net.build()
+    model = trained_looking(graph)
+    scaled = model.get_layer("scaled")
+    scaled.set_weights([np.array([0.5, -2.0, 1.0]), *scaled.get_weights()[1:]])
+    assert channel_scores(Criterion.BATCH_NORM_SCALE, model, graph, ["conv"]) == {"conv": (0.5, 2.0, 1.0)}
+
+
+def test_a_shared_layer_is_judged_by_the_weights_of_its_owner() -> None:
+    net = Builder("shared", (4, 4, 2))
+    net.add("Conv2D", "first", filters=2, kernel_size=1)
+    net.add("Conv2D", "again", shares="first", filters=2, kernel_size=1)
+    net.add("Flatten", "flat")
+    net.add("Dense", "logits", units=2)
+    graph = net.build()
+    model = trained_looking(graph)
+    model.get_layer("first").set_weights([np.array([[[[1.0, -2.0], [3.0, 4.0]]]]), np.zeros(2)])
+    groups = [group.name for group in channel_groups(graph) if "again" in group.producers]
+    assert list(channel_scores(Criterion.WEIGHT_L1, model, graph, groups).values()) == [(4.0, 6.0)]
+
+
+ONE = np.outer([1.0, -1.0, 2.0, -2.0], [1.0, -1.0, 1.0, -1.0])[np.newaxis, ..., np.newaxis].astype(np.float32)
+"""An image of rank 1, of which every activation makes one of rank 2."""
+
+
+@pytest.mark.parametrize(
+    ("activation", "options"),
+    [
+        ("ReLU", {}),
+        ("LeakyReLU", {}),
+        ("PReLU", {"shared_axes": [1, 2]}),
+        ("ELU", {}),
+        ("Activation", {"activation": "relu"}),
+    ],
+)
+def test_maps_are_finished_before_their_rank_is_taken(activation: str, options: dict[str, object]) -> None:
+    net = Builder("finished", (4, 4, 1))
+    net.add("Conv2D", "conv", filters=2, kernel_size=1, use_bias=False)
+    net.add(activation, "act", **options)
+    net.add("Flatten", "flat")
+    net.add("Dense", "hidden", units=3)
+    net.add("ReLU", "relu")
+    net.add("Dense", "logits", units=2)
+    graph = net.build()
+    model = trained_looking(graph)
+    model.get_layer("conv").set_weights([np.ones((1, 1, 1, 2))])
+    model.get_layer("hidden").set_weights([np.zeros((32, 3)), np.array([1.0, 0.0, -1.0])])
+    found = channel_scores(Criterion.FEATURE_MAP_RANK, model, graph, ["conv", "hidden"], images=ONE)
+    assert found == {"conv": (2.0, 2.0), "hidden": (1.0, 0.0, 0.0)}
+
+
+def test_a_map_that_several_layers_read_is_taken_as_they_read_it() -> None:
+    net = Builder("read_twice", (4, 4, 1))
+    net.add("Conv2D", "conv", filters=1, kernel_size=1, use_bias=False)
+    net.add("ReLU", "relu")
+    net.add("Add", "sum", "conv", "relu")
+    net.add("Flatten", "flat")
+    net.add("Dense", "logits", units=2)
+    graph = net.build()
+    model = trained_looking(graph)
+    model.get_layer("conv").set_weights([np.ones((1, 1, 1, 1))])
+    assert channel_scores(Criterion.FEATURE_MAP_RANK, model, graph, ["conv"], images=ONE)["conv"] == (1.0,)
 
 
 def test_random_scores_follow_the_seed_and_the_group_alone() -> None:

@@ -100,4 +100,13 @@ def test_refuses_a_model_of_another_network() -> None:
         inherit(build_model(NETWORKS["vgg16"]()), graph, {})
     with pytest.raises(InvalidArgument, match="has 3 channels where") as narrow:
         inherit(build_model(with_widths(graph, {"block1_conv1_1": 3})), graph, {})
-    assert missing.value.reason == narrow.value.reason == "MODEL_MISMATCH"
+    nets = [Builder("net", (4, 4, 1)) for _ in range(2)]
+    for net, size in zip(nets, (3, 1), strict=True):
+        net.add("Conv2D", "conv", filters=2, kernel_size=size)
+        net.add("Flatten", "flat")
+        net.add("Dense", "logits", units=2)
+    with pytest.raises(
+        InvalidArgument, match=r"weights of shapes \[\(1, 1, 1, 2\), \(2,\)\] instead of \[\(3, 3, 1, 2\)"
+    ) as other:
+        inherit(build_model(nets[1].build()), nets[0].build(), {})
+    assert missing.value.reason == narrow.value.reason == other.value.reason == "MODEL_MISMATCH"

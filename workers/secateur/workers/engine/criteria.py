@@ -51,7 +51,7 @@ def channel_scores(
         InvalidArgument: CRITERION_UNSUITABLE, if a group has no batch normalisation with a scale, or there are no images.
     """
     wanted = set(groups)
-    chosen = [group for group in channel_groups(graph, residual="coupled") if group.name in wanted]
+    chosen = [group for group in channel_groups(graph) if group.name in wanted]
     match criterion:
         case Criterion.WEIGHT_L1:
             found = _over_producers(chosen, {name: _norms(model, graph, name, order=1) for name in _producers(chosen)})
