@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from secateur.core.graph import LayerGraph
-from secateur.core.jobs import JobState
+from secateur.core.jobs import MAX_ATTEMPTS, JobState
 from secateur.core.resources import Compliance, Resource
 from secateur.store import Store
 from secateur.store.checkpoints import CheckpointStore
@@ -30,6 +30,7 @@ from secateur.workers.attempt import run_attempt
 from secateur.workers.children import Nursery
 from secateur.workers.settings import WorkerSettings
 from tests.support.datasets import arrays, npz
+from tests.support.s3 import S3
 from tests.support.stack import until
 from tests.support.store import PROJECT, a_graph, a_plan, a_report, a_spec, claim, create, events, read, store_with_network
 
@@ -114,9 +115,22 @@ def test_a_worker_that_shuts_down_gives_the_job_back_as_far_as_it_got(
     stopping.set()
     kept = CheckpointStore(WorkerSettings(data_dir=tmp_path).blob_url, held.job_id)
     kept.write("c" * 64, b"weights")
-    assert run(held, stopping) is JobState.QUEUED
+    for _ in range(MAX_ATTEMPTS):  # none of them counts
+        assert run(held, stopping) is JobState.QUEUED
+        with store.snapshot() as work:
+            job = work.jobs.get(PROJECT, held.job_id)
+        held = claim(store, job)
     assert kept.read("c" * 64) == b"weights"
-    assert JobLedger(store).claim_next(worker="w", lease_seconds=9) is not None  # at once: no attempt was lost
+
+
+def test_a_cancelled_job_ends_although_its_files_cannot_be_removed(store: Store, held: Claim, nursery: Nursery, s3: S3) -> None:
+    with store.unit_of_work() as work:
+        work.jobs.cancel(PROJECT, held.job_id)
+        work.commit()
+    settings = WorkerSettings(blob_url="s3://no-such-bucket")
+    run_attempt(held, nursery.child(), ledger=JobLedger(store), settings=settings, stopping=threading.Event())
+    with store.snapshot() as work:
+        assert work.jobs.get(PROJECT, held.job_id).state is JobState.CANCELLED
 
 
 def test_an_attempt_whose_lease_went_to_another_stops_and_changes_nothing(store: Store, held: Claim, run: Run) -> None:

@@ -30,6 +30,7 @@ from secateur.store.records import Claim, JobRecord
 from secateur.workers.attempt import run_attempt
 from secateur.workers.children import Child, Nursery
 from secateur.workers.settings import WorkerSettings
+from tests.chaos.child import MISSED
 from tests.support.postgres import Postgres, postgres_server
 from tests.support.s3 import S3
 from tests.support.server import PATIENCE_S
@@ -65,13 +66,13 @@ class Running:
         return [event.progress.epoch for event in events(self.store, self.job) if event.progress]
 
 
-def make_job(url: str, lock_seconds: float = 30.0) -> tuple[Store, JobRecord]:
+def make_job(url: str, lock_seconds: float = 30.0, *, epochs: int = EPOCHS, seed: int = 0) -> tuple[Store, JobRecord]:
     upgrade(url)
     store, graph = Store(url, timeouts=Timeouts(lock_seconds)), a_graph()
     with store.unit_of_work() as work:
         work.architectures.put(PROJECT, graph, cost_of(graph))
         work.commit()
-    return store, create(store, graph, recipe=recipes.resolve(epochs=EPOCHS))
+    return store, create(store, graph, recipe=recipes.resolve(epochs=epochs), seed=seed)
 
 
 def start(
@@ -128,6 +129,7 @@ def test_an_outage_longer_than_the_lease_ends_the_attempt_and_gives_the_job_back
         job = read(running.store, running.job)
         assert (job.state, job.attempt, job.outcomes) == (JobState.QUEUED, 1, ())
         assert "database was away" in events(running.store, job)[-1].message
+        assert execute(running.store, "SELECT lost_attempts FROM jobs") == [(0,)]
         running.store.close()
 
 
@@ -142,6 +144,31 @@ def test_a_database_that_is_locked_for_long_costs_nothing(nursery: Nursery, tmp_
         assert read(running.store, running.job).state is JobState.SUCCEEDED
         assert running.progress() == list(range(1, EPOCHS + 1))
         running.store.close()
+
+
+def test_an_attempt_whose_job_went_to_another_while_the_database_was_away_ends_quietly(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor() as threads:
+        running = start(nursery, f"sqlite:///{tmp_path}/secateur.db", tmp_path, threads, lease_seconds=1, lock_seconds=0.2)
+        with closing(sqlite3.connect(tmp_path / "secateur.db", isolation_level=None)) as blocker:
+            blocker.execute("BEGIN IMMEDIATE")
+            until(lambda: not psutil.pid_exists(running.child.pid), "the lease is lost")
+            blocker.execute("UPDATE jobs SET attempt = 2")
+            blocker.execute("COMMIT")
+        running.ended.result(timeout=60)
+        job = read(running.store, running.job)
+        assert (job.state, job.attempt) == (JobState.RUNNING, 2)
+        running.store.close()
+
+
+def test_a_target_that_misses_a_limit_makes_the_job_infeasible(nursery: Nursery, tmp_path: Path) -> None:
+    store, job = make_job(f"sqlite:///{tmp_path}/secateur.db", epochs=1, seed=MISSED)
+    with ThreadPoolExecutor() as threads:
+        attempt(nursery, store, job, WorkerSettings(data_dir=tmp_path), threads).ended.result(timeout=60)
+    assert read(store, job).state is JobState.INFEASIBLE
+    assert events(store, job)[-1].message == "flash_bytes is missed"
+    store.close()
 
 
 def test_what_the_database_refuses_for_good_fails_the_job_at_once(nursery: Nursery, tmp_path: Path) -> None:
@@ -197,6 +224,9 @@ def test_a_blob_store_that_is_away_costs_an_attempt_and_the_next_goes_on_from_th
         job = read(running.store, running.job)
         assert (job.state, job.attempt, job.error_reason) == (JobState.QUEUED, 1, "")
         assert "blob store cannot be reached" in events(running.store, job)[-1].message
+        assert (
+            JobLedger(running.store).claim_next(worker="w", lease_seconds=60) is None
+        )  # not before what is missing may be back
         done = max(running.progress())
         later = Store(url, clock=lambda: datetime.now(UTC) + timedelta(minutes=1))  # the pause before the next attempt is over
         settings = WorkerSettings(data_dir=tmp_path, poll_seconds=0.2, lease_seconds=60, blob_url=blobs)
