@@ -94,6 +94,21 @@ def test_a_transposed_convolution_and_shared_slopes() -> None:
     np.testing.assert_allclose(inherit(model, graph, kept)(batch), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_a_layer_that_is_called_twice_inherits_once() -> None:
+    net = Builder("twice", (4, 4, 2))
+    net.add("Conv2D", "free", filters=6, kernel_size=1)
+    net.add("Conv2D", "first", filters=3, kernel_size=1)
+    net.add("ReLU", "relu")
+    net.add("Conv2D", "before", filters=6, kernel_size=1)
+    net.add("Conv2D", "again", shares="first", filters=3, kernel_size=1)
+    net.add("Flatten", "flat")
+    net.add("Dense", "logits", units=2)
+    graph = net.build()
+    model = trained_looking(graph)
+    kept = drawn(graph, seed=1)
+    assert_equal(inherit(model, graph, kept), model, graph, kept)
+
+
 def test_refuses_a_model_of_another_network() -> None:
     graph = NETWORKS["densenet"]()
     with pytest.raises(InvalidArgument, match="stem") as missing:
