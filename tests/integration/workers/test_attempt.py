@@ -130,7 +130,9 @@ def test_a_cancelled_job_ends_although_its_files_cannot_be_removed(store: Store,
     settings = WorkerSettings(blob_url="s3://no-such-bucket")
     run_attempt(held, nursery.child(), ledger=JobLedger(store), settings=settings, stopping=threading.Event())
     with store.snapshot() as work:
-        assert work.jobs.get(PROJECT, held.job_id).state is JobState.CANCELLED
+        job = work.jobs.get(PROJECT, held.job_id)
+    assert job.state is JobState.CANCELLED
+    assert events(store, job)[-1].message == "Cancelled while running"
 
 
 def test_an_attempt_whose_lease_went_to_another_stops_and_changes_nothing(store: Store, held: Claim, run: Run) -> None:

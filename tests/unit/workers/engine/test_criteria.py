@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import keras
 import numpy as np
@@ -139,7 +140,7 @@ ONE = np.outer([1.0, -1.0, 2.0, -2.0], [1.0, -1.0, 1.0, -1.0])[np.newaxis, ..., 
         ("Activation", {"activation": "relu"}),
     ],
 )
-def test_maps_are_finished_before_their_rank_is_taken(activation: str, options: dict[str, object]) -> None:
+def test_maps_are_finished_before_their_rank_is_taken(activation: str, options: dict[str, Any]) -> None:
     net = Builder("finished", (4, 4, 1))
     net.add("Conv2D", "conv", filters=2, kernel_size=1, use_bias=False)
     net.add(activation, "act", **options)

@@ -71,4 +71,5 @@ def test_kernels_alone_decay() -> None:
 def test_weights_are_averaged_where_the_recipe_says_so() -> None:
     averaging, _ = changed(replace(PLAIN, average_epochs=1.0), "kernel")
     assert (averaging.use_ema, averaging.ema_momentum) == (True, pytest.approx(0.95))
+    assert optimizer_of(replace(PLAIN, average_epochs=1.0), 0.1, steps=1, average_steps=1).ema_momentum == 0.5
     assert not changed(PLAIN, "kernel")[0].use_ema
