@@ -39,6 +39,8 @@ from tests.support.store import PROJECT, a_graph, create, events, read
 
 EPOCHS = 20
 """Of a tenth of a second each."""
+LONG = 3000
+"""Epochs of a job that does not end by itself."""
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +84,10 @@ def start(
     threads: ThreadPoolExecutor,
     lease_seconds: float,
     lock_seconds: float = 30.0,
+    epochs: int = EPOCHS,
     **chosen: str,
 ) -> Running:
-    store, job = make_job(url, lock_seconds)
+    store, job = make_job(url, lock_seconds, epochs=epochs)
     settings = WorkerSettings.model_validate(
         {"data_dir": folder, "poll_seconds": 0.2, "lease_seconds": lease_seconds, **chosen}
     )
@@ -120,7 +123,7 @@ def test_an_outage_longer_than_the_lease_ends_the_attempt_and_gives_the_job_back
     own_postgres: Postgres, nursery: Nursery, tmp_path: Path
 ) -> None:
     with ThreadPoolExecutor() as threads, own_postgres.database() as url:
-        running = start(nursery, url, tmp_path, threads, lease_seconds=1)
+        running = start(nursery, url, tmp_path, threads, lease_seconds=1, epochs=LONG)
         own_postgres.kill()
         until(lambda: not psutil.pid_exists(running.child.pid), "the child is killed although the database cannot be asked")
         assert not running.ended.done()
@@ -150,10 +153,11 @@ def test_an_attempt_whose_job_went_to_another_while_the_database_was_away_ends_q
     nursery: Nursery, tmp_path: Path
 ) -> None:
     with ThreadPoolExecutor() as threads:
-        running = start(nursery, f"sqlite:///{tmp_path}/secateur.db", tmp_path, threads, lease_seconds=1, lock_seconds=0.2)
+        url = f"sqlite:///{tmp_path}/secateur.db"
+        running = start(nursery, url, tmp_path, threads, lease_seconds=1, epochs=LONG)
         with closing(sqlite3.connect(tmp_path / "secateur.db", isolation_level=None)) as blocker:
             blocker.execute("BEGIN IMMEDIATE")
-            until(lambda: not psutil.pid_exists(running.child.pid), "the lease is lost")
+            until(lambda: not psutil.pid_exists(running.child.pid), "the child is killed, whatever waits", timeout=15)
             blocker.execute("UPDATE jobs SET attempt = 2")
             blocker.execute("COMMIT")
         running.ended.result(timeout=60)

@@ -364,5 +364,6 @@ def test_the_folder_of_blobs_is_made_for_its_user_alone(tmp_path: Path) -> None:
     check_blobs(f"file://{tmp_path}/data/blobs")
     (tmp_path / "file").touch()
     check_blobs(f"file://{tmp_path}/file/blobs")  # an outage, and no reason not to start
+    check_blobs("s3://bucket")  # nor is one of S3, where nothing is made
 
     assert [(tmp_path / each).stat().st_mode & 0o777 for each in ("data", "data/blobs")] == [0o700, 0o700]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
 from migrations import check
@@ -17,6 +18,7 @@ from secateur.core.jobs import JobState
 from secateur.store import Store
 from secateur.store.database import make_engine
 from secateur.store.ledger import JobLedger
+from secateur.store.startup import StartError, check_migrated
 from tests.support.store import PROJECT, claim, create, events, read
 
 ROOT = Path(__file__).parents[3]
@@ -34,6 +36,13 @@ def execute(url: str, *statements: str) -> int | None:
 
 def test_up_down_and_up_again_make_the_tables_of_the_code(empty_database_url: str) -> None:
     assert check.problems(empty_database_url) == []
+
+
+def test_tables_without_a_version_are_not_taken_for_migrated(sqlite_url: str) -> None:
+    check_migrated(sqlite_url)
+    execute(sqlite_url, "DROP TABLE alembic_version")
+    with pytest.raises(StartError, match="lacks the tables alembic_version;"):
+        check_migrated(sqlite_url)
 
 
 def test_drift_is_found(empty_database_url: str) -> None:

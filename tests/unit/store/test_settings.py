@@ -15,6 +15,7 @@ from secateur.store.ages import Ages
 from secateur.store.blobs import BlobStore
 from secateur.store.database import Timeouts, make_engine
 from secateur.store.settings import Settings
+from secateur.store.startup import starting
 from tests.support.postgres import Postgres
 from tests.support.store import redis_server
 
@@ -113,6 +114,11 @@ def test_a_folder_that_would_be_another_one_in_a_url_is_refused(name: str, tmp_p
     with pytest.raises(ValidationError, match=r"data_dir\n.*without \? # % ::") as caught:
         Settings(data_dir=tmp_path / name / "data")
     assert f"Received: {tmp_path}/{name}/data" in str(caught.value)
+
+
+def test_what_lies_in_a_folder_that_is_refused_is_no_problem_of_its_own() -> None:
+    with pytest.raises(SystemExit, match=r"^program: SECATEUR_DATA_DIR: [^;]*$"), starting("program"):
+        Settings(data_dir=Path("/srv/what?"))
 
 
 @pytest.mark.parametrize("name", ["a b", "me@home:1", "größe", "a+b&c=d;e,f'[g]{h}*"])

@@ -164,11 +164,11 @@ def test_a_registered_set_is_read_from_the_folder_of_the_setting(tmp_path: Path)
     registered = registry.get("fashion_mnist")
     shapes = {"train": registered.train_images, "test": registered.test_images}
     found: dict[str, Any] = {f"x_{part}": np.zeros((count, 28, 28), np.uint8) for part, count in shapes.items()}
-    found |= {f"y_{part}": (np.arange(count) % 10).astype(np.uint8) for part, count in shapes.items()}
+    found |= {f"y_{part}": (np.arange(count)[:, None] % 10).astype(np.uint8) for part, count in shapes.items()}  # as of CIFAR
     np.savez_compressed(tmp_path / "fashion_mnist.npz", **found)
     data = load("fashion_mnist", seed=0, validation_fraction=0.1, sources=DatasetSources(tmp_path))
     assert (len(data.train), len(data.validation), len(data.test)) == (54_000, 6_000, 10_000)
-    assert data.test.pixels.shape == (10_000, 28, 28, 1)
+    assert (data.test.pixels.shape, data.test.labels.shape) == ((10_000, 28, 28, 1), (10_000,))
 
     np.savez_compressed(tmp_path / "fashion_mnist.npz", **{**found, "y_test": found["y_test"] % 9})
     with pytest.raises(FailedPrecondition, match="9 different ones") as caught:
