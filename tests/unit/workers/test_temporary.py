@@ -26,7 +26,7 @@ def test_a_folder_lasts_until_it_is_closed_and_leaves_nothing_open(place: Path) 
         (Path(first.path) / "file").touch()
         assert {str(path) for path in place.iterdir()} == {first.path, second.path}
     assert not any(place.iterdir())
-    assert psutil.Process().num_fds() == open_files
+    assert psutil.Process().num_fds() <= open_files
 
 
 def test_what_nobody_holds_any_more_goes_and_what_is_not_claimed_stays(place: Path) -> None:
@@ -38,7 +38,7 @@ def test_what_nobody_holds_any_more_goes_and_what_is_not_claimed_stays(place: Pa
         file.touch()
     TemporaryFolder().close()
     assert set(place.iterdir()) == {unclaimed, foreign}
-    assert psutil.Process().num_fds() == open_files
+    assert psutil.Process().num_fds() <= open_files
 
 
 def test_workers_that_start_at_once_take_no_folder_from_each_other(place: Path) -> None:
@@ -49,4 +49,4 @@ def test_workers_that_start_at_once_take_no_folder_from_each_other(place: Path) 
     open_files = psutil.Process().num_fds()
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(start, range(400)))
-    assert psutil.Process().num_fds() == open_files
+    assert psutil.Process().num_fds() <= open_files
