@@ -109,13 +109,14 @@ async def _resolve(running: Service, guarded: str, token: str, families: int, se
         def ask(resolve: Callable[..., Awaitable[object]], kind: list[models_pb.ResolveModelRequest]) -> Awaitable[object]:
             return resolve(kind[next(asked) * 7919 % families])
 
-        ours_alone: dict[str, Callable[[], Awaitable[object]]] = {
+        compared: dict[str, Callable[[], Awaitable[object]]] = {
+            "echo, token": lambda: echo(b"", metadata=carried),  # what it costs to bring a token, whoever looks at it
             "resolve": lambda: ask(plain, requests),
             "resolve, unchanged": lambda: ask(plain, known),
             "resolve, token": lambda: ask(secured, requests),
             "resolve, unchanged, token": lambda: ask(secured, known),
         }
-        sides = {"echo": lambda: echo(b""), **ours_alone}
+        sides = {"echo": lambda: echo(b""), **compared}
         rows = [{side: await load(call, seconds) for side, call in sides.items()} for _ in range(ROUNDS)]
         unchanged = await plain(known[0])
     return {
@@ -123,7 +124,7 @@ async def _resolve(running: Service, guarded: str, token: str, families: int, se
         "families": families,
         **{
             f"{side}: {figure}": statistics.median(row[side][place] / row["echo"][place] for row in rows)
-            for side in ours_alone
+            for side in compared
             for place, figure in ((0, "rate / echo"), (1, "p99 / echo"))
         },
         "echo a second": statistics.median(row["echo"][0] for row in rows),
