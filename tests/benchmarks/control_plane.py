@@ -3,7 +3,7 @@
 `python -m tests.benchmarks.control_plane [--only SECTION ...] [--quick]` runs on loopback, the server in a process of its own:
 
 - `resolve`: ResolveModel over 100,000 models in 1,000 families, of a server that asks for no tokens and of one that does,
-  against an empty echo (target: half its rate, p99 at most 3x);
+  against an empty echo (target: half its rate, p99 at most 3x), also one that is sent a token;
 - `list`: a filtered page of 1,000 and of 1,000,000 jobs on PostgreSQL (target: ratio at most 1.5);
 - `watch`: 2,000 watchers of one job, an event a second for a minute (target: each within 1 s, none missing);
 - `blobs`: download and upload against a bare stream of the same chunks (target: 0.8 and 0.7 of its rate); against one
