@@ -231,9 +231,8 @@ def test_a_blob_store_that_is_away_costs_an_attempt_and_the_next_goes_on_from_th
         job = read(running.store, running.job)
         assert (job.state, job.attempt, job.error_reason) == (JobState.QUEUED, 1, "")
         assert "blob store cannot be reached" in events(running.store, job)[-1].message
-        assert (
-            JobLedger(running.store).claim_next(worker="w", lease_seconds=60) is None
-        )  # not before what is missing may be back
+        # Nobody has it before what is missing may be back.
+        assert JobLedger(running.store).claim_next(worker="w", lease_seconds=60) is None
         done = max(running.progress())
         later = Store(url, clock=lambda: datetime.now(UTC) + timedelta(minutes=1))  # the pause before the next attempt is over
         settings = WorkerSettings(data_dir=tmp_path, poll_seconds=0.2, lease_seconds=60, blob_url=blobs)
