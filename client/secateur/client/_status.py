@@ -20,20 +20,24 @@ _IN_PLAIN_TEXT: Final = (
     "in plain text; is it running, and without TLS? Set SECATEUR_ADDRESS or the address, or SECATEUR_CA_FILE for TLS"
 )
 
+_CUT_OFF: Final = "Internal error from Core"
+"""What grpc.aio itself says where a call has ended before the last request was sent, whatever it ended with."""
+
 
 def error_of(error: grpc.aio.AioRpcError, address: str, *, encrypted: bool) -> SecateurError:
     """Returns the exception that stands for a failed call.
 
     Reason and metadata come from `google.rpc.ErrorInfo`, the field from `google.rpc.BadRequest` or the metadata. When to
     try again, where the service says so, becomes `retry_seconds` of the metadata. An error
-    without details (from a proxy, or from gRPC itself) has the code as its reason.
+    without details (from a proxy, or from gRPC itself) has the code as its reason. An upload that is cut off while it sends
+    is UNAVAILABLE, which is tried again: gRPC calls it INTERNAL and does not tell the server's reason.
 
     Args:
         error: What gRPC raised.
         address: Where the call went, for the message.
         encrypted: Whether it went over TLS, for the message.
     """
-    code = error.code().name
+    code = "UNAVAILABLE" if error.details() == _CUT_OFF else error.code().name
     reason, field, metadata = code, "", {}
     for detail in _details(error):
         info, bad_request, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()

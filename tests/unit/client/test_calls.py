@@ -125,6 +125,12 @@ def test_an_upload_is_repeated_whole(client: Client, remote: Service) -> None:
     assert architecture.groups[0].members == ("conv1",)
 
 
+def test_an_upload_that_is_cut_off_while_it_sends_is_tried_again(client: Client, remote: Service) -> None:
+    remote.faults.fail("UploadArchitecture", "INTERNAL", message="Internal error from Core")  # gRPC's own words for it
+    architecture = client.upload(KERAS_JSON)
+    assert remote.architectures.stored == {architecture.name: KERAS_JSON.encode()}
+
+
 def test_a_closed_client_says_so(remote: Service) -> None:
     client = Client(remote.address)
     list(client.jobs())
