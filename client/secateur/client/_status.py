@@ -37,7 +37,8 @@ def error_of(error: grpc.aio.AioRpcError, address: str, *, encrypted: bool) -> S
         address: Where the call went, for the message.
         encrypted: Whether it went over TLS, for the message.
     """
-    code = "UNAVAILABLE" if error.details() == _CUT_OFF else error.code().name
+    cut_off = error.details() == _CUT_OFF
+    code = "UNAVAILABLE" if cut_off else error.code().name
     reason, field, metadata = code, "", {}
     for detail in _details(error):
         info, bad_request, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
@@ -49,7 +50,9 @@ def error_of(error: grpc.aio.AioRpcError, address: str, *, encrypted: bool) -> S
             field = bad_request.field_violations[0].field
     kind = Infeasible if code == "FAILED_PRECONDITION" and reason in INFEASIBLE_REASONS else CODES.get(code, Unknown)
     message = error.details() or "The server gave no message"
-    if kind is Unavailable and reason == code:  # nobody who knows Secateur has answered
+    if cut_off:
+        message = f"The upload to {address} was ended before all of it was sent; gRPC does not say why"
+    elif kind is Unavailable and reason == code:  # nobody who knows Secateur has answered
         message = f"Cannot reach the server at {address} {_OVER_TLS if encrypted else _IN_PLAIN_TEXT}. Cause: {message}"
     return kind(reason, message, field=field or metadata.get("field", ""), metadata=metadata, code=code)
 

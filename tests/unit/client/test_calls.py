@@ -126,7 +126,12 @@ def test_an_upload_is_repeated_whole(client: Client, remote: Service) -> None:
 
 
 def test_an_upload_that_is_cut_off_while_it_sends_is_tried_again(client: Client, remote: Service) -> None:
-    remote.faults.fail("UploadArchitecture", "INTERNAL", message="Internal error from Core")  # gRPC's own words for it
+    remote.faults.fail("UploadArchitecture", "INTERNAL", message="Internal error from Core", times=2)  # gRPC's own words for it
+    with (
+        Client(remote.address, retry=Retry(first_contact=0, total=0)) as impatient,
+        pytest.raises(Unavailable, match="ended before all of it was sent"),
+    ):
+        impatient.upload(KERAS_JSON)
     architecture = client.upload(KERAS_JSON)
     assert remote.architectures.stored == {architecture.name: KERAS_JSON.encode()}
 
