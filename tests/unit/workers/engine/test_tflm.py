@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -45,6 +51,18 @@ def test_an_arena_in_which_the_interpreter_crashes_is_too_small() -> None:
     images = np.random.default_rng(0).random((2, 10, 10, 3), np.float32)
     arena = measure_arena(file)
     assert (classify_on_tflm(file, images, arena_bytes=arena.smallest) == classify_on_tflm(file, images)).all()
+
+
+def test_a_search_that_is_killed_says_nothing_of_the_arena(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = tmp_path / "python"
+    killed.write_text(f'#!/bin/sh\n{shlex.quote(sys.executable)} "$@"\nkill -9 $$\n')
+    killed.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(killed))
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        measure_arena(trained.int8)
+    assert failed.value.returncode == -signal.SIGKILL
 
 
 def test_what_the_interpreter_records_adds_up(trained: Trained) -> None:
