@@ -77,9 +77,10 @@ def test_layers_of_dropped_blocks_are_left_behind() -> None:
     assert_equal(pruned, model, shallow, kept)
 
 
-def test_a_transposed_convolution_and_shared_slopes() -> None:
+def test_a_transposed_convolution_shared_slopes_and_a_count_of_images() -> None:
     net = Builder("decoder", (4, 4, 2))
     net.add("Conv2D", "down", filters=6, kernel_size=3)
+    net.add("Normalization", "adapted")
     net.add("PReLU", "slopes", shared_axes=[1, 2])
     net.add("Conv2DTranspose", "up", filters=5, kernel_size=2, strides=2)
     net.add("PReLU", "slope", shared_axes=[1, 2, 3])
@@ -88,7 +89,7 @@ def test_a_transposed_convolution_and_shared_slopes() -> None:
     graph = net.build()
     model, kept = trained_looking(graph), {"down": (1, 4), "up": (0, 2, 3)}
     batch = images(graph)
-    narrow = model.get_layer("slopes")(model.get_layer("down")(batch)) * np.isin(np.arange(6), kept["down"])
+    narrow = model.get_layer("slopes")(model.get_layer("adapted")(model.get_layer("down")(batch))) * np.isin(np.arange(6), kept["down"])
     wide = model.get_layer("slope")(model.get_layer("up")(narrow)) * np.isin(np.arange(5), kept["up"])
     expected = model.get_layer("logits")(model.get_layer("flat")(wide))
     np.testing.assert_allclose(inherit(model, graph, kept)(batch), expected, rtol=1e-5, atol=1e-5)
