@@ -106,6 +106,23 @@ def _dense_blocks() -> LayerGraph:
     return net.build()
 
 
+def _elus() -> LayerGraph:
+    """ELUs that are read twice, and that share a scale with what other layers return, in a concatenation and a maximum."""
+    net = Builder("elus", SHAPE)
+    net.add("Conv2D", "stem", filters=16, kernel_size=3, padding="same")
+    stream = net.add("ELU", "stem_elu")
+    grown = net.add("Conv2D", "grown", filters=12, kernel_size=3, padding="same", activation="elu")
+    net.add("Concatenate", "both", stream, grown)
+    stream = net.add("MaxPooling2D", "pooled", pool_size=2)
+    net.add("Conv2D", "wide", filters=28, kernel_size=3, padding="same", use_bias=False)
+    net.add("BatchNormalization", "bn")
+    wide = net.add("Activation", "wide_elu", activation="elu")
+    net.add("Maximum", "most", stream, wide)
+    net.add("GlobalAveragePooling2D", "pool")
+    net.add("Dense", "logits", units=10, activation="elu")
+    return net.build()
+
+
 _UP: Final = {"kernel_size": 3, "strides": 2, "padding": "same"}
 
 NETWORKS: Final[dict[str, Callable[[], LayerGraph]]] = {
@@ -124,7 +141,7 @@ NETWORKS: Final[dict[str, Callable[[], LayerGraph]]] = {
     "layer_norm": _chain(("LayerNormalization", {}), ("LayerNormalization", {})),
     "group_norm": _chain(("GroupNormalization", {"groups": 4})),
     "prelu": _chain(("PReLU", {"shared_axes": [1, 2]}), ("PReLU", {"shared_axes": [1, 2]}), ("LeakyReLU", {})),
-    "elu": _chain(("ELU", {}), ("ELU", {})),
+    "elu": _elus,
     "rare": _chain(
         ("ELU", {}), ("Activation", {"activation": "squareplus"}), ("ReLU", {"max_value": 4, "threshold": 0.5}),
         ("AdaptiveAveragePooling2D", {"output_size": (7, 5)}), ("LayerNormalization", {"center": False}),

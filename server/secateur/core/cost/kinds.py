@@ -105,7 +105,7 @@ _SOFTMAX: Final = Kind(152, 120, 40, arena_bytes=80)
 _SLOPED: Final = Kind(150, 118, 46, arena_bytes=40)
 _SLOPES: Final = Kind(264, 194, 44, arena_bytes=8, constants=1)
 _SILU: Final = Kind(292, 228, 46, arena_bytes=80, operators=2, reads=1, temporaries=(Temporary(1, 0, 1),))
-_ELU: Final = Kind(368, 104, 90, arena_bytes=328, operators=3, temporaries=(Temporary(4, 0, 1), Temporary(4, 1, 2)))
+_ELU: Final = Kind(150, 104, 80, arena_bytes=256)  # a table of 256 values
 _SOFTSIGN: Final = Kind(
     472, 362, 140, arena_bytes=144, operators=3, reads=2, temporaries=(Temporary(1, 0, 1), Temporary(1, 1, 2))
 )

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from secateur.core.graph import LayerGraph
@@ -15,7 +16,9 @@ from secateur.workers.engine.datasets import Data
 from secateur.workers.engine.export import export, export_untrained
 from secateur.workers.engine.litert import LiteRt
 from secateur.workers.engine.operators import operators_of
-from secateur.workers.engine.tflm import measure_arena
+from secateur.workers.engine.tflm import measure_arena, outputs_on_tflm
+from tests.support.exported import NETWORKS
+from tests.support.networks import trained_looking
 from tests.support.training import residual_network, small_network
 from tests.unit.workers.engine.conftest import Trained
 
@@ -68,6 +71,41 @@ def test_tensors_lead_back_to_layers_however_often_the_model_was_called() -> Non
     assert len(set(first)) == len(first)
     model(images)
     assert layers() == first
+
+
+def test_elus_and_all_around_them_are_int8_and_compute_what_keras_computes() -> None:
+    graph = NETWORKS["elu"]()
+    model = trained_looking(graph)
+    images = np.random.default_rng(0).random((64, *graph.input_shape), np.float32)
+    exported = export(model, images)
+    file = exported.files[ArtifactFormat.LITERT_INT8]
+
+    operators = operators_of(file)
+    assert [exported.layer_of(operator.output) for operator in operators if operator.name == "ELU"] == [
+        "stem_elu", "grown", "wide_elu", "logits"
+    ]  # fmt: skip
+    assert not {"QUANTIZE", "DEQUANTIZE", "LEAKY_RELU"} & {operator.name for operator in operators}
+    tensors = Interpreter(model_content=file).get_tensor_details()
+    assert {tensor["dtype"] for tensor in tensors} <= {np.int8, np.int32}
+
+    expected = np.asarray(model(images))
+    step = _ends(file)[1]["quantization_parameters"]["scales"][0]
+    assert np.ptp(expected) > 50 * step  # else being near would say nothing
+    for outputs in (LiteRt(file).outputs(images), outputs_on_tflm(file, images)):
+        assert np.abs(outputs - expected).mean() < 2 * step
+
+
+def test_weights_begin_where_the_schema_of_the_file_asks_for() -> None:
+    """At multiples of 16 bytes, also in a file that was written anew."""
+    graph = NETWORKS["elu"]()
+    file = export_untrained(build_model(graph), np.zeros((1, *graph.input_shape), np.float32))
+    model = schema.Model.GetRootAsModel(file, 0)
+    weights = [
+        model.Buffers(index).DataAsNumpy() for index in range(model.BuffersLength()) if model.Buffers(index).DataLength()
+    ]
+    start = np.frombuffer(file, np.uint8).ctypes.data
+    assert len(weights) > len(graph) / 2
+    assert {(each.ctypes.data - start) % 16 for each in weights} == {0}
 
 
 def test_sizes_are_known_before_training(trained: Trained, graph: LayerGraph, data: Data) -> None:

@@ -89,7 +89,9 @@ def test_a_transposed_convolution_shared_slopes_and_a_count_of_images() -> None:
     graph = net.build()
     model, kept = trained_looking(graph), {"down": (1, 4), "up": (0, 2, 3)}
     batch = images(graph)
-    narrow = model.get_layer("slopes")(model.get_layer("adapted")(model.get_layer("down")(batch))) * np.isin(np.arange(6), kept["down"])
+    narrow = model.get_layer("slopes")(model.get_layer("adapted")(model.get_layer("down")(batch))) * np.isin(
+        np.arange(6), kept["down"]
+    )
     wide = model.get_layer("slope")(model.get_layer("up")(narrow)) * np.isin(np.arange(5), kept["up"])
     expected = model.get_layer("logits")(model.get_layer("flat")(wide))
     np.testing.assert_allclose(inherit(model, graph, kept)(batch), expected, rtol=1e-5, atol=1e-5)

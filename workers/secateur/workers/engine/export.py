@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from secateur.core.reports import ArtifactFormat
+from secateur.workers.engine.elus import SLOPE, with_int8_elus
 from secateur.workers.engine.streams import captured_stderr
 
 REPRESENTATIVE_IMAGES: Final = 200
@@ -140,9 +141,13 @@ def _renamed(frozen: Any, nodes: Any, names: Mapping[str, str]) -> Any:
         node.name = names[node.name]
         node.input[:] = [renamed(reference) for reference in node.input]
         node.ClearField("experimental_debug_info")
+    return _imported(nodes, *([renamed(tensor.name) for tensor in side] for side in (frozen.inputs, frozen.outputs)))
+
+
+def _imported(nodes: Any, inputs: list[str], outputs: list[str]) -> Any:
+    """Returns a graph as a concrete function, given the names of the tensors at its ends."""
     imported = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(nodes, name=""), [])
-    ends = ([imported.graph.as_graph_element(renamed(t.name)) for t in side] for side in (frozen.inputs, frozen.outputs))
-    return imported.prune(*ends)
+    return imported.prune(*([imported.graph.as_graph_element(name) for name in side] for side in (inputs, outputs)))
 
 
 def _layers_of(model: keras.Model, names: Mapping[str, str]) -> dict[str, str]:
@@ -172,6 +177,23 @@ def _float16(frozen: Any) -> bytes:
 
 
 def _int8(frozen: Any, representative: NDArray[np.float32]) -> bytes:
+    if any(operation.type == "Elu" for operation in frozen.graph.get_operations()):
+        return with_int8_elus(_full_integer(_with_steps_behind_elus(frozen), representative))
+    return _full_integer(frozen, representative)
+
+
+def _with_steps_behind_elus(frozen: Any) -> Any:
+    """Puts a leaky ReLU of slope `SLOPE` behind every ELU, under the name of the ELU, which whatever reads it knows."""
+    nodes = frozen.graph.as_graph_def()
+    for elu in [node for node in nodes.node if node.op == "Elu"]:
+        step = nodes.node.add(name=elu.name, op="LeakyRelu", input=[f"{elu.name}_"])
+        step.attr["T"].CopyFrom(elu.attr["T"])
+        step.attr["alpha"].f = SLOPE
+        elu.name = step.input[0]
+    return _imported(nodes, *([tensor.name for tensor in side] for side in (frozen.inputs, frozen.outputs)))
+
+
+def _full_integer(frozen: Any, representative: NDArray[np.float32]) -> bytes:
     converter = _converter(frozen)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([image[np.newaxis]] for image in representative)

@@ -9,6 +9,8 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 _IDENTIFIER: Final = b"TFL3"
+_ALIGNMENT: Final = 16
+"""Bytes at whose multiples weights begin, as the schema demands. What is generated from it leaves that out."""
 _VERSION: Final = 3
 _OPERATORS: Final[dict[int, str]] = {
     value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
@@ -34,22 +36,58 @@ class Operator:
     file: bytes
 
 
+class _Buffer(schema.BufferT):  # type: ignore[misc]  # generated without types
+    """Weights that begin where they should."""
+
+    def __init__(self, data: Any) -> None:
+        super().__init__()
+        self.data = data.tobytes()
+
+    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 -- the name of what is generated
+        builder.Prep(_ALIGNMENT, len(self.data))
+        data = builder.CreateByteVector(self.data)
+        schema.BufferStart(builder)
+        schema.BufferAddData(builder, data)
+        place: int = schema.BufferEnd(builder)
+        return place
+
+
+def read(file: bytes) -> Any:
+    """Returns what is in a file, as objects of the schema's classes."""
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(file, 0))
+
+
+def packed(model: Any) -> bytes:
+    """Returns the file of such objects; `model` is not to be used any more."""
+    model.buffers = [each if each.data is None else _Buffer(each.data) for each in model.buffers]
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), _IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def name_of(model: Any, operator: Any) -> str:
+    """Returns the name of an operator of a file that was read."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    number: int = max(code.builtinCode, code.deprecatedBuiltinCode)
+    return _OPERATORS[number]
+
+
 def operator_names(file: bytes) -> tuple[str, ...]:
     """Returns the names of a file's operators in execution order, for example ("CONV_2D", "MEAN", "FULLY_CONNECTED")."""
-    model = _read(file)
-    return tuple(_name(model, operator) for operator in model.subgraphs[0].operators)
+    model = read(file)
+    return tuple(name_of(model, operator) for operator in model.subgraphs[0].operators)
 
 
 def tensors_at_the_ends(file: bytes) -> tuple[str, str]:
     """Returns what a file takes and what it returns, for people: "int8 1x8x8x1, real = 0.00392157 * (value - -128)"."""
-    graph = _read(file).subgraphs[0]
+    graph = read(file).subgraphs[0]
     given, returned = (graph.tensors[index[0]] for index in (graph.inputs, graph.outputs))
     return _described(given), _described(returned)
 
 
 def operators_of(file: bytes) -> tuple[Operator, ...]:
     """Returns every operator of a file in execution order, but those that only widen weights: they run once, at the start."""
-    model = _read(file)
+    model = read(file)
     graph = model.subgraphs[0]
     widened: dict[int, Any] = {}
     found = []
@@ -60,18 +98,8 @@ def operators_of(file: bytes) -> tuple[Operator, ...]:
         output = graph.tensors[operator.outputs[0]]
         before = [widened[index] for index in operator.inputs if index in widened]
         alone = _file_of(model, [*before, operator])
-        found.append(Operator(_name(model, operator), output.name.decode(), tuple(map(int, output.shape)), alone))
+        found.append(Operator(name_of(model, operator), output.name.decode(), tuple(map(int, output.shape)), alone))
     return tuple(found)
-
-
-def _read(file: bytes) -> Any:
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(file, 0))
-
-
-def _name(model: Any, operator: Any) -> str:
-    code = model.operatorCodes[operator.opcodeIndex]
-    number: int = max(code.builtinCode, code.deprecatedBuiltinCode)
-    return _OPERATORS[number]
 
 
 def _described(tensor: Any) -> str:
@@ -112,9 +140,7 @@ def _file_of(model: Any, operators: list[Any]) -> bytes:
     read = {index for operator in graph.operators for index in operator.inputs if index >= 0}
     graph.inputs = sorted(index for index in read - written if graph.tensors[index].buffer == 0)
     graph.outputs = graph.operators[-1].outputs
-    builder = flatbuffers.Builder()
-    builder.Finish(result.Pack(builder), _IDENTIFIER)
-    return bytes(builder.Output())
+    return packed(result)
 
 
 def _copied(record: Any) -> Any:
