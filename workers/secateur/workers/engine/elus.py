@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from secateur.workers.engine.operators import name_of, packed, read
+from secateur.workers.engine.operators import model_of, name_of, packed
 
 SLOPE: Final = float(np.nextafter(np.float32(1), np.float32(0)))
 """Slope of the leaky ReLU behind every ELU: the converter would leave out one of 1."""
@@ -25,7 +25,7 @@ def with_int8_elus(file: bytes) -> bytes:
     Args:
         file: An int8 file.
     """
-    model = read(file)
+    model = model_of(file)
     graph = model.subgraphs[0]
     writers = {int(operator.outputs[0]): operator for operator in graph.operators}
     for last in graph.operators:

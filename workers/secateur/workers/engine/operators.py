@@ -52,7 +52,7 @@ class _Buffer(schema.BufferT):  # type: ignore[misc]  # generated without types
         return place
 
 
-def read(file: bytes) -> Any:
+def model_of(file: bytes) -> Any:
     """Returns what is in a file, as objects of the schema's classes."""
     return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(file, 0))
 
@@ -74,20 +74,20 @@ def name_of(model: Any, operator: Any) -> str:
 
 def operator_names(file: bytes) -> tuple[str, ...]:
     """Returns the names of a file's operators in execution order, for example ("CONV_2D", "MEAN", "FULLY_CONNECTED")."""
-    model = read(file)
+    model = model_of(file)
     return tuple(name_of(model, operator) for operator in model.subgraphs[0].operators)
 
 
 def tensors_at_the_ends(file: bytes) -> tuple[str, str]:
     """Returns what a file takes and what it returns, for people: "int8 1x8x8x1, real = 0.00392157 * (value - -128)"."""
-    graph = read(file).subgraphs[0]
+    graph = model_of(file).subgraphs[0]
     given, returned = (graph.tensors[index[0]] for index in (graph.inputs, graph.outputs))
     return _described(given), _described(returned)
 
 
 def operators_of(file: bytes) -> tuple[Operator, ...]:
     """Returns every operator of a file in execution order, but those that only widen weights: they run once, at the start."""
-    model = read(file)
+    model = model_of(file)
     graph = model.subgraphs[0]
     widened: dict[int, Any] = {}
     found = []
