@@ -140,10 +140,11 @@ NETWORKS: Final[dict[str, Callable[[], LayerGraph]]] = {
     "dense_blocks": _dense_blocks,
     "layer_norm": _chain(("LayerNormalization", {}), ("LayerNormalization", {})),
     "group_norm": _chain(("GroupNormalization", {"groups": 4})),
+    "other_norms": _chain(("RMSNormalization", {}), ("UnitNormalization", {}), ("GroupNormalization", {"groups": -1})),
     "prelu": _chain(("PReLU", {"shared_axes": [1, 2]}), ("PReLU", {"shared_axes": [1, 2]}), ("LeakyReLU", {})),
     "elu": _elus,
     "rare": _chain(
-        ("ELU", {}), ("Activation", {"activation": "squareplus"}), ("ReLU", {"max_value": 4, "threshold": 0.5}),
+        ("ELU", {}), ("ReLU", {"max_value": 4, "threshold": 0.5}),
         ("AdaptiveAveragePooling2D", {"output_size": (7, 5)}), ("LayerNormalization", {"center": False}),
         ("Activation", {"activation": "sparse_sigmoid"}), ("ZeroPadding2D", {"padding": 1}),
     ),

@@ -105,7 +105,7 @@ _SOFTMAX: Final = Kind(152, 120, 40, arena_bytes=80)
 _SLOPED: Final = Kind(150, 118, 46, arena_bytes=40)
 _SLOPES: Final = Kind(264, 194, 44, arena_bytes=8, constants=1)
 _SILU: Final = Kind(292, 228, 46, arena_bytes=80, operators=2, reads=1, temporaries=(Temporary(1, 0, 1),))
-_ELU: Final = Kind(150, 104, 80, arena_bytes=256)  # a table of 256 values
+_ELU: Final = Kind(170, 104, 80, arena_bytes=256)  # a table of 256 values
 _SOFTSIGN: Final = Kind(
     472, 362, 140, arena_bytes=144, operators=3, reads=2, temporaries=(Temporary(1, 0, 1), Temporary(1, 1, 2))
 )
@@ -117,12 +117,6 @@ _SPARSE_SIGMOID: Final = Kind(
     1_100, 738, 380, arena_bytes=200, constants=5, operators=6, reads=2,
     temporaries=(
         Temporary(1, 0, 5), Temporary(1, 1, 4), Temporary(1, 2, 3), Temporary(1, 3, 4), Temporary(1, 4, 5),
-    ),
-)  # fmt: skip
-_SQUAREPLUS: Final = Kind(
-    1_052, 526, 260, arena_bytes=260, constants=1, operators=6, reads=5,
-    temporaries=(
-        Temporary(4, 0, 1), Temporary(4, 1, 2), Temporary(1, 2, 3), Temporary(1, 3, 4), Temporary(1, 4, 5),
     ),
 )  # fmt: skip
 _CLIPPED: Final = Kind(412, 278, 28, arena_bytes=32, constants=1, operators=2, temporaries=(Temporary(1, 0, 1),))
@@ -171,17 +165,17 @@ def as_image(kind: Kind, *, padded: int, enters: bool, leaves: bool) -> Kind:
 
 
 GROUP_NORMALIZATION: Final = Kind(
-    2_940, 1_988, 560, arena_bytes=832, constants=2, operators=18,
-    temporaries=(
-        Temporary(1, 0, 13), Temporary(1, 3, 4), Temporary(4, 4, 5), Temporary(4, 5, 6), Temporary(1, 6, 9),
-        Temporary(1, 13, 16), Temporary(1, 16, 17),
-    ),
+    2_720, 1_988, 560, arena_bytes=832, constants=2, operators=16,
+    temporaries=(Temporary(1, 0, 11), Temporary(1, 3, 4), Temporary(1, 4, 7), Temporary(1, 11, 14), Temporary(1, 14, 15)),
 )  # fmt: skip
-_SQUARED: Final = (Temporary(4, 0, 1), Temporary(4, 1, 2), Temporary(1, 2, 3))
+_SQUARED: Final = (
+    Temporary(1, 0, 1), Temporary(4, 1, 1, Extent.POSITIONS),
+    *(Temporary(1, step, step + 1, Extent.POSITIONS) for step in (1, 2, 3)),
+)  # fmt: skip
 _RMS_NORMALIZATION: Final = Kind(
-    1_260, 834, 275, arena_bytes=376, constants=1, operators=8, reads=6, temporaries=(*_SQUARED, Temporary(1, 6, 7))
+    1_010, 834, 275, arena_bytes=376, constants=1, operators=6, reads=4, temporaries=(*_SQUARED, Temporary(1, 4, 5))
 )
-_UNIT_NORMALIZATION: Final = Kind(1_076, 588, 245, arena_bytes=248, operators=7, reads=6, temporaries=_SQUARED)
+_UNIT_NORMALIZATION: Final = Kind(816, 588, 245, arena_bytes=248, operators=5, reads=4, temporaries=_SQUARED)
 
 KINDS: Final = {
     "Conv1D": KERNEL,
@@ -236,7 +230,7 @@ ACTIVATIONS: Final = {
     "softplus": Kind(468, 358, 130, arena_bytes=72, operators=3),
     "softsign": _SOFTSIGN,
     "sparse_sigmoid": _SPARSE_SIGMOID,
-    "squareplus": _SQUAREPLUS,
+    "squareplus": Kind(612, 526, 200, arena_bytes=172, operators=4),
     "tanh_shrink": _TANH_SHRINK,
     "ReLU, clipped": _CLIPPED,
     "ReLU, clipped, sloped": _CLIPPED_SLOPED,

@@ -16,11 +16,11 @@ from secateur.core.graph.ir import LayerGraph, Shape
 _LOST_ACTIVATIONS: Final = frozenset(
     {
         "celu", "exponential", "gelu", "log_sigmoid", "mish", "selu", "soft_shrink", "softplus", "sparse_plus", "sparsemax",
-        "threshold",
+        "squareplus", "threshold",
     }
 )  # fmt: skip
-"""TensorFlow Lite Micro lacks an int8 operator that they take (GELU, EXP, SELECT, TOPK_V2); `threshold` Keras itself cannot
-call by its name."""
+"""TensorFlow Lite Micro lacks an int8 operator that they take (GELU, EXP, SELECT, SQRT, TOPK_V2); `threshold` Keras itself
+cannot call by its name."""
 _INTERPOLATIONS: Final = ("nearest", "bilinear")
 
 

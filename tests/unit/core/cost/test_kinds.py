@@ -58,7 +58,7 @@ def check(graph: LayerGraph, int8: int, float32: int, arena: int, *, roomy: floa
 @pytest.mark.parametrize(
     ("op", "config", "int8", "float32", "arena"),
     [
-        ("Activation", {"activation": "squareplus"}, 5_536, 6_704, 39_696),
+        ("ELU", {}, 4_688, 6_236, 12_656),
         ("Activation", {"activation": "hard_shrink"}, 5_144, 6_648, 16_800),
         ("Activation", {"activation": "sparse_sigmoid"}, 5_904, 7_184, 19_328),
         ("Activation", {"activation": "tanh_shrink"}, 4_784, 6_372, 16_672),
@@ -75,8 +75,12 @@ def check(graph: LayerGraph, int8: int, float32: int, arena: int, *, roomy: floa
         ("LayerNormalization", {"center": False}, 6_712, 7_692, 22_288),
         ("LayerNormalization", {"scale": False}, 6_712, 7_692, 18_208),
         ("LayerNormalization", {"center": False, "scale": False}, 6_440, 7_432, 14_192),
+        ("GroupNormalization", {"groups": 4}, 7_784, 8_612, 16_752),
+        ("RMSNormalization", {}, 5_752, 7_180, 13_264),
+        ("UnitNormalization", {}, 5_480, 6_936, 17_120),
         ("Normalization", {"mean": 0.3, "variance": 2.0}, 4_480, 6_144, 12_320),
         ("Normalization", {}, 4_456, 6_116, 12_320),
+        ("Conv2D", {**CONV, "activation": "elu"}, 7_824, 15_808, 13_024),
         ("Conv2D", {**CONV, "activation": "silu"}, 7_912, 15_944, 17_024),
         ("Conv2D", {**CONV, "activation": "softsign"}, 8_192, 16_136, 17_216),
         ("Conv2D", {**CONV, "activation": "sparse_sigmoid"}, 9_024, 16_752, 19_696),

@@ -10,7 +10,7 @@ from secateur.workers.engine.build import build_model
 from tests.support.exported import NETWORKS, sizes_of, untrained_size
 
 
-@pytest.mark.parametrize("name", ["transposed", "separable", "gated", "prelu", "elu", "rare", "up_sampling"])
+@pytest.mark.parametrize("name", ["transposed", "separable", "gated", "prelu", "elu", "other_norms", "rare", "up_sampling"])
 def test_predictions_are_close(name: str) -> None:
     graph = NETWORKS[name]()
     sizes = sizes_of(graph)

@@ -25,6 +25,8 @@ REPRESENTATIVE_IMAGES: Final = 200
 """Training images from which the ranges of the int8 activations are taken."""
 
 
+_MOST_AXES: Final = 4
+"""Axes of which the converter computes squared differences in int8; of more it makes a difference and a square."""
 _LETTERS: Final = re.compile(r"[a-zA-Z]+")
 _NUMBERED: Final = re.compile(r"_\d+$")
 
@@ -177,19 +179,33 @@ def _float16(frozen: Any) -> bytes:
 
 
 def _int8(frozen: Any, representative: NDArray[np.float32]) -> bytes:
-    if any(operation.type == "Elu" for operation in frozen.graph.get_operations()):
-        return with_int8_elus(_full_integer(_with_steps_behind_elus(frozen), representative))
-    return _full_integer(frozen, representative)
+    file = _full_integer(_without_float_operators(frozen), representative)
+    has_elus = any(operation.type == "Elu" for operation in frozen.graph.get_operations())
+    return with_int8_elus(file) if has_elus else file
 
 
-def _with_steps_behind_elus(frozen: Any) -> Any:
-    """Puts a leaky ReLU of slope `SLOPE` behind every ELU, under the name of the ELU, which whatever reads it knows."""
+def _without_float_operators(frozen: Any) -> Any:
+    """Writes squares as products, and puts a leaky ReLU of slope `SLOPE` behind every ELU.
+
+    The converter has no int8 form of squares and ELUs: it computes them in float32, at four times the memory. What it makes of
+    a leaky ReLU behind an ELU is put right by `with_int8_elus`.
+    """
     nodes = frozen.graph.as_graph_def()
-    for elu in [node for node in nodes.node if node.op == "Elu"]:
-        step = nodes.node.add(name=elu.name, op="LeakyRelu", input=[f"{elu.name}_"])
-        step.attr["T"].CopyFrom(elu.attr["T"])
-        step.attr["alpha"].f = SLOPE
-        elu.name = step.input[0]
+    for node in list(nodes.node):
+        match node.op:
+            case "Elu":  # what is behind it takes its name, which whatever reads it knows
+                behind = nodes.node.add(name=node.name, op="LeakyRelu", input=[f"{node.name}_"])
+                behind.attr["T"].CopyFrom(node.attr["T"])
+                behind.attr["alpha"].f = SLOPE
+                node.name = behind.input[0]
+            case "Square":
+                node.op = "Mul"
+                node.input.append(node.input[0])
+            case "SquaredDifference" if frozen.graph.get_tensor_by_name(f"{node.name}:0").shape.rank > _MOST_AXES:
+                difference = nodes.node.add(name=f"{node.name}_", op="Sub", input=node.input)
+                difference.attr["T"].CopyFrom(node.attr["T"])
+                node.op = "Mul"
+                node.input[:] = [difference.name] * 2
     return _imported(nodes, *([tensor.name for tensor in side] for side in (frozen.inputs, frozen.outputs)))
 
 
