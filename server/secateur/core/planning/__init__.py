@@ -2,7 +2,7 @@
 
 from secateur.core.planning.budgets import absolute_budget, effective_budget, merged, predicted, tighten
 from secateur.core.planning.curves import CurvePoint
-from secateur.core.planning.hybrid import ALPHAS, groups_to_score, hybrid_plan
+from secateur.core.planning.hybrid import ALPHAS, groups_to_score
 from secateur.core.planning.infeasible import BudgetInfeasible
 from secateur.core.planning.plan import Plan
 from secateur.core.planning.planner import Planner, Trace, plan
@@ -28,7 +28,6 @@ __all__ = [
     "draw_candidates",
     "effective_budget",
     "groups_to_score",
-    "hybrid_plan",
     "merged",
     "plan",
     "predicted",

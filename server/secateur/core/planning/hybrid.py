@@ -13,20 +13,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Final
 
-from secateur.core.devices import DeviceProfile
 from secateur.core.errors import InvalidArgument
 from secateur.core.graph import LayerGraph, Residual, channel_groups
 from secateur.core.graph.blocks import drop_blocks, residual_blocks
 from secateur.core.planning.bench import Bench
-from secateur.core.planning.budgets import absolute_budget
 from secateur.core.planning.curves import SAMPLES, CurvePoint
 from secateur.core.planning.hybrid_scores import Scores, block_scores, kept_channels, random_scores
 from secateur.core.planning.infeasible import BudgetInfeasible
 from secateur.core.planning.limits import Limits
 from secateur.core.planning.plan import Plan
 from secateur.core.planning.uniform import narrow_all_alike
-from secateur.core.planning.widths import WidthRule
-from secateur.core.resources import Budget, Resource
+from secateur.core.resources import Resource
 from secateur.core.specs import Order, PlanMode
 
 ALPHAS: Final = (1.0, 1.1, 1.2, 1.35, 1.5)
@@ -96,42 +93,6 @@ def groups_to_score(graph: LayerGraph, residual: Residual | str = Residual.SKIP)
     return tuple(layer.name for layer in graph if layer.name in found)
 
 
-def hybrid_plan(
-    graph: LayerGraph,
-    budget: Budget,
-    scores: Scores,
-    *,
-    alpha: float = DEFAULT_ALPHA,
-    order: Order = Order.LAYERS_FIRST,
-    residual: Residual | str = Residual.SKIP,
-    rule: WidthRule | None = None,
-    profile: DeviceProfile | None = None,
-    seed: int = 0,
-) -> Plan:
-    """Plans depth and width together, for weights that are inherited. The same arguments give the same plan.
-
-    Args:
-        graph: The unpruned network. Without droppable blocks only its widths are scaled.
-        budget: Limits, absolute or relative. A floor on accuracy is left to training.
-        scores: Scores of the channels of at least the groups that `groups_to_score` names, by whatever criterion. Blocks
-            without a scored group of their own stay.
-        alpha: Base of depth, from 1 (channels only) to 2 (layers only).
-        order: What is cut first.
-        residual: Whether the widths of residual streams stay ("skip") or shrink as well ("coupled").
-        rule: Allowed widths.
-        profile: Class of hardware that latency limits are about.
-        seed: Seed of the job; it is recorded and decides nothing.
-
-    Raises:
-        BudgetInfeasible: If the limits cannot all be kept; it carries the nearest plan.
-        InvalidArgument: LIMIT_NEEDS_PROFILE, POLICY_INVALID or, if a group has too few scores, SCORES_MISSING.
-    """
-    residual = Residual(residual)
-    planner = HybridPlanner(graph, Bench(graph, rule or WidthRule(), residual), residual)
-    limits = Limits.of(absolute_budget(budget, planner.unpruned.cost, profile), profile)
-    return planner.plan(limits, scores, Scaling(alpha), order, seed=seed)
-
-
 class HybridPlanner:
     """Plans depth and width of one network under one width rule. Not thread-safe.
 
@@ -167,15 +128,20 @@ class HybridPlanner:
         seed: int = 0,
         inherits: bool = True,
     ) -> Plan:
-        """Plans as `hybrid_plan` does.
+        """Plans depth and width together; without droppable blocks, width alone. The same arguments give the same plan.
 
         Args:
             limits: What has to hold.
-            scores: Scores of the channels.
+            scores: Scores of the channels of at least the groups that `groups_to_score` names, by whatever criterion. Blocks
+                without a scored group of their own stay.
             scaling: Exchange rate between depth and width.
             order: What is cut first.
-            seed: Seed to be recorded.
+            seed: Seed of the job; it is recorded and decides nothing.
             inherits: Whether the plan says which channels stay.
+
+        Raises:
+            BudgetInfeasible: If the limits cannot all be kept; it carries the nearest plan.
+            InvalidArgument: SCORES_MISSING, if a plan that inherits keeps channels of a group with fewer scores.
         """
         descent = _Descent(self, scores, scaling, order)
         dropped, widths = descent.to(limits) or descent.at(descent.deepest)

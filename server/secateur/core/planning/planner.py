@@ -204,7 +204,7 @@ class Planner:
             budget: Limits, absolute or relative.
             mode: How to decide where to cut.
             seed: Seed of all draws.
-            scores: Scores of trained channels, for mode HYBRID (`hybrid_plan`): the plan then says which stay. Without them,
+            scores: Scores of trained channels, for mode HYBRID: the plan then says which stay. Without them,
                 they are drawn under the seed and only decide which blocks go.
             alpha: Base of depth in mode HYBRID; None for that of the policy, or else the usual one.
         """

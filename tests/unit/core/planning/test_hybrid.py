@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -25,7 +25,6 @@ from secateur.core.planning import (
     Quoter,
     WidthRule,
     groups_to_score,
-    hybrid_plan,
     plan,
     quote,
 )
@@ -75,6 +74,19 @@ def flat_scores(graph: LayerGraph) -> dict[str, list[float]]:
     """Later channels and later blocks matter less."""
     groups = channel_groups(graph, residual="coupled")
     return {group.name: [1 / (1 + number) + 1 / (2 + c) for c in range(group.width)] for number, group in enumerate(groups)}
+
+
+def hybrid_plan(
+    graph: LayerGraph,
+    budget: Budget,
+    scores: Mapping[str, Sequence[float]],
+    *,
+    residual: Residual = Residual.SKIP,
+    min_width: int = 4,
+    **policy: Any,
+) -> Plan:
+    planner = Planner(graph, WidthRule(min_width=min_width), residual=residual, hybrid=HybridPolicy(**policy))
+    return planner.plan(budget, PlanMode.HYBRID, 0, scores=scores)
 
 
 def last_blocks(per_stage: int) -> list[str]:
@@ -207,7 +219,7 @@ def test_a_plan_keeps_the_budget_and_its_prediction(order: Order, resource: str,
         flat_scores(PROJECTED),
         alpha=alpha,
         order=order,
-        residual="coupled",
+        residual=Residual.COUPLED,
     )
     share = getattr(chosen.cost, resource) / getattr(full, resource)
     assert 0.45 < share <= 0.5
@@ -236,12 +248,41 @@ def test_the_order_decides_by_which_channels_a_block_is_judged() -> None:
     assert kept[blocks[0].name] > kept[blocks[1].name]
 
 
+@pytest.mark.parametrize("order", Order)
+def test_channels_first_judges_a_block_by_the_channels_that_stay_and_of_equals_the_last_go(order: Order) -> None:
+    uneven = "stage2_block5_conv1"
+    scores = dict.fromkeys(flat_scores(RESNET56), [6.0] * 64) | {uneven: [9.0] * 16 + [1.0] * 16}
+    chosen = hybrid_plan(RESNET56, Budget.fractions(macs=0.5), scores, order=order)
+    others = [block.name for block in residual_blocks(RESNET56) if uneven not in block.groups]
+    if order is Order.LAYERS_FIRST:
+        assert set(chosen.dropped) == {"stage2_block5_add", *others[1 - len(chosen.dropped) :]}
+    else:
+        assert chosen.dropped == tuple(others[-len(chosen.dropped) :])
+
+
+@pytest.mark.parametrize(
+    ("order", "alpha", "fraction", "blocks", "least"),
+    [
+        (Order.LAYERS_FIRST, 1.2, 0.5, 5, 0.99),
+        (Order.CHANNELS_FIRST, 1.2, 0.5, 2, 0.99),
+        (Order.CHANNELS_FIRST, 1.35, 0.9, 0, 0.97),
+    ],
+)
+def test_what_a_step_of_eight_channels_leaves_of_the_budget_goes_to_what_comes_second(
+    order: Order, alpha: float, fraction: float, blocks: int, least: float
+) -> None:
+    planner = Planner(RESNET56, WidthRule(round_to=8), hybrid=HybridPolicy(order=order, alpha=alpha))
+    chosen = planner.plan(Budget.fractions(macs=fraction), PlanMode.HYBRID, 0, scores=flat_scores(RESNET56))
+    assert len(chosen.dropped) == blocks
+    assert least < chosen.cost.macs / (fraction * planner.unpruned.cost.macs) <= 1
+
+
 def test_nothing_to_do_and_nothing_that_helps() -> None:
     unchanged = hybrid_plan(RESNET56, Budget.of(parameters=10**9), flat_scores(RESNET56))
     assert unchanged.dropped == ()
     assert unchanged.apply(RESNET56) == RESNET56
     with pytest.raises(BudgetInfeasible) as caught:
-        hybrid_plan(RESNET56, Budget.of(parameters=10), flat_scores(RESNET56), rule=WidthRule(min_width=8))
+        hybrid_plan(RESNET56, Budget.of(parameters=10), flat_scores(RESNET56), min_width=8)
     assert len(caught.value.nearest.dropped) == 25
     assert set(caught.value.nearest.widths.values()) == {8}
     assert caught.value.binding.value == "parameters"
@@ -250,19 +291,23 @@ def test_nothing_to_do_and_nothing_that_helps() -> None:
 def test_padded_shortcuts_keep_the_streams_of_resnet56_whole() -> None:
     """Only what is within blocks can be narrowed, so "coupled" reaches no further than "skip"; with projections, it does."""
     assert resnet56().digest == RESNET56.digest
-    reached = {}
+    reached, further = {}, {}
     for which, graph in (("padded", RESNET56), ("projected", PROJECTED)):
         for residual in Residual:
             with pytest.raises(BudgetInfeasible) as caught:
-                hybrid_plan(graph, Budget.of(macs=1), flat_scores(graph), residual=residual)
+                hybrid_plan(graph, Budget.of(macs=1), flat_scores(graph), residual=residual, min_width=2)
             error = caught.value
+            further[which, residual] = error.metadata.get("smallest_reachable_coupled")
             reached[which, residual] = error.smallest_reachable[Resource.MACS]
             assert len(error.nearest.dropped) == 25
             assert error.nearest.mode is PlanMode.HYBRID
             assert error.layer in {layer.name for layer in error.nearest.apply(graph)}
-            assert ("coupled" in error.message) == ((which, residual) == ("projected", Residual.SKIP))
+            assert ("coupled" in error.message) == (further[which, residual] is not None)
     assert reached["padded", Residual.SKIP] == reached["padded", Residual.COUPLED]
     assert reached["projected", Residual.SKIP] > 3 * reached["projected", Residual.COUPLED]
+    told = {key for key, value in further.items() if value is not None}
+    assert told == {("projected", Residual.SKIP)}
+    assert further["projected", Residual.SKIP] == str(reached["projected", Residual.COUPLED])
 
 
 def test_scores_are_asked_for_by_name() -> None:
@@ -284,9 +329,9 @@ def test_the_planner_plans_hybrids_with_and_without_trained_scores() -> None:
     drawn = [planner.plan(half, PlanMode.HYBRID, seed) for seed in range(3)]
     assert len({plan.dropped for plan in drawn}) == 3
     assert all(not plan.indices and plan.seed == seed for seed, plan in enumerate(drawn))
-    scores, rule = flat_scores(PROJECTED), WidthRule(min_width=2)
+    scores = flat_scores(PROJECTED)
     trained = planner.plan(half, PlanMode.HYBRID, 0, scores=scores)
-    assert trained == hybrid_plan(PROJECTED, half, scores, alpha=1.35, order=Order.CHANNELS_FIRST, rule=rule)
+    assert trained == hybrid_plan(PROJECTED, half, scores, alpha=1.35, order=Order.CHANNELS_FIRST, min_width=2)
     by_alpha = [planner.plan(half, PlanMode.HYBRID, 0, scores=scores, alpha=alpha) for alpha in ALPHAS]
     depths = [len(plan.dropped) for plan in by_alpha]
     assert depths == sorted(depths)
@@ -310,10 +355,13 @@ def test_a_quote_says_what_goes(alpha: float | None) -> None:
     assert tight.limits[0].predicted == tight.limits[0].smallest_reachable
     least = quote(RESNET56, Target(budget=Budget.of(macs=tight.limits[0].smallest_reachable)), policy)
     assert least.feasible
-    curve = [point.cost.macs for point in quoter.curve()]
+    curve = quoter.curve()
+    assert (curve == Quoter(RESNET56, policy, seed=5).curve()) == (alpha == 1), "the seed draws which blocks go"
     assert len(curve) == 10
-    assert curve[0] == 125_485_696
-    assert curve == sorted(set(curve), reverse=True)
+    assert (curve[0].width, curve[-1].width) == pytest.approx((1, 1 if alpha == 2 else 0.1))
+    macs = [point.cost.macs for point in curve]
+    assert macs[0] == 125_485_696
+    assert macs == sorted(set(macs), reverse=True)
 
 
 def test_belongs_to_one_network() -> None:

@@ -103,18 +103,37 @@ def test_a_search_looks_at_many_kinds_of_plans() -> None:
     assert 10 <= len(shallow) <= 30
     assert len({plan.dropped for plan in shallow}) > 3
     assert {plan.mode for plan in shallow} == {PlanMode.HYBRID}
+    assert {each.plan.mode for each in found[1:] if not each.plan.dropped} == {PlanMode.FLOPS}
     assert not any(each.plan.indices for each in found)
     shares = [each.plan.cost.flops / cost_of(RESNET20).flops for each in found if not each.missed]
     assert min(shares) > 0.49
-    assert found != draw_candidates(RESNET20, Budget.fractions(flops=0.5), searching(80), seed=4)
+    others = draw_candidates(RESNET20, Budget.fractions(flops=0.5), searching(80, temperature=3), seed=2**32 - 1)
+    assert {each.plan.dropped for each in others} != {each.plan.dropped for each in found}
+    assert all(each.plan.seed < 2**32 for each in others)
+    assert any("temperature 3" in each.origin for each in others[2:])
+
+
+def test_all_draws_follow_the_mode() -> None:
+    drawn = {
+        mode: [each.plan.widths for each in draw_candidates(RESNET20, Budget.fractions(flops=0.5), searching(6, mode=mode))[2:]]
+        for mode in (PlanMode.DEVICE, PlanMode.FLOPS, PlanMode.PARAMETERS)
+    }
+    assert drawn[PlanMode.DEVICE] == drawn[PlanMode.FLOPS] != drawn[PlanMode.PARAMETERS]
+
+
+def test_a_budget_that_takes_little_takes_a_block_at_least() -> None:
+    found = draw_candidates(RESNET20, Budget.fractions(flops=0.97), searching(24))
+    assert {len(each.plan.dropped) for each in found} == {0, 1}
+    assert not any("without 0" in each.origin or "(alpha 1)" in each.origin for each in found)
 
 
 def test_a_plan_that_its_floor_keeps_from_the_budget_is_shown_once() -> None:
-    found = draw_candidates(RESNET20, Budget.fractions(flops=0.2), searching(60, min_width=1))
+    found = draw_candidates(RESNET20, Budget.fractions(flops=0.2, parameters=1), searching(60, min_width=1))
     missed = [each for each in found if each.missed]
     assert missed
     assert all(each.missed == (Resource.FLOPS,) and "at least 25% of every width" in each.origin for each in missed)
     assert len([each for each in missed if not each.plan.dropped]) <= 1
+    assert max(len(each.plan.dropped) for each in found) > 2, "as many as the tightest limit asks for"
     assert len(found) == 60
 
 
@@ -126,8 +145,9 @@ def test_small_networks_have_few_plans_and_fitting_ones_have_one() -> None:
     small = net.build()
     few = draw_candidates(small, Budget.fractions(parameters=0.7), searching(200, min_width=1))
     assert [each.plan.widths for each in few] == [{"conv": 2}]
-    (only,) = draw_candidates(small, Budget.fractions(parameters=1), searching(200))
-    assert only.plan.changes_nothing
+    for whole in (small, RESNET20):
+        (only,) = draw_candidates(whole, Budget.fractions(parameters=1), searching(200))
+        assert only.plan.changes_nothing
 
 
 @pytest.mark.parametrize("mode", [PlanMode.UNIFORM, PlanMode.STOCK, PlanMode.HYBRID])
