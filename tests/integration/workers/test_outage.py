@@ -6,13 +6,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import pytest
@@ -29,6 +29,7 @@ from secateur.store.ledger import JobLedger
 from secateur.store.records import Claim, JobRecord
 from secateur.workers.attempt import run_attempt
 from secateur.workers.children import Child, Nursery
+from secateur.workers.lease import Lease
 from secateur.workers.settings import WorkerSettings
 from tests.chaos.child import MISSED
 from tests.support.postgres import Postgres, postgres_server
@@ -36,6 +37,8 @@ from tests.support.s3 import S3
 from tests.support.server import PATIENCE_S
 from tests.support.stack import until
 from tests.support.store import PROJECT, a_graph, create, events, read
+
+T = TypeVar("T")
 
 EPOCHS = 20
 """Of a tenth of a second each."""
@@ -188,7 +191,7 @@ def test_what_the_database_refuses_for_good_fails_the_job_at_once(nursery: Nurse
         running.store.close()
 
 
-def test_a_claim_whose_answer_is_lost_is_given_back_and_does_not_count() -> None:
+def test_what_is_done_although_its_answer_is_lost_is_done_once() -> None:
     # A commit that waits for a standby is done: who cuts its connection loses the answer alone.
     with (
         ThreadPoolExecutor() as threads,
@@ -196,20 +199,34 @@ def test_a_claim_whose_answer_is_lost_is_given_back_and_does_not_count() -> None
         server.database() as url,
     ):
         store, job = make_job(url)
-        execute(store, f"ALTER DATABASE {make_url(url).database} SET synchronous_commit = on")
-        with closing(Store(url)) as own:
-            ledger = JobLedger(own)
-            claimed = threads.submit(ledger.claim_next, worker="w", lease_seconds=60)
-            cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-            until(lambda: execute(store, cut) == [(True,)], "its answer is lost")
+        database, waiting = make_url(url).database, "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
+        def losing_the_first_answer(call: Callable[[JobLedger], T]) -> T:
+            execute(store, f"ALTER DATABASE {database} SET synchronous_commit = on")
+            with closing(Store(url)) as own:
+                called = threads.submit(call, JobLedger(own))
+                until(lambda: execute(store, f"SELECT count(*) {waiting}") == [(1,)], "it is done, but not answered")
+                execute(store, f"ALTER DATABASE {database} RESET synchronous_commit")  # for the connections to come
+                execute(store, f"SELECT pg_terminate_backend(pid) {waiting}")
+                return called.result(PATIENCE_S)
+
+        def claim(ledger: JobLedger) -> Claim | None:
             with pytest.raises(Unavailable):
-                claimed.result(PATIENCE_S)
+                ledger.claim_next(worker="w", lease_seconds=60)
             assert read(store, job).state is JobState.RUNNING
-            execute(store, f"ALTER DATABASE {make_url(url).database} RESET synchronous_commit")
-            held = ledger.claim_next(worker="w", lease_seconds=60)
-            assert held is not None
-            assert (held.job_id, held.attempt) == (job.id, 2)
+            return ledger.claim_next(worker="w", lease_seconds=60)
+
+        held = losing_the_first_answer(claim)
+        assert held is not None
+        assert (held.job_id, held.attempt) == (job.id, 2)
         assert execute(store, "SELECT lost_attempts FROM jobs") == [(0,)]
+
+        def report(ledger: JobLedger) -> None:
+            with Lease(ledger, held, seconds=60, on_lost=threading.Event().set) as lease:
+                lease.report(message="Told once")
+
+        losing_the_first_answer(report)
+        assert [event.message for event in events(store, job)].count("Told once") == 1
         store.close()
 
 

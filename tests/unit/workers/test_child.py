@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import select
 import signal
@@ -81,12 +82,21 @@ class Child:
 
 
 @pytest.fixture(scope="module")
-def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[socket.socket]:
+def keras_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Keras keeps what it has downloaded."""
+    return tmp_path_factory.mktemp("keras")
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory: pytest.TempPathFactory, keras_home: Path) -> Iterator[socket.socket]:
     ours, theirs = socket.socketpair()
     folder = tmp_path_factory.mktemp("temporary")
+    no_network = {"https_proxy": "http://127.0.0.1:1", "no_proxy": ""}
     with theirs:
         command = [sys.executable, "-m", "secateur.workers.nursery", MODULE, str(folder)]
-        nursery = subprocess.Popen(command, stdin=theirs.fileno())
+        nursery = subprocess.Popen(
+            command, stdin=theirs.fileno(), env=os.environ | no_network | {"KERAS_HOME": str(keras_home)}
+        )
     with ours:
         yield ours
     assert nursery.wait(LOADED) == 0
@@ -191,6 +201,27 @@ def test_a_measurement_that_the_kernel_kills_for_memory_may_do_better_elsewhere(
     assert isinstance(told, Failed)
     assert (told.reason, told.transient) == ("RESOURCES_MISSING", True)
     assert "a measurement was killed" in told.message
+
+
+def test_a_registered_set_comes_from_keras_or_the_job_says_where_to_put_it(
+    fork: Callable[[], Child], keras_home: Path, tmp_path: Path
+) -> None:
+    graph = zoo.build("resnet20", (28, 28, 1), 10)
+    job = _job(tmp_path, replace(quick_job(BUDGET, graph=graph), dataset="fashion_mnist"), graph)
+    without, having = fork(), fork()
+    without.send(job)
+    told = without.receive_rest()[-1]
+    assert isinstance(told, Failed)
+    assert (told.reason, told.transient) == ("DATASET_UNAVAILABLE", False)
+    assert "put fashion_mnist.npz into the folder that SECATEUR_DATASETS_DIR names" in told.message
+
+    downloaded = keras_home / "datasets" / "fashion-mnist"
+    for part, count in (("train", 60_000), ("t10k", 10_000)):
+        labels, images = bytes(8) + bytes(range(10)) * (count // 10), bytes(16 + 784 * count)
+        for kind, found in (("labels-idx1", labels), ("images-idx3", images)):
+            (downloaded / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(found, 1))
+    having.send(job)
+    assert [type(having.receive()) for _ in range(2)] == [Ready, StageChanged]
 
 
 def test_what_the_caller_did_wrong_is_told_from_a_defect(fork: Callable[[], Child], tmp_path: Path) -> None:
