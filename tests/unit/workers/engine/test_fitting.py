@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from secateur.core import devices
 from secateur.core.graph import LayerGraph
-from secateur.core.planning import predicted
+from secateur.core.planning import Planner, WidthRule, predicted
 from secateur.core.reports import Tightening
-from secateur.core.resources import Budget, Compliance, Resource
+from secateur.core.resources import Budget, Compliance, Limit, Resource
+from secateur.core.specs import PlanMode, ScratchBudget
 from secateur.workers.engine.datasets import Data
 from secateur.workers.engine.fitting import MAX_TIGHTENINGS, Fitting
-from secateur.workers.engine.proposals import Planned, Task
-from tests.support.training import quick_job
+from secateur.workers.engine.proposals import Planned, Proposal, Task
+from tests.support.training import QUICK, quick_job
 
 
 def _fitting(graph: LayerGraph, data: Data, budget: Budget, profile: str | None = None) -> tuple[Fitting, Planned]:
@@ -19,9 +22,11 @@ def _fitting(graph: LayerGraph, data: Data, budget: Budget, profile: str | None 
 
 
 def test_a_plan_is_held_against_its_exported_file(graph: LayerGraph, data: Data) -> None:
-    fitting, planned = _fitting(graph, data, Budget.of(flash_bytes=12_000, ram_bytes=4_000))
+    ram = Limit(Resource.RAM_BYTES, value=4_000, origin="device_profile")
+    fitting, planned = _fitting(graph, data, Budget.of(flash_bytes=12_000).tightened_by([ram]))
     candidate = fitting.next(planned)
     assert candidate.fits
+    assert [limit.origin for limit in candidate.compliance] == ["budget", "device_profile"]
     assert {limit.resource: limit.method for limit in candidate.compliance} == {
         Resource.FLASH_BYTES: "bytes of the int8 file",
         Resource.RAM_BYTES: "smallest arena in which TensorFlow Lite Micro starts the int8 file",
@@ -70,6 +75,9 @@ def test_a_board_is_held_to_the_memory_of_a_process_as_it_was_predicted(graph: L
     assert "process" in candidate.compliance[0].method
     expected = predicted(candidate.proposal.plan.cost, devices.get("raspberrypi4"))[Resource.RAM_BYTES]
     assert candidate.compliance[0].achieved == pytest.approx(expected, rel=0.25)  # Python differs from machine to machine
+    missed = Compliance(Resource.RAM_BYTES, asked=100_000_000, achieved=101_000_000, method="")
+    assert fitting.tighten(candidate.proposal.plan, (missed,))
+    assert fitting.attempts[-1].tightened == (Tightening(Resource.RAM_BYTES, expected - 1_000_000),)
 
 
 def test_a_board_without_room_for_a_process_ends_at_the_smallest_network(graph: LayerGraph, data: Data) -> None:
@@ -91,3 +99,33 @@ def test_a_budget_that_no_plan_keeps_ends_at_the_smallest_network(graph: LayerGr
     assert candidate.proposal.is_smallest
     assert not candidate.fits
     assert set(candidate.proposal.plan.widths.values()) == {4}
+
+
+class _Inheriting:
+    """Proposes plans that say which channels stay, as of a trained network."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._planner = Planner(task.graph, WidthRule())
+
+    def propose(self, budget: Budget) -> Proposal:
+        scores = self._planner.hybrid.random_scores(0)
+        plan = self._planner.plan(budget, PlanMode.HYBRID, 0, scores=scores)
+        return Proposal(plan, self._task.fresh(plan), self._task.spec.recipe)
+
+
+def test_the_smallest_network_fits_after_all_where_a_measurement_asked_for_less_and_is_trained_from_scratch(
+    graph: LayerGraph, data: Data
+) -> None:
+    budget = Budget.of(flash_bytes=12_000)
+    task = Task(graph, quick_job(budget, recipe=replace(QUICK, scratch=ScratchBudget.COMPUTE)), 0, data)
+    fitting, source = Fitting(task, budget), _Inheriting(task)
+    plan = fitting.next(source).proposal.plan
+    assert plan.indices
+    missed = Compliance(Resource.FLASH_BYTES, asked=12_000, achieved=1_000_000, method="bytes of the int8 file")
+    assert fitting.tighten(plan, (missed,))
+    smallest = fitting.next(source)
+    assert smallest.fits
+    assert smallest.proposal.is_smallest
+    assert not smallest.proposal.plan.indices
+    assert smallest.proposal.recipe.epochs > 2 * QUICK.epochs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -26,9 +27,9 @@ EPOCHS = 4
 HALF = Budget.fractions(flops=0.5)
 
 
-def job(*budgets: Budget, hybrid: HybridPolicy | None = None, graph: LayerGraph = GRAPH, **policy: str) -> JobSpec:
+def job(*budgets: Budget, hybrid: HybridPolicy | None = None, graph: LayerGraph = GRAPH, **policy: Any) -> JobSpec:
     """A job with a target for each budget."""
-    options = PlanPolicy(PlanMode.HYBRID, hybrid=hybrid or HybridPolicy(), **policy)  # type: ignore[arg-type]
+    options = PlanPolicy(PlanMode.HYBRID, hybrid=hybrid or HybridPolicy(), **policy)
     spec = quick_job(budgets[0], recipe=replace(QUICK, epochs=EPOCHS), graph=graph, policy=options)
     return replace(spec, targets=tuple(Target(devices.get("stm32f746"), budget) for budget in budgets))
 
@@ -128,9 +129,12 @@ def test_an_infeasible_target_trains_nothing_and_names_the_limit() -> None:
     assert "at most 1,000" in run.report.message
 
 
-def test_several_rounds_prune_little_by_little() -> None:
-    run = Run(GRAPH, job(Budget.fractions(flops=0.4), hybrid=HybridPolicy(rounds=2)))
+def test_several_rounds_prune_little_by_little_down_to_the_smallest() -> None:
+    least = 115_520  # a number that its share of the whole, times the whole, falls short of
+    run = Run(GRAPH, job(Budget.of(flops=least), hybrid=HybridPolicy(rounds=2), min_width=6))
     plan = plan_of(run)
+    assert set(plan.widths.values()) == {6}
+    assert plan.cost.flops == least
     assert not plan.dropped
     assert {group: len(kept) for group, kept in plan.indices.items()} == dict(plan.widths)
     assert all(len(set(kept)) == len(kept) and max(kept) < plan.unpruned_widths[group] for group, kept in plan.indices.items())

@@ -4,6 +4,7 @@ import os
 import resource
 
 import numpy as np
+import psutil
 import pytest
 
 from secateur.core.cost import cost_of
@@ -19,6 +20,7 @@ from secateur.workers.engine.measure import (
     figure_of,
     machine,
     measure_file,
+    peak_resident_bytes,
     tflm_figures,
 )
 from secateur.workers.engine.tflm import measure_arena
@@ -70,17 +72,22 @@ def test_latency_keeps_every_sample(figures: tuple[Measurement, ...]) -> None:
     assert 0 < latency.value <= figure_of(figures, "latency_p90_ms", INT8) <= figure_of(figures, "latency_p99_ms", INT8)
 
 
-def test_memory_is_that_of_a_process_without_a_training_framework(figures: tuple[Measurement, ...]) -> None:
+def test_memory_is_that_of_a_process_without_a_training_framework(
+    figures: tuple[Measurement, ...], trained: Trained, data: Data
+) -> None:
     peak, baseline = figure_of(figures, "process_peak_bytes", INT8), figure_of(figures, "process_baseline_bytes", INT8)
     ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert baseline < peak < ours / 3
+    assert peak_resident_bytes(trained.int8, data.test.first(1)) > (baseline + peak) / 2
 
 
 def test_a_run_uses_one_core_and_little_memory(figures: tuple[Measurement, ...]) -> None:
-    latency = sum(_named(figures, "latency_ms").samples)
-    assert latency <= figure_of(figures, "run_ms", INT8)
+    latency = _named(figures, "latency_ms").samples
+    assert sum(latency) <= figure_of(figures, "run_ms", INT8)
+    assert min(latency) < figure_of(figures, "load_ms", INT8) < 10_000
     assert 0 < figure_of(figures, "processor_share", INT8) <= 1.1 / len(os.sched_getaffinity(0))
-    assert 0 < figure_of(figures, "memory_share", INT8) < 0.5
+    resident = figure_of(figures, "memory_share", INT8) * psutil.virtual_memory().total
+    assert 0.5 < resident / figure_of(figures, "process_peak_bytes", INT8) < 1.1
 
 
 def test_threads_of_numpy_that_wait_are_not_charged_to_the_model(
@@ -109,8 +116,10 @@ def test_operators_are_timed_and_named_after_their_layers(measured: Measured) ->
 def test_int8_needs_less_energy_and_the_paper_less_still() -> None:
     cost = cost_of(small_network())
     figures = energy_figures(cost)
-    int8, floats = (figure_of(figures, "energy_horowitz_uj", kind) for kind in (INT8, ArtifactFormat.LITERT_FLOAT32))
+    kinds = (INT8, ArtifactFormat.LITERT_FLOAT32, ArtifactFormat.LITERT_FLOAT16)
+    int8, floats, halves = (figure_of(figures, "energy_horowitz_uj", kind) for kind in kinds)
     assert 3 < floats / int8 < 20
+    assert halves == floats, "its weights are float32 again before they are used"
     assert figure_of(figures, "energy_paper_uj") == pytest.approx(cost.energy_paper_uj)
 
 
@@ -126,7 +135,8 @@ def test_the_arena_is_reported_with_what_was_recorded(trained: Trained, data: Da
     arena = measure_arena(trained.int8)
     figures = arena_figures(arena)
     assert figure_of(figures, "arena_bytes", INT8) == arena.smallest
-    assert figure_of(figures, "arena_recorded_bytes", INT8) == arena.recorded
+    parts = [figure_of(figures, f"arena_{part}_bytes", INT8) for part in ("recorded", "head", "tail")]
+    assert parts == [arena.recorded, arena.head, arena.tail]
     on_device = tflm_figures(trained.int8, arena, data.test, trained.outputs)
     assert figure_of(on_device, "accuracy", ArtifactFormat.TFLM_SOURCE) > 0.9
 

@@ -185,5 +185,5 @@ class Fitting:
         try:
             return source.propose(self._budget)
         except BudgetInfeasible as refusal:
-            nearest = refusal.nearest
-            return Proposal(nearest, self._task.fresh(nearest), self._task.spec.recipe, is_smallest=True)
+            nearest = replace(refusal.nearest, indices={})  # whatever the source inherits, this is trained from scratch
+            return Proposal(nearest, self._task.fresh(nearest), self._task.from_scratch(nearest), is_smallest=True)

@@ -50,7 +50,8 @@ class Iterative:
         kept: _Indices = {}
         for number in range(1, rounds + 1):
             task.on_stage(JobStage.PLANNING, f"Cutting channels, round {number} of {rounds}")
-            limits = _part_of_the_way(budget, whole, number / rounds)
+            # Not a power of 1 of a quotient: by rounding, that asks for less than the smallest network that keeps the budget.
+            limits = budget if number == rounds else _part_of_the_way(budget, whole, number / rounds)
             planner = Planner.of(graph, spec.policy, task.profile)
             step = planner.plan(limits, PlanMode.HYBRID, spec.seed, scores=scored(task, model, graph))
             model = inherit(model, graph, step.indices)
