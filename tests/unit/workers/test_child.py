@@ -22,6 +22,7 @@ from sklearn.datasets import load_digits
 
 from secateur.core.datasets import content, drawn_test_images
 from secateur.core.graph import LayerGraph, zoo
+from secateur.core.reports import ArtifactFormat
 from secateur.core.resources import Budget
 from secateur.core.specs import JobSpec, Recipe, Target
 from secateur.store.blobs import BlobStore
@@ -114,10 +115,11 @@ def _job(folder: Path, spec: JobSpec, graph: LayerGraph) -> bytes:
 
 
 def _uploaded_digits(folder: Path) -> str:
-    """Puts the digits into the blob store, as a project uploads them, and returns what a spec calls them."""
+    """Puts all digits twice into the blob store, as a project uploads them, and returns what a spec calls them."""
     digits = load_digits()
     pixels = (digits.images * 15.9375).astype(np.uint8)
-    return content(BlobStore(folder.as_uri()).put(npz({"x_train": pixels, "y_train": digits.target})))
+    twice = {"x_train": np.tile(pixels, (2, 1, 1)), "y_train": np.tile(digits.target, 2)}
+    return content(BlobStore(folder.as_uri()).put(npz(twice)))
 
 
 def test_a_job_on_an_uploaded_data_set_is_run_target_by_target(fork: Callable[[], Child], tmp_path: Path) -> None:
@@ -141,7 +143,8 @@ def test_a_job_on_an_uploaded_data_set_is_run_target_by_target(fork: Callable[[]
     blobs = BlobStore(tmp_path.as_uri())
     for artifact in reports[0].artifacts:
         assert blobs.size(artifact.sha256) == artifact.size_bytes
-        assert artifact.test_images == drawn_test_images(1_797)
+        on_micro = artifact.format is ArtifactFormat.TFLM_SOURCE
+        assert artifact.test_images == (500 if on_micro else drawn_test_images(2 * 1_797))
     assert max(artifact.accuracy for artifact in reports[0].artifacts) > 0.3
 
 
@@ -208,12 +211,18 @@ def test_a_registered_set_comes_from_keras_or_the_job_says_where_to_put_it(
 ) -> None:
     graph = zoo.build("resnet20", (28, 28, 1), 10)
     job = _job(tmp_path, replace(quick_job(BUDGET, graph=graph), dataset="fashion_mnist"), graph)
-    without, having = fork(), fork()
+    broken, without, having = fork(), fork(), fork()
+    (keras_home / "datasets").touch()
+    broken.send(job)
+    of_disk = broken.receive_rest()[-1]
+    (keras_home / "datasets").unlink()
     without.send(job)
-    told = without.receive_rest()[-1]
-    assert isinstance(told, Failed)
-    assert (told.reason, told.transient) == ("DATASET_UNAVAILABLE", False)
-    assert "put fashion_mnist.npz into the folder that SECATEUR_DATASETS_DIR names" in told.message
+    of_network = without.receive_rest()[-1]
+    assert isinstance(of_disk, Failed)
+    assert isinstance(of_network, Failed)
+    assert (of_disk.reason, of_disk.transient) == ("RESOURCES_MISSING", True)
+    assert (of_network.reason, of_network.transient) == ("DATASET_UNAVAILABLE", False)
+    assert "put fashion_mnist.npz into the folder that SECATEUR_DATASETS_DIR names" in of_network.message
 
     downloaded = keras_home / "datasets" / "fashion-mnist"
     for part, count in (("train", 60_000), ("t10k", 10_000)):

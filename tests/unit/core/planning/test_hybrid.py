@@ -364,6 +364,13 @@ def test_a_quote_says_what_goes(alpha: float | None) -> None:
     assert macs == sorted(set(macs), reverse=True)
 
 
+def test_planning_asks_whether_to_go_on_also_of_networks_without_blocks() -> None:
+    asked: list[None] = []
+    layers_only = PlanPolicy(PlanMode.HYBRID, hybrid=HybridPolicy(alpha=2))
+    Planner.of(RESNET56, layers_only, go_on=lambda: asked.append(None)).plan(Budget.fractions(macs=0.5), PlanMode.HYBRID, 0)
+    assert len(asked) > 30
+
+
 def test_belongs_to_one_network() -> None:
     chosen = hybrid_plan(RESNET56, Budget.fractions(macs=0.6), flat_scores(RESNET56))
     with pytest.raises(InvalidArgument) as caught:

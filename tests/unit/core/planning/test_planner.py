@@ -78,8 +78,9 @@ def test_round_to_and_min_width(vgg16: LayerGraph) -> None:
 
 
 def test_cuts_nothing_where_nothing_is_asked(resnet20: LayerGraph) -> None:
-    chosen = plan(resnet20, Budget.fractions(parameters=1, ram_bytes=1))
+    chosen = plan(resnet20, Budget.fractions(parameters=1, ram_bytes=1), mode="flops", seed=3)
     assert chosen.changes_nothing
+    assert (chosen.mode, chosen.seed) == (PlanMode.FLOPS, 3)
     assert chosen.cost.by_resource() == unpruned(resnet20)
 
 
@@ -200,18 +201,19 @@ def test_a_step_back_in_temperature_draws_what_is_at_its_smallest_no_more(resnet
 
 def test_coupled_streams_go_further() -> None:
     graph = zoo.build("resnet18", (32, 32, 3), 10)
-    skip = Planner(graph, WidthRule()).smallest.cost.parameters
-    coupled = Planner(graph, WidthRule(), residual=Residual.COUPLED).smallest.cost.parameters
+    rule = WidthRule(min_width=2)
+    skip = Planner(graph, rule).smallest.cost.parameters
+    coupled = Planner(graph, rule, residual=Residual.COUPLED).smallest.cost.parameters
     between = Budget.of(parameters=(skip + coupled) / 2)
     with pytest.raises(BudgetInfeasible) as caught:
-        plan(graph, between)
+        plan(graph, between, min_width=2)
     assert f"residual 'coupled' reaches {coupled:,}" in caught.value.message
     assert caught.value.metadata["smallest_reachable_coupled"] == str(coupled)
-    chosen = plan(graph, between, residual="coupled")
+    chosen = plan(graph, between, residual="coupled", min_width=2)
     assert 0.98 * between.asked()[Resource.PARAMETERS] < chosen.cost.parameters <= between.asked()[Resource.PARAMETERS]
     assert cost_of(chosen.apply(graph)) == chosen.cost
     with pytest.raises(BudgetInfeasible) as caught:
-        plan(graph, Budget.of(parameters=coupled - 1), residual="coupled")
+        plan(graph, Budget.of(parameters=coupled - 1), residual="coupled", min_width=2)
     assert "coupled" not in caught.value.message
 
 
@@ -225,7 +227,7 @@ def test_unknown_residual(resnet20: LayerGraph) -> None:
 
 def test_infeasible_names_limit_value_and_layer(resnet20: LayerGraph) -> None:
     with pytest.raises(BudgetInfeasible) as caught:
-        plan(resnet20, Budget.of(parameters=10_000, flash_bytes=200_000))
+        plan(resnet20, Budget.of(parameters=10_000, flash_bytes=200_000), mode="parameters", seed=3)
     error = caught.value
     smallest = Planner(resnet20, WidthRule()).smallest
     assert isinstance(error, Infeasible)
@@ -243,6 +245,7 @@ def test_infeasible_names_limit_value_and_layer(resnet20: LayerGraph) -> None:
     for part in ("parameters", "10,000", f"{smallest.cost.parameters:,}", error.layer):
         assert part in error.message
     assert error.nearest.widths == smallest.widths
+    assert (error.nearest.mode, error.nearest.seed) == (PlanMode.PARAMETERS, 3)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from secateur.core import devices
 from secateur.core.cost import cost_of, predict_latency_ms
 from secateur.core.errors import InvalidArgument
-from secateur.core.graph import LayerGraph, channel_groups, with_widths, zoo
+from secateur.core.graph import LayerGraph, Residual, channel_groups, with_widths, zoo
 from secateur.core.graph.assembly import Builder
 from secateur.core.planning import Budget, LimitQuote, Quoter, TargetQuote, plan, quote
 from secateur.core.resources import Resource
@@ -159,3 +159,19 @@ def test_a_criterion_that_the_network_cannot_be_judged_by_is_refused() -> None:
     with pytest.raises(InvalidArgument) as caught:
         quote(network(scale=False), target, policy)
     assert (caught.value.reason, caught.value.field) == ("CRITERION_UNSUITABLE", "conv")
+
+
+def test_a_criterion_has_to_suit_the_streams_as_well_where_they_shrink() -> None:
+    net = Builder("net", (8, 8, 1))
+    net.add("Conv2D", "conv", filters=16, kernel_size=3)
+    source = net.add("BatchNormalization", "norm")
+    branch = net.add("Conv2D", "branch", source, filters=16, kernel_size=1)
+    net.add("Add", "add", branch, net.add("Conv2D", "shortcut", source, filters=16, kernel_size=1))
+    net.add("GlobalAveragePooling2D", "pool")
+    net.add("Dense", "logits", units=10)
+    graph, target = net.build(), Target(budget=Budget.fractions(macs=0.6))
+    policy = PlanPolicy(PlanMode.HYBRID, hybrid=HybridPolicy(Criterion.BATCH_NORM_SCALE))
+    assert quote(graph, target, policy).feasible
+    with pytest.raises(InvalidArgument) as caught:
+        quote(graph, target, replace(policy, residual=Residual.COUPLED))
+    assert (caught.value.reason, caught.value.field) == ("CRITERION_UNSUITABLE", "branch")

@@ -66,6 +66,10 @@ def test_every_file_is_scored_and_compared_with_the_network(finished: Run) -> No
     for item in report.artifacts:
         assert figures["accuracy", item.format] == item.accuracy
         assert figures["keras_agreement", item.format] > 0.95
+    best = min(finished.progress, key=lambda step: step.validation_loss)
+    assert figures["validation_accuracy", None] == best.accuracy
+    latency = next(limit.achieved for limit in report.compliance if limit.resource is Resource.LATENCY_MS)
+    assert figures["device_latency_ms", ArtifactFormat.LITERT_INT8] == latency
     assert figures["keras_max_difference", ArtifactFormat.KERAS] < 1e-5
     assert figures["keras_max_difference", ArtifactFormat.LITERT_FLOAT32] < 1e-3
     assert {profile.format for profile in report.operator_profiles} == {
@@ -137,8 +141,9 @@ def test_an_infeasible_target_trains_nothing_and_names_the_limit(graph: LayerGra
     assert not run.report.artifacts
     assert not run.blobs
     assert run.report.plan is not None
-    assert "flash_bytes" in run.report.message
-    assert "1,000" in run.report.message
+    message = run.report.message
+    assert message.startswith("flash_bytes is ")
+    assert "but was to be at most 1,000 (bytes of the int8 file). No pruned network comes nearer, so nothing was " in message
 
 
 def test_a_missed_accuracy_keeps_the_model_as_the_nearest_point(graph: LayerGraph) -> None:
@@ -146,6 +151,7 @@ def test_a_missed_accuracy_keeps_the_model_as_the_nearest_point(graph: LayerGrap
     assert not run.report.met
     assert {item.sha256 for item in run.report.artifacts} == set(run.blobs)
     assert run.report.message.startswith("accuracy is ")
+    assert "but was to be at least 1 (int8 file on the test split). This model is the nearest point." in run.report.message
     assert [limit.resource for limit in run.report.compliance if not limit.met] == [Resource.ACCURACY]
 
 

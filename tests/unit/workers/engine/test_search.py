@@ -14,11 +14,12 @@ from secateur.core.jobs import JobStage
 from secateur.core.planning import Candidate, draw_candidates, ranks
 from secateur.core.reports import SearchCandidate
 from secateur.core.resources import Budget, Resource
-from secateur.core.specs import JobSpec, PlanMode, PlanPolicy, SearchPolicy
+from secateur.core.specs import JobSpec, PlanMode, PlanPolicy, ScratchBudget, SearchPolicy
 from tests.support.runs import Run
 from tests.support.training import QUICK, quick_job
 
 EPOCHS = 2
+SEED = 3
 CANDIDATES = 5
 FINALISTS = 2
 POLICY = PlanPolicy(PlanMode.FLOPS, min_width=1, search=SearchPolicy(CANDIDATES, FINALISTS, brief_epochs=1))
@@ -41,7 +42,7 @@ GRAPH = network()
 
 
 def job(budget: Budget = BUDGET, policy: PlanPolicy = POLICY, epochs: int = EPOCHS) -> JobSpec:
-    return quick_job(budget, recipe=replace(QUICK, epochs=epochs), policy=policy, graph=GRAPH)
+    return replace(quick_job(budget, recipe=replace(QUICK, epochs=epochs), policy=policy, graph=GRAPH), seed=SEED)
 
 
 def ranked(run: Run) -> list[SearchCandidate]:
@@ -59,7 +60,7 @@ def searched() -> Run:
 
 @pytest.fixture(scope="module")
 def drawn() -> Drawn:
-    return draw_candidates(GRAPH, BUDGET, POLICY, profile=devices.get("stm32f746"))
+    return draw_candidates(GRAPH, BUDGET, POLICY, seed=SEED, profile=devices.get("stm32f746"))
 
 
 def test_every_plan_that_was_drawn_has_its_row(searched: Run, drawn: Drawn) -> None:
@@ -125,11 +126,12 @@ def test_the_same_job_finds_the_same(searched: Run) -> None:
 
 
 def test_with_one_finalist_the_ranking_decides() -> None:
-    run = Run(GRAPH, job(Budget.fractions(flops=0.5), replace(POLICY, search=SearchPolicy(2, finalists=1)), epochs=1))
+    spec = job(Budget.fractions(flops=0.5), replace(POLICY, search=SearchPolicy(2, finalists=1)), epochs=1)
+    run = Run(GRAPH, replace(spec, recipe=replace(spec.recipe, scratch=ScratchBudget.COMPUTE)))
     assert not finalists(run)
     (chosen,) = [row for row in run.report.candidates if row.chosen]
     assert chosen.rank == min(row.rank or math.inf for row in ranked(run))
-    assert [message for message in run.messages if message.startswith("Training")] == ["Training for 1 epochs"]
+    assert [message for message in run.messages if message.startswith("Training")] == ["Training for 2 epochs"]
 
 
 def test_an_infeasible_target_trains_nothing() -> None:

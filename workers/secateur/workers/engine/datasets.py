@@ -211,7 +211,9 @@ def _published(dataset: Dataset, folder: Path | None) -> tuple[Split, Split]:
 def _downloaded(name: str, path: Path | None) -> list[NDArray[Any]]:
     try:
         (train, train_labels), (test, test_labels) = _KERAS[name]()
-    except Exception as error:  # urllib, ssl, tarfile and Keras each raise their own
+    except (OSError, MemoryError):  # the machine's failure, or a connection's that broke
+        raise
+    except Exception as error:  # tarfile, NumPy and Keras, for an address out of reach, each raise their own
         looked = f"there is no {path}" if path else "SECATEUR_DATASETS_DIR names no folder"
         raise FailedPrecondition(
             "DATASET_UNAVAILABLE",
