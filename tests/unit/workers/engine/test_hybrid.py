@@ -130,16 +130,18 @@ def test_an_infeasible_target_trains_nothing_and_names_the_limit() -> None:
 
 
 def test_several_rounds_prune_little_by_little_down_to_the_smallest() -> None:
-    least = 115_520  # a number that its share of the whole, times the whole, falls short of
-    run = Run(GRAPH, job(Budget.of(flops=least), hybrid=HybridPolicy(rounds=2), min_width=6))
+    least = 6_346  # a number that its share of the whole, times the whole, falls short of
+    # Steps so coarse that the last round has nothing to cut: it is fine-tuned after all the same.
+    run = Run(GRAPH, job(Budget.of(parameters=least), hybrid=HybridPolicy(rounds=3), min_width=10, round_to=5))
     plan = plan_of(run)
-    assert set(plan.widths.values()) == {6}
-    assert plan.cost.flops == least
     assert not plan.dropped
+    assert set(plan.widths.values()) == {10}
+    assert plan.cost.parameters == least
     assert {group: len(kept) for group, kept in plan.indices.items()} == dict(plan.widths)
     assert all(len(set(kept)) == len(kept) and max(kept) < plan.unpruned_widths[group] for group, kept in plan.indices.items())
     work = [message for message in run.messages if "ine-tuning" in message or "Training" in message]
-    assert [message.split(" for ")[0] for message in work] == ["Training the unpruned network", "Fine-tuning", "Fine-tuning"]
+    assert [message.split(" for ")[0] for message in work] == ["Training the unpruned network", *["Fine-tuning"] * 3]
+    assert [step.epochs for step in run.progress] == [EPOCHS] * EPOCHS + 3 * [EPOCHS // 2] * (EPOCHS // 2)
     assert figure_of(run.report.measurements, "validation_accuracy") > 0.5
 
 

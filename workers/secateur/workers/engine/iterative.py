@@ -16,7 +16,7 @@ from secateur.core.resources import Budget, Limit
 from secateur.core.specs import PlanMode
 from secateur.workers.engine.hybrid import RECALIBRATION_IMAGES, scored
 from secateur.workers.engine.inherit import inherit
-from secateur.workers.engine.proposals import Proposal, Task
+from secateur.workers.engine.proposals import UNPRUNED, Proposal, Task
 from secateur.workers.engine.recalibrate import recalibrate
 
 _Indices = Mapping[str, tuple[int, ...]]
@@ -46,7 +46,7 @@ class Iterative:
         whole.plan(budget, PlanMode.HYBRID, spec.seed)  # an impossible budget is refused before anything is trained
         scored(task, task.fresh(), task.graph, images=1)  # and so is a criterion
         recipe = recipes.fine_tuning(spec.recipe)
-        graph, model = task.graph, task.unpruned().model
+        graph, model, start = task.graph, task.unpruned().model, UNPRUNED
         kept: _Indices = {}
         for number in range(1, rounds + 1):
             task.on_stage(JobStage.PLANNING, f"Cutting channels, round {number} of {rounds}")
@@ -60,7 +60,8 @@ class Iterative:
             plan = _whole_plan(whole, kept, spec.seed)
             if number < rounds:
                 task.on_stage(JobStage.TRAINING, f"Fine-tuning for {recipe.epochs} epochs, round {number} of {rounds}")
-                task.train(model, recipe, start=plan.digest)
+                start += f", cut to {plan.digest}"  # the plan alone is not enough: a round may cut nothing
+                task.train(model, recipe, start=start)
         note = f"Cut in {rounds} rounds by {spec.policy.hybrid.criterion}, fine-tuned for {recipe.epochs} epochs after each."
         return Proposal(plan, model, recipe, note=note)
 
