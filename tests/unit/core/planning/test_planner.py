@@ -13,6 +13,7 @@ from secateur.core import devices
 from secateur.core.cost import cost_of, predict_latency_ms
 from secateur.core.errors import Infeasible, InvalidArgument
 from secateur.core.graph import LayerGraph, Residual, with_widths, zoo
+from secateur.core.graph.assembly import Builder
 from secateur.core.planning import Budget, BudgetInfeasible, Plan, Planner, WidthRule, plan
 from secateur.core.resources import Resource
 from secateur.core.specs import HybridPolicy, PlanMode, PlanPolicy
@@ -275,6 +276,19 @@ def test_the_binding_limit_is_the_one_missed_by_most(resnet20: LayerGraph) -> No
         plan(resnet20, Budget.of(parameters=10_000, macs=1_000))
     assert caught.value.binding is Resource.MACS
     assert set(caught.value.smallest_reachable) == {Resource.PARAMETERS, Resource.MACS}
+
+
+def test_infeasible_names_the_layer_that_is_heaviest_when_all_are_narrow() -> None:
+    net = Builder("net", (16, 16, 3))
+    net.add("Conv2D", "kernels", filters=8, kernel_size=3)
+    net.add("Conv2D", "wide", filters=256, kernel_size=1)
+    net.add("Flatten", "flat")
+    net.add("Dense", "logits", units=2)
+    planner = Planner(net.build(), WidthRule())
+    assert planner.plan(Budget.fractions(macs=0.9), PlanMode.DEVICE, 0).widths["wide"] > 200
+    with pytest.raises(BudgetInfeasible) as caught:
+        planner.plan(Budget.of(macs=1_000), PlanMode.DEVICE, 0)
+    assert caught.value.layer == "kernels"
 
 
 def test_latency_needs_a_profile(resnet20: LayerGraph) -> None:

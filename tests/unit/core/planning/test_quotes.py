@@ -48,6 +48,17 @@ def test_is_the_plan_that_the_job_will_use(graph: LayerGraph) -> None:
     assert answer.plan == plan(graph, Budget.fractions(flops=0.5), mode="flops", seed=11, step=0.2, round_to=2, min_width=6)
 
 
+def test_says_what_is_cut(graph: LayerGraph) -> None:
+    answer = quote(graph, Target(budget=Budget.fractions(flops=0.98)), PlanPolicy())
+    widths, full = answer.plan.widths, answer.plan.unpruned_widths
+    cut = [name for name, width in widths.items() if width < full[name]]
+    assert 0 < len(cut) < len(widths)
+    assert answer.message == (
+        f"Cuts {len(cut)} of {len(widths)} channel groups and keeps {sum(widths.values())} of {sum(full.values())} channels in "
+        "them; every limit holds."
+    )
+
+
 @pytest.mark.parametrize("mode", [mode for mode in PlanMode if mode is not PlanMode.HYBRID])
 def test_whether_there_is_a_plan_does_not_depend_on_the_seed(graph: LayerGraph, mode: PlanMode) -> None:
     smallest = Quoter(graph, PlanPolicy(mode)).quote(Target(budget=Budget.fractions(flops=0.001))).limits[0].smallest_reachable
