@@ -31,7 +31,7 @@ def test_default_and_overrides() -> None:
     assert default == recipes.resolve(recipes.DEFAULT) == recipes.RECIPES[recipes.DEFAULT]
     changed = recipes.resolve("fast", epochs=3, learning_rate=0.01)
     assert changed == replace(default, epochs=3, learning_rate=0.01)
-    assert recipes.resolve() == default
+    assert recipes.resolve() == default == recipes.resolve(epochs=None)
 
 
 def test_every_recipe() -> None:
@@ -45,6 +45,7 @@ def test_every_recipe() -> None:
     assert replace(recipes.fine_tuning(fast), name="finetune") == finetune
     assert paper == Recipe("paper", 150, 128, 1e-3, 0.0, 0.0, 0.1, OptimizerKind.RMSPROP, Schedule.CONSTANT)
     assert not any(recipe.patience for recipe in (fast, strong, finetune, paper))
+    assert recipes.fine_tuning(recipes.resolve(epochs=1)).epochs == 1
 
 
 @pytest.mark.parametrize("name", ["fast", "strong", "finetune"])
@@ -55,6 +56,11 @@ def test_a_recipe_is_fitted_to_what_it_trains_on(name: str) -> None:
     assert large.augmentation == Augmentation(flip=True, crop=4, cutout=8)
     assert large.batch_size == 256
     assert large.learning_rate == pytest.approx(own.learning_rate * 256 / own.batch_size)
+
+
+@pytest.mark.parametrize(("images", "batch"), [(9_999, 64), (10_000, 256)])
+def test_ten_thousand_images_make_larger_batches(images: int, batch: int) -> None:
+    assert recipes.resolve("fast", replace(datasets.get("cifar10"), train_images=images)).batch_size == batch
 
 
 def test_the_paper_s_recipe_is_the_same_for_all_data() -> None:

@@ -276,6 +276,10 @@ def test_the_binding_limit_is_the_one_missed_by_most(resnet20: LayerGraph) -> No
         plan(resnet20, Budget.of(parameters=10_000, macs=1_000))
     assert caught.value.binding is Resource.MACS
     assert set(caught.value.smallest_reachable) == {Resource.PARAMETERS, Resource.MACS}
+    smallest = caught.value.nearest.cost
+    with pytest.raises(BudgetInfeasible) as caught:
+        plan(resnet20, Budget.of(parameters=smallest.parameters / 2, macs=smallest.macs - 2 * smallest.parameters))
+    assert caught.value.binding is Resource.PARAMETERS, "by half, though by fewer"
 
 
 def test_infeasible_names_the_layer_that_is_heaviest_when_all_are_narrow() -> None:

@@ -139,6 +139,7 @@ def test_several_rounds_prune_little_by_little_down_to_the_smallest() -> None:
     assert plan.cost.parameters == least
     assert {group: len(kept) for group, kept in plan.indices.items()} == dict(plan.widths)
     assert all(len(set(kept)) == len(kept) and max(kept) < plan.unpruned_widths[group] for group, kept in plan.indices.items())
+    assert any(kept != tuple(range(10)) for kept in plan.indices.values()), "of the unpruned network, not of a round's"
     work = [message for message in run.messages if "ine-tuning" in message or "Training" in message]
     assert [message.split(" for ")[0] for message in work] == ["Training the unpruned network", *["Fine-tuning"] * 3]
     assert [step.epochs for step in run.progress] == [EPOCHS] * EPOCHS + 3 * [EPOCHS // 2] * (EPOCHS // 2)

@@ -22,7 +22,9 @@ from secateur.workers.engine.measure import (
     measure_file,
     peak_resident_bytes,
     tflm_figures,
+    training_figures,
 )
+from secateur.workers.engine.records import Epoch, Training
 from secateur.workers.engine.tflm import measure_arena
 from tests.support.training import small_network
 from tests.unit.workers.engine.conftest import Trained
@@ -121,6 +123,16 @@ def test_int8_needs_less_energy_and_the_paper_less_still() -> None:
     assert 3 < floats / int8 < 20
     assert halves == floats, "its weights are float32 again before they are used"
     assert figure_of(figures, "energy_paper_uj") == pytest.approx(cost.energy_paper_uj)
+
+
+def test_a_training_reached_what_its_best_epoch_did_and_took_as_long_as_all() -> None:
+    best, last = (
+        Epoch(number, 2, 1, 0.5, accuracy, 0.1, 0.1, 1.0, seconds, 0.0)
+        for number, accuracy, seconds in ((1, 0.9, 3), (2, 0.8, 2))
+    )
+    figures = training_figures(Training((best, last), best))
+    assert (figure_of(figures, "validation_accuracy"), figure_of(figures, "training_s")) == (0.9, 5)
+    assert "epoch 1" in _named(figures, "validation_accuracy").method
 
 
 def test_every_figure_says_how_and_where_it_was_taken(figures: tuple[Measurement, ...]) -> None:
