@@ -15,7 +15,7 @@ from secateur.core.jobs import JobStage
 from secateur.core.planning import Plan
 from secateur.core.resources import Budget
 from secateur.core.specs import Criterion, HybridPolicy, JobSpec, Order, PlanMode, PlanPolicy, Target
-from secateur.workers.engine.checkpoints import Memory
+from secateur.workers.engine.checkpoints import Checkpoint, Memory
 from secateur.workers.engine.measure import figure_of
 from secateur.workers.engine.pipeline import run_target
 from tests.support.runs import Run
@@ -129,10 +129,25 @@ def test_an_infeasible_target_trains_nothing_and_names_the_limit() -> None:
     assert "at most 1,000" in run.report.message
 
 
+class _Sizes(Memory):
+    """Notes how many weights every training has ended with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[int] = []
+
+    def write(self, key: str, data: bytes, *, shared: bool = False) -> None:
+        super().write(key, data, shared=shared)
+        checkpoint = Checkpoint.read(data)
+        if checkpoint.finished:
+            self.found.append(sum(weights.size for weights in checkpoint.best))
+
+
 def test_several_rounds_prune_little_by_little_down_to_the_smallest() -> None:
     least = 6_346  # a number that its share of the whole, times the whole, falls short of
     # Steps so coarse that the last round has nothing to cut: it is fine-tuned after all the same.
-    run = Run(GRAPH, job(Budget.of(parameters=least), hybrid=HybridPolicy(rounds=3), min_width=10, round_to=5))
+    sizes = _Sizes()
+    run = Run(GRAPH, job(Budget.of(parameters=least), hybrid=HybridPolicy(rounds=3), min_width=10, round_to=5), sizes)
     plan = plan_of(run)
     assert not plan.dropped
     assert set(plan.widths.values()) == {10}
@@ -143,6 +158,8 @@ def test_several_rounds_prune_little_by_little_down_to_the_smallest() -> None:
     work = [message for message in run.messages if "ine-tuning" in message or "Training" in message]
     assert [message.split(" for ")[0] for message in work] == ["Training the unpruned network", *["Fine-tuning"] * 3]
     assert [step.epochs for step in run.progress] == [EPOCHS] * EPOCHS + 3 * [EPOCHS // 2] * (EPOCHS // 2)
+    whole, first, second, third = sizes.found
+    assert whole > first > second == third
     assert figure_of(run.report.measurements, "validation_accuracy") > 0.5
 
 
