@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -87,6 +88,7 @@ def test_weights_are_inherited(pair: list[Run]) -> None:
         unpruned, one_shot = figures["unpruned_validation_accuracy"], figures["one_shot_validation_accuracy"]
         assert unpruned.value > 0.9
         assert 3 * CHANCE < one_shot.value <= unpruned.value
+        assert all(float(other) <= round(one_shot.value, 4) for other in re.findall(r"(0\.\d+) at", one_shot.method))
         assert figures["validation_accuracy"].value > one_shot.value
     assert any("the best of: " in figure.method for figure in pair[0].report.measurements)
     assert len({figure_of(run.report.measurements, "unpruned_validation_accuracy") for run in pair}) == 1
