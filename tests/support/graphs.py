@@ -1,8 +1,8 @@
-"""Hypothesis strategies for random networks: chains of the blocks that CNNs are made of."""
+"""Layer graphs: Hypothesis strategies for random chains of the blocks that CNNs are made of, and ResNet-56 at any width."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -135,3 +135,32 @@ _BLOCKS: Final[tuple[Callable[[st.DrawFn, Builder, str, str], str], ...]] = (
     _plain, _pool, _depthwise, _separable, _residual, _identity, _inception, _gate, _grouped, _option_a,
 )  # fmt: skip
 _FURTHER_BLOCKS: Final[tuple[Callable[[st.DrawFn, Builder, str, str], str], ...]] = (_shared, _upsampled)
+
+
+def resnet56(widths: Sequence[int] = (16, 32, 64), *, projected: bool = False) -> LayerGraph:
+    """The zoo's ResNet-56 at other widths, or with projections between its stages, whose streams can be narrowed."""
+    net = Builder("resnet56", (32, 32, 3))
+    conv: dict[str, Any] = {"kernel_size": 3, "padding": "same", "use_bias": False}
+    net.add("Conv2D", "stem", filters=widths[0], **conv)
+    net.add("BatchNormalization", "stem_bn")
+    stream, width = net.add("ReLU", "stem_relu"), widths[0]
+    for stage, filters in enumerate(widths, start=1):
+        for number in range(1, 10):
+            name, stride = f"stage{stage}_block{number}", 1 if filters == width else 2
+            net.add("Conv2D", f"{name}_conv1", stream, filters=filters, strides=stride, **conv)
+            net.add("BatchNormalization", f"{name}_conv1_bn")
+            net.add("ReLU", f"{name}_relu1")
+            net.add("Conv2D", f"{name}_conv2", filters=filters, **conv)
+            branch = net.add("BatchNormalization", f"{name}_conv2_bn")
+            if stride == 2 and projected:
+                stream = net.add("Conv2D", f"{name}_shortcut", stream, filters=filters, strides=2, **conv | {"kernel_size": 1})
+            elif stride == 2:
+                more = filters - width
+                stream = net.add("AveragePooling2D", f"{name}_shortcut", stream, pool_size=1, strides=2)
+                padding = [[0, 0], [more // 2, more - more // 2]]
+                stream = net.add("ZeroPadding2D", f"{name}_shortcut_pad", padding=padding, data_format="channels_first")
+            net.add("Add", f"{name}_add", stream, branch)
+            stream, width = net.add("ReLU", f"{name}_relu2"), filters
+    net.add("GlobalAveragePooling2D", "pool")
+    net.add("Dense", "logits", units=10)
+    return net.build()
