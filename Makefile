@@ -30,7 +30,7 @@ demo: install  ## Run the main job end to end on a private local stack
 up: install  ## Start redis, server and worker; then `.venv/bin/secateur ...` works with no flags
 	@mkdir -p -m 700 $(SECATEUR_DATA_DIR)
 	$(BIN)/python -m migrations.upgrade
-	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/honcho start --procfile deploy/local/Procfile
+	PATH=$(CURDIR)/$(BIN):$$PATH exec $(BIN)/honcho start --procfile deploy/local/Procfile
 
 test: install  ## Run every test
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder

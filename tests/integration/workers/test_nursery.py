@@ -105,7 +105,8 @@ def test_the_death_of_a_child_is_told_and_touches_no_other(small: Nursery, tmp_p
     busy.suspend()  # as on a machine that has no time for it
     threading.Timer(1.5, busy.resume).start()
     os.kill(pid, signal.SIGSEGV)
-    busy.send_signal(signal.SIGINT)  # a Ctrl-C in the terminal is left to the worker
+    busy.send_signal(signal.SIGINT)  # a Ctrl-C in the terminal is left to the worker,
+    busy.send_signal(signal.SIGTERM)  # and so is what a process manager sends to all processes of a service
     with pytest.raises(EOFError, match="status -11"):
         hear_out(unlucky)
     with pytest.raises(EOFError, match="status 0"):  # its job is done

@@ -34,6 +34,14 @@ RunTarget = Callable[..., TargetReport]
 _log = logging.getLogger(__name__)
 
 
+def ignore_signals() -> None:
+    """Leaves it to the worker what becomes of the job: a Ctrl-C, and what systemd and honcho end a service with, reach all of
+    its processes at once.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def main(load: Callable[[], RunTarget]) -> NoReturn:
     """Serves one job, then ends the process without the frameworks' slow tear-down.
 
@@ -41,9 +49,7 @@ def main(load: Callable[[], RunTarget]) -> NoReturn:
         load: Returns what runs a target. It may take long: a worker that goes meanwhile is noticed.
     """
     pipe = _take_stdout()
-    # A Ctrl-C in the terminal reaches this process too; the worker decides what becomes of the job.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ignore_signals()
     lines: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_read_until_the_worker_is_gone, args=(lines,), daemon=True).start()
 

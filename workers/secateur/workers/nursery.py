@@ -182,8 +182,7 @@ def _ending_with(worker: socket.socket, folder: str) -> Iterator[None]:
 
 def main() -> NoReturn:
     """Runs the nursery of the worker at stdin, for the module that the command line names."""
-    # A Ctrl-C in the terminal reaches this process too; it ends when its worker does.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    child.ignore_signals()
     # Python 3.12 counts the threads of OpenBLAS, which stops them for a fork.
     warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
     Nursery(socket.socket(fileno=os.dup(0)), *sys.argv[1:]).run()
