@@ -157,3 +157,9 @@ def test_a_disk_that_nothing_can_be_written_to(tmp_path: Path) -> None:
     admin = str(Path(sys.executable).with_name("secateur-admin"))
     create = ("tokens", "create", "--all-projects", "--scope", "admin")
     assert refusal(("python", "-c", limit, admin, *create), data_dir=str(tmp_path)).startswith("The database")
+
+
+def test_a_worker_takes_no_option_of_celery() -> None:
+    found = subprocess.run([Path(sys.executable).with_name(*WORKER), "--app=shop"], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.endswith("secateur-worker: error: unrecognized arguments: --app=shop\n")

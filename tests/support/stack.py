@@ -23,6 +23,9 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = dict(line.split(": ", 1) for line in (ROOT / "deploy/local/Procfile").read_text().splitlines())
 
 
+FOREIGN = {"APP": "shop", "BROKER_URL": "redis://127.0.0.1:1", "CELERY_BROKER_URL": "redis://127.0.0.1:1"}
+"""What other programs that use Celery have in the environment, and what is none of ours."""
+
 PORTS = range(20_000, 30_000)
 """Below those that systems take for outgoing connections: one of those could come in before a server that has yet to start."""
 
@@ -58,6 +61,7 @@ class Stack:
         chosen = {"data_dir": folder, "listen_address": self.address, "lease_seconds": 4, "reap_seconds": 0.5, **settings}
         self.env = {
             **os.environ,
+            **FOREIGN,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             **{f"SECATEUR_{name.upper()}": str(value) for name, value in chosen.items()},
         }

@@ -18,6 +18,8 @@ def make_celery(broker_url: str) -> Celery:
         broker_url: Redis, as Celery writes it.
     """
     app = Celery("secateur-server", broker=broker_url, set_as_current=False)
+    # CELERY_BROKER_URL, which may be another program's, has no say.
+    app.conf.update(broker_read_url=broker_url, broker_write_url=broker_url)
     app.conf.broker_transport_options = {
         "max_retries": 0,  # whoever asks decides when to try again
         "socket_connect_timeout": _TIMEOUT_S,

@@ -23,7 +23,7 @@ from secateur.store import Store
 from secateur.store.ledger import JobLedger
 from secateur.store.records import JobRecord
 from secateur.workers.children import Nursery
-from tests.support.stack import Stack, until
+from tests.support.stack import FOREIGN, Stack, until
 from tests.support.store import PROJECT, a_graph, create, read, redis_server
 
 GROWTH = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -67,6 +67,7 @@ def test_a_worker_takes_the_jobs_of_its_queues_and_leaves_the_others(
     def wait_for(*jobs: JobRecord) -> None:
         until(lambda: all(read(store, job).state is JobState.EXPIRED for job in jobs), "a worker has had the jobs")
 
+    monkeypatch.setenv("CELERY_BROKER_URL", FOREIGN["CELERY_BROKER_URL"])
     with redis_server(stack.folder) as url, redis.Redis.from_url(url) as client:
         lost = of_the_cpu(3)
         JobLedger(store).claim(lost.id, worker="gone", lease_seconds=3_600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import threading
 from typing import Any
@@ -97,6 +98,8 @@ def create_app(broker_url: str, worker: Worker) -> Celery:
     """
     app = Celery("secateur", broker=broker_url)
     app.conf.update(
+        broker_read_url=broker_url,  # CELERY_BROKER_URL, which may be another program's, has no say
+        broker_write_url=broker_url,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,  # however long the broker is away
         task_acks_late=True,
@@ -117,6 +120,8 @@ def main(child_module: str = CHILD_MODULE) -> None:
     Args:
         child_module: What its child processes run.
     """
+    about = "Runs the jobs of a Secateur server, one at a time. Its settings are environment variables, SECATEUR_*."
+    argparse.ArgumentParser(prog="secateur-worker", description=about).parse_args()
     configure_logs()
     with starting("secateur-worker"):
         settings = WorkerSettings()
@@ -127,8 +132,18 @@ def main(child_module: str = CHILD_MODULE) -> None:
     with Nursery(settings.worker_device, child_module) as nursery:
         worker = Worker(settings, ledger, nursery)
         app = create_app(settings.celery_broker_url, worker)
-        # One job at a time per worker: a thread, because the parent only waits, and the main thread must stay responsive.
-        options = ["--pool=threads", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=WARNING"]
-        queues = f"--queues={','.join(settings.worker_queues)}"
-        name = f"--hostname=celery@{settings.worker_name}"  # by which `secateur-admin workers` knows it
-        app.worker_main(["--quiet", "worker", name, queues, *options, *sys.argv[1:]])
+        # Not by Celery's command line: that takes its application and broker from APP, BROKER_URL and the like, if it finds
+        # such, and its status says nothing.
+        consumer = app.Worker(
+            hostname=f"celery@{settings.worker_name}",  # by which `secateur-admin workers` knows it
+            queues=",".join(settings.worker_queues),
+            # One job at a time: a thread, because the parent only waits, and the main thread must stay responsive.
+            pool_cls="threads",
+            concurrency=1,
+            without_gossip=True,
+            without_mingle=True,
+            loglevel="WARNING",
+            quiet=True,
+        )
+        consumer.start()
+        sys.exit(consumer.exitcode)

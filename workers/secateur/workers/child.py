@@ -35,8 +35,9 @@ _log = logging.getLogger(__name__)
 
 
 def ignore_signals() -> None:
-    """Leaves it to the worker what becomes of the job: a Ctrl-C, and what systemd and honcho end a service with, reach all of
-    its processes at once.
+    """Leaves it to the worker what becomes of the job.
+
+    A Ctrl-C, and the SIGTERM that systemd and honcho end a service with, reach all of its processes at once.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
