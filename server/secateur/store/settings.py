@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -27,6 +27,8 @@ Days = Annotated[float, Field(le=LONGEST_DAYS)]
 _MEANS_SOMETHING_IN_A_URL: Final = ("?", "#", "%", "::")
 
 _LOGIN: Final = ("username", "password")
+
+_REDIS_NUMBER: Final = re.compile(r"/?|/[0-9]+")
 
 _BLOB_URL: Final = re.compile(r"file:///+[^/].*|s3://[^/@]+(/.*)?")
 
@@ -49,9 +51,11 @@ def _blob_url(url: str) -> str:
 def _redis_url(url: str) -> str:
     try:
         parsed = parse_url(url)  # type: ignore[no-untyped-call]
+        # A database that is no number is 0 to Redis's own client, while Celery ends on it.
+        good = "path" in parsed if url.startswith("unix:") else _REDIS_NUMBER.fullmatch(urlsplit(url).path)
     except ValueError:
-        parsed = None
-    if parsed is None or (url.startswith("unix:") and "path" not in parsed):
+        good = False
+    if not good:
         # What is wrong with it may be its password.
         raise ValueError("A Redis is redis://:PASSWORD@HOST:PORT/NUMBER, rediss://... or unix:///PATH; give one of these")
     return url

@@ -80,7 +80,10 @@ def test_what_names_a_blob_store_is_taken_as_it_is(url: str, monkeypatch: pytest
     assert Settings().blob_url == url
 
 
-@pytest.mark.parametrize("url", ["foo:pw-1", "redis://host:pw-1/0", "unix://", "unix://:pw-1@?db=1"])
+@pytest.mark.parametrize(
+    "url",
+    ["foo:pw-1", "redis://host:pw-1/0", "redis://:pw-1@host/name", "redis://:pw-1@host/1/2", "unix://", "unix://:pw-1@?db=1"],
+)
 def test_what_names_no_redis_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(ValidationError, match=r"redis_url\n.*unix:///PATH") as caught:
         Settings(redis_url=url)
