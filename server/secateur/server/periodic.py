@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from secateur.core.errors import Unavailable
 from secateur.server.threads import Threads
 
 _LEAST_SECONDS: Final = 0.05
@@ -42,6 +43,8 @@ class Periodic:
             self._nudged.clear()
             try:
                 await self._threads.run(self._function)
+            except Unavailable as outage:  # of database or blob store, which have logged its cause
+                _log.warning("a background loop has to wait", function=self._function.__qualname__, reason=outage.reason)
             except Exception:
                 _log.exception("a background loop failed", function=self._function.__qualname__)
             await asyncio.sleep(_LEAST_SECONDS)

@@ -6,7 +6,9 @@ import asyncio
 from contextlib import closing
 
 import pytest
+import structlog
 
+from secateur.core.errors import Unavailable
 from secateur.server.periodic import Periodic
 from secateur.server.threads import Threads
 
@@ -35,3 +37,24 @@ def test_a_loop_that_fails_goes_on_when_its_time_comes_or_at_a_nudge(interval: f
 
     with closing(Threads(1)) as threads:
         asyncio.run(run(threads))
+
+
+def test_an_outage_is_one_line_of_the_log_and_a_defect_has_its_traceback() -> None:
+    async def run(threads: Threads) -> None:
+        errors = [Unavailable("DATABASE_UNAVAILABLE", "away"), RuntimeError("a defect")]
+        done = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def fail() -> None:
+            if errors:
+                raise errors.pop(0)
+            loop.call_soon_threadsafe(done.set)
+
+        running = asyncio.ensure_future(Periodic(fail, interval_seconds=0, threads=threads).run())
+        await asyncio.wait_for(done.wait(), 10)
+        running.cancel()
+
+    with structlog.testing.capture_logs() as logs, closing(Threads(1)) as threads:
+        asyncio.run(run(threads))
+    assert [(line["log_level"], "exc_info" in line) for line in logs] == [("warning", False), ("error", True)]
+    assert logs[0]["reason"] == "DATABASE_UNAVAILABLE"
