@@ -22,7 +22,10 @@ MAX_CACHED: Final = 10_000
 """Most tokens that are remembered, ids that nobody has among them; the one that was read first makes room."""
 
 _SCHEME: Final = "bearer "
-_HOW: Final = "send metadata `authorization: Bearer sct_...`; an operator makes tokens with `secateur-admin tokens create`"
+_HOW: Final = (
+    "set SECATEUR_TOKEN, or send metadata `authorization: Bearer sct_...`; an operator makes tokens with "
+    "`secateur-admin tokens create`"
+)
 
 Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 """Metadata of a call, as gRPC hands it over."""
