@@ -109,9 +109,10 @@ def packed(path: Path) -> Iterator[Packed]:
     """
     if not path.is_dir():
         if "\0" in str(path) or not zipfile.is_zipfile(path):  # a null byte is an error of its own to Python
+            found = f"{str(path)!r}, " + ("a file that is none, or that is cut short" if path.exists() else "nothing there")
             raise UsageError(
                 "DATASET_UNREADABLE",
-                f"A data set is an .npz file, or a folder of images with one folder per class. Received: {str(path)!r}",
+                f"A data set is an .npz file, or a folder of images with one folder per class. Received: {found}",
                 field="path",
             )
         yield Packed(path, side=_check_arrays(path))

@@ -210,8 +210,8 @@ def test_folders_of_another_form_are_refused_by_name(pictures: Path, tmp_path: P
 
 def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
     (tmp_path / "set.csv").write_text("1,2,3")
-    for path in (tmp_path / "set.csv", tmp_path / "nowhere"):
-        with pytest.raises(UsageError, match=str(path)) as caught:
+    for path, found in ((tmp_path / "set.csv", "a file that is none"), (tmp_path / "nowhere", "nothing there")):
+        with pytest.raises(UsageError, match=f"{path}', {found}") as caught:
             content(path)
         assert caught.value.reason == "DATASET_UNREADABLE"
 
