@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
@@ -23,11 +24,13 @@ WORKER: Final = ("secateur-worker",)
 ADMIN: Final = ("secateur-admin", "tokens", "list")
 UPGRADE: Final = ("python", "-m", "migrations.upgrade")
 SWEEP: Final = ("secateur-sweep", "--dry-run")
+OTHERS: Final = ("token", "ca_file", "client_certificate_file", "client_key_file", "port", "service_port")
+"""Variables of the SDK, and of Kubernetes where a service is called secateur."""
 COMMANDS: Final = [SERVER, WORKER, ADMIN, SWEEP]
 
 
-def refusal(command: tuple[str, ...], modules: Path | None = None, /, **settings: str) -> str:
-    """Runs a command that cannot start, and returns the one line that it says, without its name.
+def lines_of(command: tuple[str, ...], modules: Path | None = None, /, **settings: str) -> list[str]:
+    """Runs a command that cannot start, and returns the lines that it says.
 
     Args:
         command: The command and its arguments.
@@ -48,7 +51,12 @@ def refusal(command: tuple[str, ...], modules: Path | None = None, /, **settings
         check=False,
     )
     assert (found.returncode, found.stdout) == (1, ""), found.stderr
-    (line,) = found.stderr.splitlines()
+    return found.stderr.splitlines()
+
+
+def refusal(command: tuple[str, ...], modules: Path | None = None, /, **settings: str) -> str:
+    """Runs a command that cannot start, as `lines_of` does, and returns the one line that it says, without its name."""
+    (line,) = lines_of(command, modules, **settings)
     program, _, said = line.partition(": ")
     assert program in " ".join(command)
     return said
@@ -65,6 +73,26 @@ def test_a_database_that_was_not_migrated(command: tuple[str, ...], tmp_path: Pa
     said = refusal(command, data_dir=str(tmp_path))
     assert said.startswith("The database lacks the tables")
     assert said.endswith(f"run `python -m migrations.upgrade` first. Received: sqlite:///{tmp_path}/secateur.db")
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "meant"),
+    [
+        (SERVER, "databse_url", "database_url"),
+        (SERVER, "tls_client_ca", "tls_client_ca_file"),
+        (WORKER, "lease", "lease_seconds"),
+    ],
+)
+def test_a_setting_that_is_misspelt_is_told_with_what_was_meant(
+    command: tuple[str, ...], name: str, meant: str, tmp_path: Path
+) -> None:
+    of_others = {**dict.fromkeys(OTHERS, "1"), "data_dir": str(tmp_path)}
+    warning, refused = lines_of(command, **of_others, **{name: "pw-1"})
+    told = json.loads(warning)
+    assert (told["event"], told["level"]) == ("setting_unknown", "warning")
+    assert (told["variable"], told["meant"]) == (f"SECATEUR_{name.upper()}", f"SECATEUR_{meant.upper()}")
+    assert "pw-1" not in warning
+    assert "The database lacks the tables" in refused
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, UPGRADE], ids=" ".join)

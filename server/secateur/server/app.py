@@ -44,7 +44,7 @@ from secateur.store import Store
 from secateur.store.blobs import BlobStore
 from secateur.store.logs import configure_logs
 from secateur.store.memory import keep_freed_memory
-from secateur.store.startup import check_blobs, check_migrated, starting
+from secateur.store.startup import check_blobs, check_migrated, starting, warn_of_misspelt
 from secateur.store.uploads import UploadStore
 from secateur.store.wakeups import Wakeups
 from secateur.v1 import (
@@ -224,6 +224,7 @@ def main() -> None:
     with starting("secateur-server"):
         settings = _settings(sys.argv[1:])
         configure_logs(settings.log_level)
+        warn_of_misspelt(ServerSettings)
         keep_freed_memory(_KEPT_BYTES)
         asyncio.run(_serve_until_signal(settings))
 

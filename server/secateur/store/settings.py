@@ -24,6 +24,9 @@ DatabaseSeconds = Annotated[float, Field(le=24 * 3600.0)]
 Days = Annotated[float, Field(le=LONGEST_DAYS)]
 
 
+PREFIX: Final = "SECATEUR_"
+"""What the environment variables of all settings begin with."""
+
 _MEANS_SOMETHING_IN_A_URL: Final = ("?", "#", "%", "::")
 
 _LOGIN: Final = ("username", "password")
@@ -86,7 +89,7 @@ class Settings(BaseSettings):
         deleted_retention_seconds: How long what was deleted can be undeleted.
     """
 
-    model_config = SettingsConfigDict(env_prefix="SECATEUR_", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
 
     may_be_empty: ClassVar[frozenset[str]] = frozenset()
     """Settings that mean something when they are empty."""

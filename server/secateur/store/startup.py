@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Final
 
+import structlog
 from pydantic import ValidationError
 from sqlalchemy import Connection, inspect, make_url
 from sqlalchemy.exc import DBAPIError
@@ -14,7 +18,13 @@ from sqlalchemy.exc import DBAPIError
 from secateur.core.errors import SecateurError
 from secateur.store.database import is_passing, make_engine
 from secateur.store.files import FileSystem
+from secateur.store.settings import PREFIX, Settings
 from secateur.store.tables import Base
+
+_ALIKE: Final = 0.9
+"""How much of a name has to be that of a setting to be taken for it; names of SDK, server and workers are less alike."""
+
+_log = structlog.get_logger(__name__)
 
 
 class StartError(Exception):
@@ -41,6 +51,23 @@ def starting(program: str) -> Iterator[None]:
     else:
         return
     sys.exit(f"{program}: {' '.join(problem.split())}")
+
+
+def warn_of_misspelt(settings: type[Settings]) -> None:
+    """Logs environment variables that are called nearly like a setting: without its file of authorities, a server asks nobody.
+
+    Args:
+        settings: The settings of this process.
+    """
+    known = settings.model_fields
+    without_unit = {name.rpartition("_")[0]: name for name in known}
+    for variable in os.environ:
+        name = variable.upper().removeprefix(PREFIX).lower()
+        if not variable.upper().startswith(PREFIX) or name in known:
+            continue
+        meant = without_unit.get(name) or next(iter(get_close_matches(name, known, n=1, cutoff=_ALIKE)), "")
+        if meant:
+            _log.warning("setting_unknown", variable=variable, meant=f"{PREFIX}{meant.upper()}")
 
 
 def check_migrated(database_url: str) -> None:
@@ -128,7 +155,7 @@ def _problems(error: ValidationError) -> str:
     for problem in error.errors(include_url=False, include_context=False):
         if problem["type"] == "default_factory_not_called":  # because of another problem
             continue
-        name = f"SECATEUR_{str(problem['loc'][0]).upper()}"
+        name = f"{PREFIX}{str(problem['loc'][0]).upper()}"
         received = "" if problem["type"] == "value_error" or name.endswith("_URL") else f". Received: {problem['input']!r}"
         found.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}{received}")
     return "; ".join(found)

@@ -15,7 +15,7 @@ from secateur.core.jobs import COMPRESS_TASK, RETRY_SECONDS
 from secateur.store.ledger import JobLedger
 from secateur.store.logs import configure_logs
 from secateur.store.records import Claim
-from secateur.store.startup import check_blobs, check_migrated, starting
+from secateur.store.startup import check_blobs, check_migrated, starting, warn_of_misspelt
 from secateur.store.unit_of_work import Store
 from secateur.store.wakeups import Wakeups
 from secateur.workers.attempt import run_attempt
@@ -125,6 +125,7 @@ def main(child_module: str = CHILD_MODULE) -> None:
     configure_logs()
     with starting("secateur-worker"):
         settings = WorkerSettings()
+        warn_of_misspelt(WorkerSettings)
         check_migrated(settings.database_url)
         check_blobs(settings.blob_url)
     store = Store(settings.database_url, timeouts=settings.database_timeouts, wakeups=Wakeups(settings.redis_url))
