@@ -60,7 +60,7 @@ def warn_of_misspelt(settings: type[Settings]) -> None:
         settings: The settings of this process.
     """
     known = settings.model_fields
-    without_unit = {name.rpartition("_")[0]: name for name in known}
+    without_unit = {name.rpartition("_")[0]: name for name in known if "_" in name}
     for variable in os.environ:
         name = variable.upper().removeprefix(PREFIX).lower()
         if not variable.upper().startswith(PREFIX) or name in known:
