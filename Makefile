@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DISTRIBUTIONS := proto server workers client
 REQUIREMENTS := client server workers dev
+# Most of what the tests do is to start processes, which compile all of our modules anew unless they may keep them compiled.
+export PYTHONDONTWRITEBYTECODE :=
 # Where the local stack keeps database, blobs and socket.
 export SECATEUR_DATA_DIR ?= $(CURDIR)/.secateur
 
